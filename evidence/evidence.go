@@ -1,0 +1,271 @@
+package evidence
+
+import (
+	"slices"
+	"time"
+)
+
+// ConnID identifies a connection; unique over the life of a store.
+type ConnID string
+
+// Phase is the treatment of a client at one time.
+type Phase string
+
+// The phases: STARTTLS withheld, and offered.
+const (
+	Downgrade Phase = "downgrade"
+	Secure    Phase = "secure"
+)
+
+// Status is the furthest that a connection came.
+type Status string
+
+// The values of Status, in order.
+const (
+	StatusNone       Status = "None"
+	StatusSNISeen    Status = "SniSeen"    // a ClientHello with SNI, handshake not completed
+	StatusTLSStarted Status = "TlsStarted" // handshake completed, no MAIL
+	StatusMail       Status = "Mail"       // MAIL FROM came, with or without TLS
+	StatusAcked      Status = "Acked"      // the message was answered 250
+)
+
+// Ending says how a connection ended.
+type Ending string
+
+// The endings.
+const (
+	EndingQuit        Ending = "quit"
+	EndingAlert       Ending = "alert"        // the client sent a fatal TLS alert
+	EndingCloseNotify Ending = "close_notify" // TLS closed in order, without QUIT
+	EndingFIN         Ending = "fin"          // bare FIN
+	EndingReset       Ending = "reset"
+	EndingTimeout     Ending = "timeout"
+	EndingServer      Ending = "server" // we ended it: never a refusal
+	EndingOpen        Ending = "open"   // still open when the record was written
+)
+
+// Stage says how far a TLS handshake came.
+type Stage string
+
+// The stages of a handshake.
+const (
+	StageBeforeCertificate Stage = "before-certificate" // failed before ours was sent
+	StageCertificate       Stage = "certificate"        // ours was sent
+	StageFinished          Stage = "finished"           // the client's Finished came
+)
+
+// TLS is what was seen of a handshake.
+type TLS struct {
+	SNI            *string  `json:"sni"`
+	ClientVersions []string `json:"client_versions"`
+	Version        *string  `json:"version"`
+	Cipher         *string  `json:"cipher"`
+	Stage          Stage    `json:"stage"`
+	Complete       bool     `json:"complete"` // Stage is StageFinished
+	Certificate    string   `json:"certificate"`
+	TLSA           string   `json:"tlsa,omitempty"`
+	Alert          *string  `json:"alert"` // sent by the client, during or after the handshake
+	Error          *string  `json:"error"`
+}
+
+// Transaction is one mail transaction (RFC 5321 §3.3), from MAIL on.
+type Transaction struct {
+	MailFrom      string   `json:"mail_from"`
+	RcptTo        []string `json:"rcpt_to"` // accepted recipients
+	Data          bool     `json:"data"`    // the message was transferred completely, whatever was answered
+	Reply         int      `json:"reply"`   // to the message; 0 without one
+	TLS           bool     `json:"tls"`
+	Addressed     []string `json:"addressed"` // our own addresses in To and Cc
+	MessageID     string   `json:"message_id"`
+	TLSRequiredNo bool     `json:"tls_required_no"` // RFC 8689 §5
+	RequireTLS    bool     `json:"requiretls"`      // RFC 8689 §2
+
+	// Time is when MAIL came. Message holds what the header fields and the
+	// authentication of the message tell; nil until the header was read.
+	Time    time.Time `json:"time,omitzero"`
+	Message *Message  `json:"message,omitempty"`
+}
+
+// Message is what is kept of a message: header facts and how it was
+// authenticated. Bodies are never kept.
+type Message struct {
+	From      []string  `json:"from,omitempty"`
+	To        []string  `json:"to,omitempty"`
+	Cc        []string  `json:"cc,omitempty"`
+	Date      time.Time `json:"date,omitzero"`
+	Language  string    `json:"language,omitempty"`
+	Size      int64     `json:"size,omitempty"`      // octets received
+	Automatic string    `json:"automatic,omitempty"` // why it must not be answered, e.g. "Auto-Submitted: auto-replied"
+	ARC       bool      `json:"arc,omitempty"`       // an ARC set is present; not validated
+	DKIM      []DKIM    `json:"dkim,omitempty"`
+	SPF       SPF       `json:"spf,omitzero"`
+}
+
+// AuthResult is a result of SPF or DKIM evaluation in the words of RFC 8601 §2.7.
+type AuthResult string
+
+// The results that are told apart.
+const (
+	AuthPass      AuthResult = "pass"
+	AuthFail      AuthResult = "fail"
+	AuthNeutral   AuthResult = "neutral"
+	AuthSoftFail  AuthResult = "softfail"
+	AuthNone      AuthResult = "none"
+	AuthTempError AuthResult = "temperror"
+	AuthPermError AuthResult = "permerror"
+)
+
+// DKIM is one DKIM signature (RFC 6376).
+type DKIM struct {
+	Domain  string     `json:"domain"` // d=
+	Result  AuthResult `json:"result"`
+	Headers []string   `json:"headers,omitempty"` // signed header fields, lower case
+	Reason  string     `json:"reason,omitempty"`
+}
+
+// SPF is the result of SPF for the MAIL FROM domain (RFC 7208).
+type SPF struct {
+	Result    AuthResult `json:"result,omitempty"`
+	Domain    string     `json:"domain,omitempty"`
+	Mechanism string     `json:"mechanism,omitempty"` // the term that matched, e.g. "ip4", "mx", "all"
+	Reason    string     `json:"reason,omitempty"`
+}
+
+// Connection is one TCP connection and everything observed on it.
+type Connection struct {
+	ID              ConnID        `json:"id"`
+	Start           time.Time     `json:"start"`
+	End             time.Time     `json:"end"`
+	Client          string        `json:"client"` // address:port
+	Local           string        `json:"local"`
+	Phase           Phase         `json:"phase"`            // that of the session's last EHLO
+	StartTLSOffered bool          `json:"starttls_offered"` // in the reply to an EHLO of this connection
+	EHLO            bool          `json:"ehlo"`             // false: HELO only, STARTTLS could not be offered
+	Server          int           `json:"server"`           // label, see package scenario
+	Destination     string        `json:"destination"`      // et, ut, unknown
+	Helo            []string      `json:"helo"`
+	StartTLS        bool          `json:"starttls"` // the client sent STARTTLS
+	TLS             *TLS          `json:"tls"`
+	MailFrom        *string       `json:"mail_from"`
+	RcptTo          []string      `json:"rcpt_to"`
+	Data            bool          `json:"data"`
+	Addressed       []string      `json:"addressed"`
+	Transactions    []Transaction `json:"transactions"`
+	Replies         []string      `json:"replies"`
+	Status          Status        `json:"status"`
+	Ending          Ending        `json:"ending"`
+
+	// Slot is the slot that SNI or recipients named; 0 also when unknown.
+	Slot int `json:"slot,omitempty"`
+	// Anomalies are violations of protocol that people should see, e.g.
+	// "plaintext pipelined behind STARTTLS". Never input of inference.
+	Anomalies []string `json:"anomalies,omitempty"`
+	// Refused are recipients that were refused, at most a few.
+	Refused []string `json:"refused,omitempty"`
+	// Attribution says how the connection came to its test; empty in records
+	// of a single sender, where it is exact.
+	Attribution Attribution `json:"attribution,omitempty"`
+}
+
+// Attribution says how sure it is that a connection belongs to a test.
+type Attribution string
+
+// The ways of attribution. Only ByAddress can be wrong: the connection carried
+// no MAIL, and its client address is all that ties it to the test.
+const (
+	ByMail    Attribution = "mail"
+	BySlot    Attribution = "slot"
+	ByAddress Attribution = "address"
+)
+
+// Clone returns a deep copy of c.
+func (c Connection) Clone() Connection {
+	c.Helo = slices.Clone(c.Helo)
+	c.RcptTo = slices.Clone(c.RcptTo)
+	c.Addressed = slices.Clone(c.Addressed)
+	c.Replies = slices.Clone(c.Replies)
+	c.Anomalies = slices.Clone(c.Anomalies)
+	c.Refused = slices.Clone(c.Refused)
+	c.Transactions = slices.Clone(c.Transactions)
+	for i, t := range c.Transactions {
+		t.RcptTo = slices.Clone(t.RcptTo)
+		t.Addressed = slices.Clone(t.Addressed)
+		if t.Message != nil {
+			m := *t.Message
+			t.Message = &m
+		}
+		c.Transactions[i] = t
+	}
+	if c.TLS != nil {
+		t := *c.TLS
+		t.ClientVersions = slices.Clone(t.ClientVersions)
+		c.TLS = &t
+	}
+	if c.MailFrom != nil {
+		from := *c.MailFrom
+		c.MailFrom = &from
+	}
+	return c
+}
+
+// Query is a DNS query for a name of our zone.
+type Query struct {
+	Time   time.Time `json:"time"`
+	Client string    `json:"client"`
+	Name   string    `json:"name"` // with trailing dot
+	Type   string    `json:"qtype"`
+	DO     bool      `json:"do"`
+	Rcode  string    `json:"rcode"`
+	Count  int       `json:"count,omitempty"` // merged equal queries; 0 is one
+}
+
+// PolicyFetch is a fetch of the MTA-STS policy over HTTPS (RFC 8461 §3.3).
+type PolicyFetch struct {
+	Time      time.Time `json:"time"`
+	Client    string    `json:"client"`
+	Host      string    `json:"host"`
+	UserAgent string    `json:"user_agent"`
+	Status    int       `json:"status"`
+}
+
+// State records a change of what is presented, so that absence of contact can
+// be judged: the phase of the test's client, and the MX preferences of et.
+type State struct {
+	Time  time.Time      `json:"time"`
+	Phase Phase          `json:"phase"`
+	MX    map[string]int `json:"mx"` // host label to preference
+}
+
+// Duration is a time.Duration that JSON writes as a Go duration, e.g. "10m0s".
+type Duration time.Duration
+
+// Timing is the setting that a test ran under. A zero field means the default.
+type Timing struct {
+	Settle  Duration `json:"settle,omitempty"`  // unprotected verdicts not before; default 10 min
+	Silence Duration `json:"silence,omitempty"` // absence counts only after; default 30 min
+	Margin  Duration `json:"margin,omitempty"`  // an MX order holds for certain only after TTL and a minute; default 2 min
+}
+
+// Test is one test mail of one sender.
+type Test struct {
+	ID        string    `json:"id"`
+	Zone      string    `json:"zone"`
+	Slot      int       `json:"slot"`
+	Started   time.Time `json:"started"`
+	Sender    string    `json:"sender"`
+	SenderIPs []string  `json:"sender_ips"`
+	Timing    *Timing   `json:"timing,omitempty"`
+}
+
+// History is the evidence of one test, each kind in order of time.
+type History struct {
+	Test        Test
+	Connections []Connection
+	Queries     []Query
+	Fetches     []PolicyFetch
+	States      []State
+
+	// Until is the time up to which the history is known; zero if it is
+	// complete. Attempts that may still go on at that time do not count yet.
+	Until time.Time
+}

@@ -1,0 +1,117 @@
+package evidence_test
+
+import (
+	"bytes"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/tlsink/tlsink/evidence"
+)
+
+func sample() evidence.History {
+	at := time.Date(2026, 11, 21, 18, 0, 0, 123456789, time.UTC)
+	str := func(s string) *string { return &s }
+	return evidence.History{
+		Test: evidence.Test{
+			ID: "7KQ2", Zone: "sink.example", Started: at, Sender: "j@sender.example", SenderIPs: []string{"192.0.2.10"},
+			Timing: &evidence.Timing{Settle: evidence.Duration(15 * time.Second)},
+		},
+		Connections: []evidence.Connection{{
+			ID: "7", Start: at, End: at.Add(time.Second), Client: "192.0.2.10:37690", Local: "192.0.2.25:25",
+			Phase: evidence.Secure, StartTLSOffered: true, EHLO: true, Server: 4, Destination: "et", Helo: []string{"mta.sender.example"}, StartTLS: true,
+			TLS:      &evidence.TLS{SNI: str("mx04.et.sink.example"), ClientVersions: []string{"1.3"}, Version: str("1.3"), Stage: evidence.StageFinished, Complete: true, Certificate: "self-signed", TLSA: "match"},
+			MailFrom: str("j@sender.example"), RcptTo: []string{"en@et.sink.example"}, Data: true, Addressed: []string{},
+			Transactions: []evidence.Transaction{{MailFrom: "j@sender.example", RcptTo: []string{"en@et.sink.example"}, Data: true, Reply: 451, TLS: true, Addressed: []string{}, Message: &evidence.Message{From: []string{"j@sender.example"}}}},
+			Replies:      []string{"220", "250"}, Status: evidence.StatusMail, Ending: evidence.EndingQuit,
+		}},
+		Queries: []evidence.Query{{Time: at, Client: "192.0.2.10", Name: "et.sink.example.", Type: "MX", DO: true, Rcode: "NOERROR"}},
+		Fetches: []evidence.PolicyFetch{{Time: at, Client: "192.0.2.10", Host: "mta-sts.et.sink.example", UserAgent: "x", Status: 200}},
+		States:  []evidence.State{{Time: at, Phase: evidence.Secure, MX: map[string]int{"mx03": 10}}},
+	}
+}
+
+func TestHistoryRoundTrip(t *testing.T) {
+	want := sample()
+	var buf bytes.Buffer
+	if err := evidence.WriteHistory(&buf, want); err != nil {
+		t.Fatal(err)
+	}
+	got, err := evidence.ReadHistory(&buf)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d := cmp.Diff(want, got); d != "" {
+		t.Errorf("history changed on its way (-want +got):\n%s", d)
+	}
+}
+
+func TestReadHistoryErrorsNameTheLine(t *testing.T) {
+	head := `{"type":"test","id":"x","zone":"z.example","started":"2026-01-01T00:00:00Z"}` + "\n"
+	for name, c := range map[string]struct{ in, want string }{
+		"empty":         {"", "empty history"},
+		"no test":       {`{"type":"query"}`, "line 1: type \"query\": the first line"},
+		"second test":   {head + head, "line 2: type \"test\""},
+		"not JSON":      {head + "\nhello\n", "line 3: invalid character"},
+		"bad time":      {head + `{"type":"query","time":"yesterday"}`, "line 2: parsing time"},
+		"bad duration":  {`{"type":"test","timing":{"settle":"soon"}}`, "line 1: time: invalid duration"},
+		"negative":      {`{"type":"test","timing":{"settle":"-1s"}}`, "is negative"},
+		"endless line":  {head + strings.Repeat("x", evidence.MaxLine+1), "line 2: longer than"},
+		"array on line": {`[1,2]`, "line 1: json: cannot unmarshal array"},
+	} {
+		_, err := evidence.ReadHistory(strings.NewReader(c.in))
+		if err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: error %v, want one with %q", name, err, c.want)
+		}
+	}
+}
+
+func TestReadHistoryIgnoresWhatLaterVersionsAdd(t *testing.T) {
+	in := `{"type":"test","id":"x","future":1}` + "\n" + `{"type":"weather","rain":true}` + "\n"
+	h, err := evidence.ReadHistory(strings.NewReader(in))
+	if err != nil || h.Test.ID != "x" {
+		t.Errorf("got %+v, %v", h, err)
+	}
+}
+
+func TestCloneIsDeep(t *testing.T) {
+	a := sample().Connections[0]
+	b := a.Clone()
+	b.Helo[0], b.TLS.ClientVersions[0], b.Transactions[0].RcptTo[0], b.Replies[0] = "x", "x", "x", "x"
+	*b.MailFrom, b.Transactions[0].Message.Size = "x", 1
+	if d := cmp.Diff(sample().Connections[0], a); d != "" {
+		t.Errorf("a change of the copy reached the original:\n%s", d)
+	}
+}
+
+// Whatever can be read can be written and read again without change.
+func FuzzReadHistory(f *testing.F) {
+	var buf bytes.Buffer
+	if err := evidence.WriteHistory(&buf, sample()); err != nil {
+		f.Fatal(err)
+	}
+	f.Add(buf.Bytes())
+	f.Add([]byte(`{"type":"test","timing":{"settle":"1h"}}`))
+	f.Fuzz(func(t *testing.T, in []byte) {
+		first, err := evidence.ReadHistory(bytes.NewReader(in))
+		if err != nil {
+			return
+		}
+		var once, twice bytes.Buffer
+		if err := evidence.WriteHistory(&once, first); err != nil {
+			return // e.g. a year that JSON cannot write
+		}
+		second, err := evidence.ReadHistory(bytes.NewReader(once.Bytes()))
+		if err != nil {
+			t.Fatalf("own output not readable: %v", err)
+		}
+		if err := evidence.WriteHistory(&twice, second); err != nil {
+			t.Fatal(err)
+		}
+		if !bytes.Equal(once.Bytes(), twice.Bytes()) {
+			t.Errorf("not stable:\n%s\n%s", once.Bytes(), twice.Bytes())
+		}
+	})
+}
