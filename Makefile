@@ -1,0 +1,56 @@
+.DEFAULT_GOAL := help
+.PHONY: help build test race check fmt format vet lint deadcode tidy fuzz bench sim lab demo
+
+TOOL     := go tool -modfile=tools/go.mod
+FUZZTIME ?= 20s
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "%-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+build: ## build bin/tlsink
+	CGO_ENABLED=0 go build -trimpath -o bin/tlsink ./cmd/tlsink
+
+test: ## run all tests that need neither root nor network
+	go test ./...
+
+race: ## the same under the race detector, in random order
+	go test -race -shuffle=on ./...
+
+check: fmt vet lint deadcode tidy race ## everything a change must pass
+
+fmt: ## fail if a file is not formatted
+	@files=$$($(TOOL) gofumpt -l .); test -z "$$files" || { echo "not formatted (make format):"; echo "$$files"; exit 1; }
+
+format: ## format all files in place
+	$(TOOL) golangci-lint fmt
+
+vet: ## run go vet
+	go vet ./...
+
+lint: ## run golangci-lint (the first run builds it, which takes minutes)
+	$(TOOL) golangci-lint run
+
+deadcode: ## fail if a function is reachable neither from main nor from a test
+	@dead=$$($(TOOL) deadcode -test ./...) || exit 1; test -z "$$dead" || { echo "$$dead"; exit 1; }
+
+tidy: ## fail if go.mod or go.sum is not tidy
+	go mod tidy -diff
+
+fuzz: ## run each fuzz target for FUZZTIME (default 20s)
+	@grep -roE --include='*_test.go' '^func Fuzz[A-Za-z0-9_]+' . | sort | while IFS=: read -r file func; do \
+		name=$${func#func }; dir=$$(dirname "$$file"); \
+		echo "== $$dir $$name"; \
+		go test -run '^$$' -fuzz "^$$name\$$" -fuzztime $(FUZZTIME) "$$dir" </dev/null || exit 1; \
+	done
+
+bench: ## run all benchmarks
+	go test -run '^$$' -bench . -benchmem ./...
+
+sim: ## infer 100,000 simulated senders and count wrong verdicts
+	TLSINK_SIM=100000 go test -count=1 -run Sim ./policyinfer
+
+lab: ## test against real mail and DNS servers (root, Debian; see lab/)
+	TLSINK_LAB=1 go test -count=1 ./lab/... ./zones/...
+
+demo: ## watch a whole test on loopback, time compressed
+	go run ./cmd/tlsink demo
