@@ -234,6 +234,10 @@ type State struct {
 	Time  time.Time      `json:"time"`
 	Phase Phase          `json:"phase"`
 	MX    map[string]int `json:"mx"` // host label to preference
+
+	// Unverifiable says why our own zone or policy could not be verified from
+	// then on; empty if it could. Unprotected verdicts need it to be empty.
+	Unverifiable string `json:"unverifiable,omitempty"`
 }
 
 // Duration is a time.Duration that JSON writes as a Go duration, e.g. "10m0s".
@@ -244,6 +248,7 @@ type Timing struct {
 	Settle  Duration `json:"settle,omitempty"`  // unprotected verdicts not before; default 10 min
 	Silence Duration `json:"silence,omitempty"` // absence counts only after; default 30 min
 	Margin  Duration `json:"margin,omitempty"`  // an MX order holds for certain only after TTL and a minute; default 2 min
+	Attempt Duration `json:"attempt,omitempty"` // connections that follow each other within it are one attempt; default 10 s, less if settle is short
 }
 
 // Test is one test mail of one sender.

@@ -1,0 +1,87 @@
+// Command tlsink is an active downgrade-testing mail sink: it tells which
+// outbound TLS policy a mail server really enforces.
+//
+// This file and its neighbours hold the subcommands and the wiring; it is the
+// only place that sees every package.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/alecthomas/kong"
+)
+
+// cli is the command line.
+type cli struct {
+	Infer   inferCmd   `cmd:"" help:"Infer a sender's policy from recorded histories (JSON Lines)."`
+	Version versionCmd `cmd:"" help:"Print the version."`
+}
+
+// env is what a command may use of the process.
+type env struct {
+	ctx    context.Context
+	stdin  io.Reader
+	stdout io.Writer
+	stderr io.Writer
+}
+
+// exitError ends the process with a status that is a result, not a failure.
+type exitError struct{ status int }
+
+func (e exitError) Error() string { return fmt.Sprintf("exit status %d", e.status) }
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	status := run(&env{ctx: ctx, stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr}, os.Args[1:])
+	stop()
+	os.Exit(status)
+}
+
+// run executes one command line and returns the exit status: 0 success,
+// 1 a negative result or a failure, 2 a wrong command line.
+func run(e *env, args []string) (status int) {
+	var c cli
+	exited := -1
+	parser, err := kong.New(&c,
+		kong.Name("tlsink"),
+		kong.Description("Does a mail server really protect the mail it sends? An active downgrade-testing mail sink."),
+		kong.Writers(e.stdout, e.stderr),
+		kong.Exit(func(n int) { exited = n; panic(errExited) }),
+		kong.UsageOnError(),
+		kong.Bind(e),
+	)
+	if err != nil {
+		fmt.Fprintln(e.stderr, "tlsink:", err)
+		return 2
+	}
+	defer func() {
+		// kong ends the process after --help by its Exit hook.
+		if r := recover(); r != nil {
+			if r != errExited { //nolint:errorlint // the very value that was thrown above
+				panic(r)
+			}
+			status = exited
+		}
+	}()
+	k, err := parser.Parse(args)
+	if err != nil {
+		fmt.Fprintf(e.stderr, "tlsink: %v\nhint: tlsink --help\n", err)
+		return 2
+	}
+	if err := k.Run(); err != nil {
+		if x, ok := errors.AsType[exitError](err); ok {
+			return x.status
+		}
+		fmt.Fprintln(e.stderr, "tlsink:", err)
+		return 1
+	}
+	return 0
+}
+
+var errExited = errors.New("exited")

@@ -1,0 +1,5 @@
+//go:build race
+
+package policyinfer
+
+const raceEnabled = true
