@@ -1,0 +1,306 @@
+package history
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	bolt "go.etcd.io/bbolt"
+	bolterrors "go.etcd.io/bbolt/errors"
+
+	"github.com/tlsink/tlsink/evidence"
+)
+
+// schemaVersion is the version of the file and of every value in it.
+const schemaVersion = 1
+
+// maxPerTransaction bounds the batches that share one transaction.
+const maxPerTransaction = 512
+
+// ErrClosed is returned by every write after Close.
+var ErrClosed = errors.New("history is closed")
+
+// ErrNotFound is returned when a record that was asked for does not exist.
+var ErrNotFound = errors.New("not found in the history")
+
+// Options are the settings of a Store. Only Path is needed.
+type Options struct {
+	Path   string           // the file; its directory is made if needed
+	Now    func() time.Time // default time.Now
+	Logger *slog.Logger     // default: discard
+
+	MailboxMax   int   // messages kept in the mailbox; default 1000
+	MailboxBytes int64 // octets kept in the mailbox; default 64 MiB
+	MessageBytes int64 // octets of one message for the mailbox; default 1 MiB
+
+	HistoryMax  int           // records of one kind that History returns at most, else it fails; default 100,000
+	QueueLength int           // batches that wait for the writer before callers block; default 1024
+	LockTimeout time.Duration // how long Open waits for another process; default 1 s
+}
+
+func (o *Options) setDefaults() {
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	setDefault(&o.MailboxMax, 1000)
+	setDefault(&o.MailboxBytes, 64<<20)
+	setDefault(&o.MessageBytes, 1<<20)
+	setDefault(&o.HistoryMax, 100_000)
+	setDefault(&o.QueueLength, 1024)
+	setDefault(&o.LockTimeout, time.Second)
+}
+
+func setDefault[T int | int64 | time.Duration](v *T, def T) {
+	if *v <= 0 {
+		*v = def
+	}
+}
+
+// Store is an open history. Its methods are safe for concurrent use.
+type Store struct {
+	opt Options
+	db  *bolt.DB
+
+	mu      sync.RWMutex // held for reading while sending to queue
+	closed  bool
+	queue   chan op
+	stopped chan struct{} // closed when the writer has ended
+
+	boot     uint64
+	sequence atomic.Uint64
+
+	transactions   atomic.Uint64
+	batches        atomic.Uint64
+	failed         atomic.Uint64
+	unreadable     atomic.Uint64
+	mailboxRefused atomic.Uint64
+
+	closeOnce sync.Once
+	closeErr  error
+}
+
+// op is one atomic change. apply may run twice, each time in a fresh
+// transaction.
+type op struct {
+	apply func(*bolt.Tx) error
+	done  chan error // buffered; nil if nobody waits
+}
+
+// Open opens or creates the file and starts the writer. Its errors name what
+// to do: the file is held by another process, its directory cannot be
+// written, it is damaged, or it was written by a later version.
+func Open(opt Options) (*Store, error) {
+	opt.setDefaults()
+	if opt.Path == "" {
+		return nil, errors.New("open history: no path given: set data_dir")
+	}
+	dir := filepath.Dir(opt.Path)
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, unwritable(dir, err)
+	}
+	db, err := bolt.Open(opt.Path, 0o600, &bolt.Options{
+		Timeout:        opt.LockTimeout,
+		FreelistType:   bolt.FreelistMapType,
+		NoFreelistSync: true,
+	})
+	if err != nil {
+		return nil, openError(opt.Path, err)
+	}
+	s := &Store{opt: opt, db: db, queue: make(chan op, opt.QueueLength), stopped: make(chan struct{})}
+	if err := s.initialize(); err != nil {
+		return nil, errors.Join(fmt.Errorf("open history %q: %w", opt.Path, err), db.Close())
+	}
+	if err := syncDir(dir); err != nil {
+		return nil, errors.Join(unwritable(dir, err), db.Close())
+	}
+	go s.run()
+	return s, nil
+}
+
+func openError(path string, err error) error {
+	switch {
+	case errors.Is(err, bolterrors.ErrTimeout):
+		return fmt.Errorf("open history %q: another tlsink process holds the file: stop it, or let the running one answer (the history, tests and queue commands ask it): %w", path, err)
+	case errors.Is(err, bolterrors.ErrInvalid), errors.Is(err, bolterrors.ErrVersionMismatch), errors.Is(err, bolterrors.ErrChecksum):
+		return fmt.Errorf("open history %q: not a tlsink history, or damaged: move it away and restore a backup: %w", path, err)
+	}
+	return unwritable(filepath.Dir(path), err)
+}
+
+func unwritable(dir string, err error) error {
+	return fmt.Errorf("data_dir: cannot write to %q: set data_dir to a directory that tlsink may write to: %w", dir, err)
+}
+
+// syncDir makes the directory entry of a new file durable.
+func syncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}
+
+// initialize checks the schema, makes the buckets, and counts this start.
+func (s *Store) initialize() error {
+	return s.db.Update(func(tx *bolt.Tx) error {
+		meta, err := tx.CreateBucketIfNotExists([]byte(bucketMeta))
+		if err != nil {
+			return err
+		}
+		switch v := meta.Get([]byte(keySchema)); {
+		case v == nil:
+			if err := meta.Put([]byte(keySchema), number(schemaVersion)); err != nil {
+				return err
+			}
+		case len(v) != 8:
+			return fmt.Errorf("schema version %x cannot be read: the file is damaged: restore a backup", v)
+		case binary.BigEndian.Uint64(v) > schemaVersion:
+			return fmt.Errorf("schema version %d was written by a later tlsink; this one knows %d: run the later version, or restore a backup from before the update", binary.BigEndian.Uint64(v), schemaVersion)
+		}
+		for _, name := range buckets() {
+			if _, err := tx.CreateBucketIfNotExists([]byte(name)); err != nil {
+				return err
+			}
+		}
+		if v := meta.Get([]byte(keyBoot)); len(v) == 8 {
+			s.boot = binary.BigEndian.Uint64(v)
+		}
+		s.boot++
+		return meta.Put([]byte(keyBoot), number(s.boot))
+	})
+}
+
+// Close lets the writer finish what was queued, and closes the file. Later
+// calls return what the first one did.
+func (s *Store) Close() error {
+	s.closeOnce.Do(func() {
+		s.mu.Lock()
+		s.closed = true
+		close(s.queue)
+		s.mu.Unlock()
+		<-s.stopped
+		if err := s.db.Close(); err != nil {
+			s.closeErr = fmt.Errorf("close history %q: %w", s.opt.Path, err)
+		}
+	})
+	return s.closeErr
+}
+
+// NewConnID returns an ID that no other connection of this file has or had.
+// It touches no disk: the number of the start is made durable by Open. IDs
+// sort, as strings, in the order of the calls.
+func (s *Store) NewConnID() evidence.ConnID {
+	const bootDigits, sequenceDigits = 5, 8
+	var b [bootDigits + sequenceDigits]byte
+	digits(b[:bootDigits], s.boot)
+	digits(b[bootDigits:], s.sequence.Add(1))
+	return evidence.ConnID(b[:])
+}
+
+// digits fills b with n in base 32, most significant digit first. The digits
+// sort as bytes.
+func digits(b []byte, n uint64) {
+	const alphabet = "0123456789abcdefghjkmnpqrstvwxyz"
+	for i := len(b) - 1; i >= 0; i-- {
+		b[i] = alphabet[n%32]
+		n /= 32
+	}
+}
+
+// enqueue hands an operation to the writer. It blocks while the queue is full.
+func (s *Store) enqueue(ctx context.Context, o op) error {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	if s.closed {
+		return ErrClosed
+	}
+	select {
+	case s.queue <- o:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("write history: the writer is behind: %w", ctx.Err())
+	}
+}
+
+// do runs apply in the writer and waits until it is durable. If ctx ends
+// first, the change may still happen.
+func (s *Store) do(ctx context.Context, apply func(*bolt.Tx) error) error {
+	done := make(chan error, 1)
+	if err := s.enqueue(ctx, op{apply: apply, done: done}); err != nil {
+		return err
+	}
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+		return fmt.Errorf("write history: not yet known to be durable: %w", ctx.Err())
+	}
+}
+
+// run is the writer.
+func (s *Store) run() {
+	defer close(s.stopped)
+	ops := make([]op, 0, maxPerTransaction)
+	for first := range s.queue {
+		ops = append(ops[:0], first)
+		for more := true; more && len(ops) < maxPerTransaction; {
+			select {
+			case o, ok := <-s.queue:
+				if more = ok; ok {
+					ops = append(ops, o)
+				}
+			default:
+				more = false
+			}
+		}
+		s.write(ops)
+		clear(ops)
+	}
+}
+
+// write runs the operations in one transaction. If that fails, each runs
+// alone, so that one bad batch does not take others with it.
+func (s *Store) write(ops []op) {
+	err := s.db.Update(func(tx *bolt.Tx) error {
+		for _, o := range ops {
+			if err := o.apply(tx); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	s.transactions.Add(1)
+	if err != nil && len(ops) > 1 {
+		for _, o := range ops {
+			s.write([]op{o})
+		}
+		return
+	}
+	for _, o := range ops {
+		s.finish(o, err)
+	}
+}
+
+func (s *Store) finish(o op, err error) {
+	s.batches.Add(1)
+	if err != nil {
+		s.failed.Add(1)
+		err = fmt.Errorf("write history %q: %w", s.opt.Path, err)
+	}
+	switch {
+	case o.done != nil:
+		o.done <- err
+	case err != nil:
+		s.opt.Logger.Error("history write failed", "err", err)
+	}
+}
