@@ -1,0 +1,308 @@
+package zones
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"sync"
+	"time"
+
+	"github.com/miekg/dns"
+	"golang.org/x/net/ipv4"
+	"golang.org/x/net/ipv6"
+	"golang.org/x/sync/errgroup"
+)
+
+// maxRequest is the longest message that is read, in octets. A query has some
+// three hundred.
+const maxRequest = 4096
+
+// acceptPause is the pause after a failed accept or read, e.g. for lack of
+// file descriptors.
+const acceptPause = 50 * time.Millisecond
+
+// Listeners are the sockets that a zone is served on.
+type Listeners struct {
+	UDP []*net.UDPConn
+	TCP []net.Listener
+}
+
+// Listen opens a UDP and a TCP socket at each address (host:port). With port 0
+// both get the same free port.
+func Listen(ctx context.Context, addresses ...string) (*Listeners, error) {
+	l := new(Listeners)
+	for _, address := range addresses {
+		if err := l.open(ctx, address); err != nil {
+			return nil, errors.Join(fmt.Errorf("listen for DNS at %q: %w", address, err), l.Close())
+		}
+	}
+	return l, nil
+}
+
+// open tries a few times: a free TCP port may be taken for UDP.
+func (l *Listeners) open(ctx context.Context, address string) error {
+	var config net.ListenConfig
+	var last error
+	for range 8 {
+		tcp, err := config.Listen(ctx, "tcp", address)
+		if err != nil {
+			return err
+		}
+		udp, err := config.ListenPacket(ctx, "udp", tcp.Addr().String())
+		if conn, ok := udp.(*net.UDPConn); ok && err == nil {
+			l.TCP, l.UDP = append(l.TCP, tcp), append(l.UDP, conn)
+			return nil
+		}
+		last = errors.Join(err, tcp.Close())
+	}
+	return last
+}
+
+// Close closes every socket.
+func (l *Listeners) Close() error {
+	var errs []error
+	for _, c := range l.UDP {
+		errs = append(errs, ignoreClosed(c.Close()))
+	}
+	for _, c := range l.TCP {
+		errs = append(errs, ignoreClosed(c.Close()))
+	}
+	return errors.Join(errs...)
+}
+
+func ignoreClosed(err error) error {
+	if errors.Is(err, net.ErrClosed) {
+		return nil
+	}
+	return err
+}
+
+// Serve answers queries on l until ctx ends; then it closes the sockets and
+// every connection, and returns nil. It may be called again with new sockets.
+func (z *Zone) Serve(ctx context.Context, l *Listeners) error {
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error {
+		<-ctx.Done()
+		return l.Close()
+	})
+	for _, conn := range l.UDP {
+		if err := wantDestination(conn); err != nil {
+			group.Go(func() error { return fmt.Errorf("serve DNS at %s: %w", conn.LocalAddr(), err) })
+			continue
+		}
+		for range z.opts.Limits.UDPWorkers {
+			group.Go(func() error { return z.serveUDP(ctx, conn) })
+		}
+	}
+	tcp := &tcpServer{zone: z, clients: make(map[netip.Prefix]int), conns: make(map[net.Conn]struct{})}
+	for _, listener := range l.TCP {
+		group.Go(func() error { return tcp.serve(ctx, listener) })
+	}
+	err := group.Wait()
+	tcp.closeAll()
+	return err
+}
+
+// wantDestination asks for the destination of each packet, so that the answer
+// leaves from the address that was asked. One of both fails on a socket of a
+// single family.
+func wantDestination(conn *net.UDPConn) error {
+	err6 := ipv6.NewPacketConn(conn).SetControlMessage(ipv6.FlagDst|ipv6.FlagInterface, true)
+	err4 := ipv4.NewPacketConn(conn).SetControlMessage(ipv4.FlagDst|ipv4.FlagInterface, true)
+	if err6 != nil && err4 != nil {
+		return err4
+	}
+	return nil
+}
+
+// serveUDP is one worker: the number of workers bounds memory under a flood,
+// the rest waits in the kernel or is dropped there.
+func (z *Zone) serveUDP(ctx context.Context, conn *net.UDPConn) error {
+	in, out := make([]byte, maxRequest), make([]byte, 0, maxRequest)
+	for {
+		n, session, err := dns.ReadFromSessionUDP(conn, in)
+		if err != nil {
+			if ctx.Err() != nil || errors.Is(err, net.ErrClosed) {
+				return nil
+			}
+			if !pause(ctx) {
+				return nil
+			}
+			continue
+		}
+		client, ok := session.RemoteAddr().(*net.UDPAddr)
+		if !ok {
+			continue
+		}
+		reply := z.respond(ctx, in[:n], out[:cap(out)], client.AddrPort(), true)
+		if reply == nil {
+			continue
+		}
+		if _, err := dns.WriteToSessionUDP(conn, reply, session); err != nil {
+			z.counters.dropped.Add(1) // like a loss on the way
+		}
+	}
+}
+
+// pause waits a moment; false means that ctx ended.
+func pause(ctx context.Context) bool {
+	timer := time.NewTimer(acceptPause)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-timer.C:
+		return true
+	}
+}
+
+// respond answers a message in wire form, into buf if it is large enough; nil
+// means no answer.
+func (z *Zone) respond(ctx context.Context, wire, buf []byte, client netip.AddrPort, udp bool) []byte {
+	if len(wire) < headerSize || wire[2]&0x80 != 0 { // no header, or QR: a response
+		z.counters.dropped.Add(1)
+		return nil
+	}
+	// The header first: what is wrong there is not worth parsing.
+	count := func(i int) int { return int(binary.BigEndian.Uint16(wire[i:])) }
+	rcode := headerRcode(int(wire[2]>>3&0xf), count(4), count(6), count(8))
+	if rcode == dns.RcodeSuccess && count(10) > 2 { // OPT, and one more at most
+		rcode = dns.RcodeFormatError
+	}
+	var msg dns.Msg
+	if rcode == dns.RcodeSuccess && msg.Unpack(wire) != nil {
+		rcode = dns.RcodeFormatError
+	}
+	if rcode != dns.RcodeSuccess {
+		return z.refuse(wire, rcode, udp)
+	}
+	reply := z.Answer(ctx, &msg, client, udp)
+	if reply == nil {
+		return nil
+	}
+	out, err := reply.PackBuffer(buf)
+	if err != nil {
+		z.opts.Log.Error("DNS answer not packed", slog.Any("err", err))
+		return z.refuse(wire, dns.RcodeServerFailure, udp)
+	}
+	return out
+}
+
+// refuse answers with a header and nothing else.
+func (z *Zone) refuse(wire []byte, rcode int, udp bool) []byte {
+	z.countTransport(udp)
+	z.count(&dns.Msg{MsgHdr: dns.MsgHdr{Rcode: rcode}})
+	out := make([]byte, headerSize)
+	copy(out, wire[:2])          // ID
+	out[2] = 0x80 | wire[2]&0x79 // QR; opcode and RD as asked
+	out[3] = byte(rcode) & 0xf   // neither RA, AD nor CD
+	return out
+}
+
+// tcpServer counts and closes the TCP connections of all listeners.
+type tcpServer struct {
+	zone *Zone
+	wg   sync.WaitGroup
+
+	mu      sync.Mutex
+	clients map[netip.Prefix]int
+	conns   map[net.Conn]struct{}
+}
+
+func (s *tcpServer) serve(ctx context.Context, l net.Listener) error {
+	for {
+		conn, err := l.Accept()
+		if err != nil {
+			if ctx.Err() != nil || errors.Is(err, net.ErrClosed) || !pause(ctx) {
+				return nil
+			}
+			continue
+		}
+		client, err := netip.ParseAddrPort(conn.RemoteAddr().String())
+		if err != nil || !s.admit(conn, network(client.Addr())) {
+			s.zone.counters.dropped.Add(1)
+			s.close(conn)
+			continue
+		}
+		s.wg.Go(func() {
+			defer s.release(conn, network(client.Addr()))
+			s.serveConn(ctx, conn, client)
+		})
+	}
+}
+
+// network is what connections are counted by: an IPv4 address or IPv6 /64.
+func network(a netip.Addr) netip.Prefix {
+	a = a.Unmap().WithZone("")
+	bits := 64
+	if a.Is4() {
+		bits = 32
+	}
+	return netip.PrefixFrom(a, bits).Masked()
+}
+
+func (s *tcpServer) admit(conn net.Conn, from netip.Prefix) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	limits := s.zone.opts.Limits
+	if len(s.conns) >= limits.TCPConns || s.clients[from] >= limits.TCPPerClient {
+		return false
+	}
+	s.conns[conn] = struct{}{}
+	s.clients[from]++
+	return true
+}
+
+func (s *tcpServer) release(conn net.Conn, from netip.Prefix) {
+	s.mu.Lock()
+	delete(s.conns, conn)
+	if s.clients[from]--; s.clients[from] == 0 {
+		delete(s.clients, from)
+	}
+	s.mu.Unlock()
+	s.close(conn)
+}
+
+// close closes a connection that is of no more use; an error changes nothing.
+func (s *tcpServer) close(conn net.Conn) {
+	if err := ignoreClosed(conn.Close()); err != nil {
+		s.zone.opts.Log.Debug("DNS connection not closed in order", slog.Any("err", err))
+	}
+}
+
+// closeAll closes what is open and waits for the end of all connections.
+func (s *tcpServer) closeAll() {
+	s.mu.Lock()
+	for conn := range s.conns {
+		s.close(conn)
+	}
+	s.mu.Unlock()
+	s.wg.Wait()
+}
+
+// serveConn answers the queries of one connection in order (RFC 7766).
+func (s *tcpServer) serveConn(ctx context.Context, conn net.Conn, client netip.AddrPort) {
+	limits := s.zone.opts.Limits
+	framed := &dns.Conn{Conn: conn}
+	in, out := make([]byte, maxRequest), make([]byte, maxRequest)
+	for range limits.TCPQueries {
+		if conn.SetReadDeadline(time.Now().Add(limits.TCPIdle)) != nil {
+			return
+		}
+		n, err := framed.Read(in)
+		if err != nil {
+			return
+		}
+		reply := s.zone.respond(ctx, in[:n], out, client, false)
+		if reply == nil || conn.SetWriteDeadline(time.Now().Add(limits.TCPWrite)) != nil {
+			return
+		}
+		if _, err := framed.Write(reply); err != nil {
+			return
+		}
+	}
+}
