@@ -1,0 +1,216 @@
+package tlspolicy
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"crypto/sha512"
+	"crypto/x509"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/miekg/dns"
+)
+
+// TLSA certificate usages, selectors and matching types (RFC 6698 §7).
+const (
+	usageTA = 2 // DANE-TA: trust anchor assertion
+	usageEE = 3 // DANE-EE: the server's own certificate or key
+
+	selectorCert = 0
+	selectorSPKI = 1
+
+	matchFull   = 0
+	matchSHA256 = 1
+	matchSHA512 = 2
+)
+
+// maxTLSA bounds the records of a host that are looked at.
+const maxTLSA = 64
+
+// Requirement is what the TLSA records of a host demand of a sender.
+type Requirement string
+
+// The values of Requirement.
+const (
+	NoDANE       Requirement = "none"         // no records: DANE does not apply
+	EncryptOnly  Requirement = "encrypt"      // records, none usable: TLS is mandatory, not authenticated
+	Authenticate Requirement = "authenticate" // usable records: a certificate must match one of them
+)
+
+// Require says what a secure TLSA RRset demands, and returns the records that
+// are usable for SMTP.
+func Require(records []*dns.TLSA) (Requirement, []*dns.TLSA) {
+	if len(records) == 0 {
+		return NoDANE, nil
+	}
+	usable := Usable(records)
+	if len(usable) == 0 {
+		// RFC 7672 §2.2: at least one TLSA record, all unusable: mandatory TLS
+		// without authentication.
+		return EncryptOnly, nil
+	}
+	return Authenticate, usable
+}
+
+// Usable returns the records that an SMTP client can use: usage DANE-TA or
+// DANE-EE, known selector and matching type, well-formed data, and no stronger
+// digest beside it.
+func Usable(records []*dns.TLSA) []*dns.TLSA {
+	if len(records) > maxTLSA {
+		records = records[:maxTLSA]
+	}
+	var out []*dns.TLSA
+	for _, r := range records {
+		if wellFormed(r) {
+			out = append(out, r)
+		}
+	}
+	return strongest(out)
+}
+
+func wellFormed(r *dns.TLSA) bool {
+	// RFC 7672 §3.1.3: PKIX-TA(0) and PKIX-EE(1) are unusable for SMTP.
+	if r == nil || r.Usage != usageTA && r.Usage != usageEE || r.Selector != selectorCert && r.Selector != selectorSPKI {
+		return false
+	}
+	data, err := hex.DecodeString(r.Certificate)
+	if err != nil {
+		return false
+	}
+	switch r.MatchingType {
+	case matchFull:
+		if r.Selector == selectorCert {
+			_, err = x509.ParseCertificate(data)
+		} else {
+			_, err = x509.ParsePKIXPublicKey(data)
+		}
+		return err == nil
+	case matchSHA256:
+		return len(data) == sha256.Size
+	case matchSHA512:
+		return len(data) == sha512.Size
+	}
+	return false
+}
+
+// strongest drops SHA2-256 records where the same usage and selector also has
+// SHA2-512 ones (RFC 7671 §9, digest agility).
+func strongest(records []*dns.TLSA) []*dns.TLSA {
+	type group struct{ usage, selector uint8 }
+	strong := map[group]bool{}
+	for _, r := range records {
+		if r.MatchingType == matchSHA512 {
+			strong[group{r.Usage, r.Selector}] = true
+		}
+	}
+	var out []*dns.TLSA
+	for _, r := range records {
+		if r.MatchingType != matchSHA256 || !strong[group{r.Usage, r.Selector}] {
+			out = append(out, r)
+		}
+	}
+	return out
+}
+
+// VerifyDANE checks the chain that a server presented, its own certificate
+// first, against TLSA records. names are the reference identifiers: the TLSA
+// base domain first, then the next-hop domain (RFC 7672 §3.2.2); only DANE-TA
+// needs them. The error says why no usable record matches.
+func VerifyDANE(records []*dns.TLSA, names []string, chain []*x509.Certificate, now time.Time) error {
+	if len(chain) == 0 {
+		return errors.New("the server presented no certificate")
+	}
+	usable := Usable(records)
+	if len(usable) == 0 {
+		return errors.New("no usable TLSA record")
+	}
+	var errs []error
+	for _, r := range usable {
+		if r.Usage == usageEE {
+			// RFC 7672 §3.1.1: names and expiration are not checked.
+			if matches(r, chain[0]) {
+				return nil
+			}
+			continue
+		}
+		if err := verifyTA(r, names, chain, now); err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		return nil
+	}
+	return fmt.Errorf("the certificate matches none of %d usable TLSA records: %w", len(usable), errors.Join(append(errs, errNoMatch)...))
+}
+
+var errNoMatch = errors.New("no certificate of the chain has the published data")
+
+// verifyTA checks a chain up to a trust anchor that the record names (RFC 7672
+// §3.1.2): path, validity period and name.
+func verifyTA(r *dns.TLSA, names []string, chain []*x509.Certificate, now time.Time) error {
+	roots, found := x509.NewCertPool(), false
+	for _, c := range chain {
+		if matches(r, c) {
+			roots.AddCert(c)
+			found = true
+		}
+	}
+	if r.Selector == selectorCert && r.MatchingType == matchFull {
+		// The record holds the whole trust anchor; the server may leave it out.
+		if data, err := hex.DecodeString(r.Certificate); err == nil {
+			if c, err := x509.ParseCertificate(data); err == nil {
+				roots.AddCert(c)
+				found = true
+			}
+		}
+	}
+	if !found {
+		return errNoMatch
+	}
+	return VerifyPKIX(names, chain, roots, now)
+}
+
+// VerifyPKIX checks a chain against trusted roots, the validity periods, and
+// that the certificate is for one of the names.
+func VerifyPKIX(names []string, chain []*x509.Certificate, roots *x509.CertPool, now time.Time) error {
+	if len(chain) == 0 {
+		return errors.New("the server presented no certificate")
+	}
+	intermediates := x509.NewCertPool()
+	for _, c := range chain[1:] {
+		intermediates.AddCert(c)
+	}
+	if _, err := chain[0].Verify(x509.VerifyOptions{Roots: roots, Intermediates: intermediates, CurrentTime: now}); err != nil {
+		return fmt.Errorf("certificate chain: %w", err)
+	}
+	err := errors.New("certificate name: no name to compare with")
+	for _, name := range names {
+		if err = chain[0].VerifyHostname(strings.TrimSuffix(name, ".")); err == nil {
+			return nil
+		}
+	}
+	return err
+}
+
+// matches compares a certificate with the data of a record (RFC 6698 §2.1).
+func matches(r *dns.TLSA, c *x509.Certificate) bool {
+	want, err := hex.DecodeString(r.Certificate)
+	if err != nil {
+		return false
+	}
+	data := c.Raw
+	if r.Selector == selectorSPKI {
+		data = c.RawSubjectPublicKeyInfo
+	}
+	switch r.MatchingType {
+	case matchSHA256:
+		sum := sha256.Sum256(data)
+		data = sum[:]
+	case matchSHA512:
+		sum := sha512.Sum512(data)
+		data = sum[:]
+	}
+	return bytes.Equal(data, want)
+}
