@@ -48,8 +48,8 @@
 // # Provider
 //
 // [Zone] implements the four libdns record interfaces. Every call is atomic: it
-// is published whole, or an error leaves the zone as it was. DNSSEC records,
-// SOA, NS and aliases belong to the server and can neither be read nor set.
+// is published whole, or an error leaves the zone as it was. It takes A, AAAA, MX,
+// TLSA and TXT; what else the zone has (SOA, NS, DNSSEC) belongs to the server.
 //
 // # Standards
 //

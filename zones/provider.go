@@ -30,8 +30,8 @@ func (z *Zone) checkZone(ctx context.Context, zone string) error {
 	return nil
 }
 
-// GetRecords returns the records of the zone except SOA, NS and those of
-// DNSSEC, in canonical order of names, then by type.
+// GetRecords returns the A, AAAA, MX, TLSA and TXT records of the zone, which are
+// the types that can be set, in canonical order of names, then by type.
 func (z *Zone) GetRecords(ctx context.Context, zone string) ([]libdns.Record, error) {
 	if err := z.checkZone(ctx, zone); err != nil {
 		return nil, fmt.Errorf("get records: %w", err)
@@ -248,8 +248,7 @@ func (z *Zone) allToLibdns(rrs []dns.RR) ([]libdns.Record, error) {
 
 // sameData compares the data of two records of one type: names and hex in any case.
 func sameData(a, b dns.RR) bool {
-	switch a.Header().Rrtype {
-	case dns.TypeTXT, dns.TypeCAA:
+	if a.Header().Rrtype == dns.TypeTXT {
 		return dataOf(a) == dataOf(b)
 	}
 	return strings.EqualFold(dataOf(a), dataOf(b))

@@ -20,7 +20,7 @@ const maxData = 8 << 10
 // settableTypes are the types that can be set through libdns: those that need
 // no work from the server but to be answered.
 func settableTypes() []uint16 {
-	return []uint16{dns.TypeA, dns.TypeMX, dns.TypeTXT, dns.TypeAAAA, dns.TypeTLSA, dns.TypeCAA}
+	return []uint16{dns.TypeA, dns.TypeMX, dns.TypeTXT, dns.TypeAAAA, dns.TypeTLSA}
 }
 
 func settable(rrtype uint16) bool { return slices.Contains(settableTypes(), rrtype) }
@@ -105,9 +105,9 @@ func parseData(rrtype uint16, data string) (dns.RR, error) {
 	if data == "" {
 		return nil, errors.New("data is missing")
 	}
-	// Nothing but the fields of one record: no further lines, comments or
-	// groups. Only CAA has a quoted string, where the latter are text.
-	if strings.ContainsFunc(data, unicode.IsControl) || rrtype != dns.TypeCAA && strings.ContainsAny(data, "();\"") {
+	// Nothing but the fields of one record: no further lines, comments, groups,
+	// strings or escapes, which none of these types need.
+	if strings.ContainsFunc(data, unicode.IsControl) || strings.ContainsAny(data, "();\"\\") {
 		return nil, errors.New("want the fields of one record on one line")
 	}
 	rr, err := dns.NewRR(". 0 IN " + dns.TypeToString[rrtype] + " " + data)

@@ -1,0 +1,11 @@
+package zones
+
+import (
+	"context"
+	"net/netip"
+)
+
+// Respond answers a message in wire form.
+func Respond(ctx context.Context, z *Zone, wire []byte, client netip.AddrPort, udp bool) []byte {
+	return z.respond(ctx, wire, nil, client, udp)
+}
