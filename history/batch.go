@@ -116,6 +116,18 @@ func (s *Store) Commit(ctx context.Context, b Batch) error {
 	return s.do(ctx, apply)
 }
 
+// Begin gives b to the writer and returns a function that waits until it is
+// durable, like Commit. Callers that must fix the order of their changes call
+// Begin under their own lock, and wait outside of it. Begin blocks only while
+// the queue to the writer is full.
+func (s *Store) Begin(ctx context.Context, b Batch) (wait func(context.Context) error, err error) {
+	apply, err := b.prepare()
+	if err != nil {
+		return nil, fmt.Errorf("write history: %w", err)
+	}
+	return s.begin(ctx, apply)
+}
+
 // Submit writes b like Commit, in the same order, but does not wait. It blocks
 // only while the queue to the writer is full. Failures are logged and counted
 // in [Stats].

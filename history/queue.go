@@ -15,6 +15,7 @@ type QueueItem struct {
 	TestID      string    `json:"test"`
 	From        string    `json:"from,omitempty"` // header From; the envelope has the null reverse-path
 	To          string    `json:"to"`
+	Network     string    `json:"network,omitempty"` // of the client that caused it, for limits
 	Due         time.Time `json:"due"`
 	Created     time.Time `json:"created"`
 	Attempts    int       `json:"attempts,omitempty"`

@@ -356,8 +356,8 @@ func carryForward(states []evidence.State) {
 		if states[i].Phase == "" {
 			states[i].Phase = states[i-1].Phase
 		}
-		if states[i].MX == nil {
-			states[i].MX = states[i-1].MX
+		if states[i].MX == nil { // a change of phase says nothing about the zone
+			states[i].MX, states[i].Unverifiable = states[i-1].MX, states[i-1].Unverifiable
 		}
 	}
 }

@@ -38,7 +38,7 @@ type Options struct {
 
 	MailboxMax   int   // messages kept in the mailbox; default 1000
 	MailboxBytes int64 // octets kept in the mailbox; default 64 MiB
-	MessageBytes int64 // octets of one message for the mailbox; default 1 MiB
+	MessageBytes int64 // octets of one message for the mailbox; default 10 MiB
 
 	HistoryMax  int           // records of one kind that History returns at most, else it fails; default 100,000
 	QueueLength int           // batches that wait for the writer before callers block; default 1024
@@ -54,7 +54,7 @@ func (o *Options) setDefaults() {
 	}
 	setDefault(&o.MailboxMax, 1000)
 	setDefault(&o.MailboxBytes, 64<<20)
-	setDefault(&o.MessageBytes, 1<<20)
+	setDefault(&o.MessageBytes, 10<<20)
 	setDefault(&o.HistoryMax, 100_000)
 	setDefault(&o.QueueLength, 1024)
 	setDefault(&o.LockTimeout, time.Second)
@@ -235,16 +235,26 @@ func (s *Store) enqueue(ctx context.Context, o op) error {
 // do runs apply in the writer and waits until it is durable. If ctx ends
 // first, the change may still happen.
 func (s *Store) do(ctx context.Context, apply func(*bolt.Tx) error) error {
+	wait, err := s.begin(ctx, apply)
+	if err != nil {
+		return err
+	}
+	return wait(ctx)
+}
+
+func (s *Store) begin(ctx context.Context, apply func(*bolt.Tx) error) (wait func(context.Context) error, err error) {
 	done := make(chan error, 1)
 	if err := s.enqueue(ctx, op{apply: apply, done: done}); err != nil {
-		return err
+		return nil, err
 	}
-	select {
-	case err := <-done:
-		return err
-	case <-ctx.Done():
-		return fmt.Errorf("write history: not yet known to be durable: %w", ctx.Err())
-	}
+	return func(ctx context.Context) error {
+		select {
+		case err := <-done:
+			return err
+		case <-ctx.Done():
+			return fmt.Errorf("write history: not yet known to be durable: %w", ctx.Err())
+		}
+	}, nil
 }
 
 // run is the writer.
