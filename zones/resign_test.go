@@ -84,6 +84,34 @@ func TestRotationSignsOnlyMXAndSOA(t *testing.T) {
 	}
 }
 
+// Answers given while the zone changes are of one version, old or new.
+func TestAnswersDuringRotation(t *testing.T) {
+	z := newZone(t, options())
+	orders := [][]libdns.Record{preferences("mx06", "mx05", "mx04", "mx03"), preferences("mx03", "mx04", "mx05", "mx06")}
+	done := make(chan error, 1)
+	go func() {
+		for i := range 60 {
+			if _, err := z.SetRecords(context.Background(), zoneName, orders[i%2]); err != nil {
+				done <- err
+				return
+			}
+		}
+		done <- nil
+	}()
+	for {
+		verify(t, z, ask(t, z, "et."+zoneName, dns.TypeMX, true))
+		verify(t, z, ask(t, z, "_mta-sts.ut."+zoneName, dns.TypeTXT, true))
+		select {
+		case err := <-done:
+			if err != nil {
+				t.Error(err)
+			}
+			return
+		default:
+		}
+	}
+}
+
 func TestSignaturesAreRefreshed(t *testing.T) {
 	for _, c := range []struct {
 		name string

@@ -52,9 +52,13 @@ func (l *Listeners) open(ctx context.Context, address string) error {
 		if err != nil {
 			return err
 		}
-		udp, err := config.ListenPacket(ctx, "udp", tcp.Addr().String())
-		if conn, ok := udp.(*net.UDPConn); ok && err == nil {
-			l.TCP, l.UDP = append(l.TCP, tcp), append(l.UDP, conn)
+		bound, err := net.ResolveUDPAddr("udp", tcp.Addr().String())
+		if err != nil {
+			return errors.Join(err, tcp.Close())
+		}
+		udp, err := net.ListenUDP("udp", bound)
+		if err == nil {
+			l.TCP, l.UDP = append(l.TCP, tcp), append(l.UDP, udp)
 			return nil
 		}
 		last = errors.Join(err, tcp.Close())

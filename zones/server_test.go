@@ -122,7 +122,7 @@ func TestServeJunk(t *testing.T) {
 
 func TestTCPLimits(t *testing.T) {
 	o := options()
-	o.Limits = zones.Limits{TCPPerClient: 2, TCPQueries: 3, TCPIdle: 200 * time.Millisecond}
+	o.Limits = zones.Limits{TCPPerClient: 2, TCPQueries: 3}
 	z := newZone(t, o)
 	addrs, _ := serve(t, z, "127.0.0.1:0")
 	dial := func() net.Conn {
@@ -160,8 +160,20 @@ func TestTCPLimits(t *testing.T) {
 	if err := query(dial()); err == nil {
 		t.Error("a third connection of one client was served")
 	}
-	if _, err := io.Copy(io.Discard, third); err != nil { // until it is closed as idle
-		t.Error(err)
+}
+
+func TestIdleTCPConnectionIsClosed(t *testing.T) {
+	o := options()
+	o.Limits.TCPIdle = 20 * time.Millisecond
+	z := newZone(t, o)
+	addrs, _ := serve(t, z, "127.0.0.1:0")
+	conn, err := net.Dial("tcp", addrs[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	if n, err := io.Copy(io.Discard, conn); n != 0 || err != nil {
+		t.Errorf("%d octets, %v; want the end of the connection", n, err)
 	}
 }
 
