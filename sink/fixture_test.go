@@ -211,6 +211,7 @@ func options(phase evidence.Phase) (sink.Options, *fixture) {
 		Zone: zone, Slots: 2, Director: f.director, Certificates: f.certs, Inspector: f.memory, Mailbox: f.memory,
 		NewID: func() evidence.ConnID { return evidence.ConnID(strconv.FormatInt(ids.Add(1), 10)) },
 		Now:   time.Now, Logger: slog.New(slog.DiscardHandler),
+		Limits: sink.Limits{Linger: 100 * time.Millisecond},
 	}, f
 }
 

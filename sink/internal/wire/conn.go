@@ -398,12 +398,10 @@ func (c *Conn) broken(err error) {
 	c.state = dead
 }
 
-// bye ends the session from our side with a last reply.
+// bye ends the session from our side with a last reply, 421.
 func (c *Conn) bye(r Reply, e evidence.Ending) {
-	c.Answer(c.verb, r)
-	c.flush()
 	c.end(e)
-	c.state = dead
+	c.Answer("", r)
 }
 
 // Answer replies to a command in place of the engine. A 421 ends the session.
