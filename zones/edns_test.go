@@ -2,8 +2,10 @@ package zones_test
 
 import (
 	"slices"
+	"strings"
 	"testing"
 
+	"github.com/libdns/libdns"
 	"github.com/miekg/dns"
 )
 
@@ -107,6 +109,32 @@ func TestUsualAnswersFitUDP(t *testing.T) {
 			if m := ask(t, z, name+zoneName, qtype, true); m.Truncated {
 				t.Errorf("%s%s %s does not fit", name, zoneName, dns.TypeToString[qtype])
 			}
+		}
+	}
+}
+
+func TestUDPSizeIsBounded(t *testing.T) {
+	z := newZone(t, options())
+	var large []libdns.Record
+	for i := range 8 {
+		large = append(large, libdns.TXT{Name: "large", Text: strings.Repeat(string(rune('a'+i)), 200)})
+	}
+	if _, err := z.SetRecords(t.Context(), zoneName, large); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		name       string
+		advertised uint16
+		truncated  bool
+	}{
+		{"large.", 4096, true}, // never more than 1232
+		{"large.", 65535, true},
+		{"et.", 0, false}, // RFC 6891 §6.2.3: less than 512 means 512
+		{"et.", 100, false},
+	} {
+		m := exchange(t, z, new(dns.Msg).SetQuestion(c.name+zoneName, dns.TypeANY).SetEdns0(c.advertised, true), true)
+		if m.Truncated != c.truncated {
+			t.Errorf("%s with %d octets advertised: TC %v", c.name, c.advertised, m.Truncated)
 		}
 	}
 }

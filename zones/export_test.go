@@ -9,3 +9,9 @@ import (
 func Respond(ctx context.Context, z *Zone, wire []byte, client netip.AddrPort, udp bool) []byte {
 	return z.respond(ctx, wire, nil, client, udp)
 }
+
+// KeyOf returns the key of a name.
+func KeyOf(name string) (string, error) {
+	key, err := keyOf(name)
+	return string(key), err
+}

@@ -221,6 +221,13 @@ func (s *memoryState) Save(d zones.StateData) error {
 	return nil
 }
 
+// A zone whose state was lost goes on above the serials that it once had.
+func TestFirstSerialIsTheTime(t *testing.T) {
+	if got, now := newZone(t, options()).Serial(), newClock().Now().Unix(); got != uint32(now)+1 {
+		t.Errorf("first serial %d at %d", got, now)
+	}
+}
+
 func TestSerialWrapsAround(t *testing.T) {
 	o := options()
 	state := new(memoryState)

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/netip"
+	"slices"
 	"testing"
 	"time"
 
@@ -162,6 +163,34 @@ func TestTCPLimits(t *testing.T) {
 	}
 }
 
+func TestTCPTotalLimit(t *testing.T) {
+	o := options()
+	o.Limits.TCPConns = 1
+	z := newZone(t, o)
+	addrs, _ := serve(t, z, "127.0.0.1:0")
+	var conns []*dns.Conn
+	for range 2 {
+		conn, err := net.Dial("tcp", addrs[0])
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		conns = append(conns, &dns.Conn{Conn: conn})
+	}
+	if m, err := conns[1].ReadMsg(); err == nil { // closed at once
+		t.Errorf("a second connection was served: %v", m)
+	}
+	if err := conns[0].WriteMsg(new(dns.Msg).SetQuestion(zoneName, dns.TypeA)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := conns[0].ReadMsg(); err != nil {
+		t.Error(err)
+	}
+	if n := z.Counters().Dropped; n != 1 {
+		t.Errorf("%d dropped, want 1", n)
+	}
+}
+
 func TestIdleTCPConnectionIsClosed(t *testing.T) {
 	o := options()
 	o.Limits.TCPIdle = 20 * time.Millisecond
@@ -241,6 +270,11 @@ func TestQueriesAreBounded(t *testing.T) {
 	got := z.Queries(time.Time{})
 	if len(got) != 1+10 || got[0].Name != "et."+zoneName || got[10].Name != "r999."+zoneName {
 		t.Errorf("%d queries kept: %v", len(got), got)
+	}
+	// A query that was displaced is a new one.
+	ask(t, z, "r0."+zoneName, dns.TypeA, false)
+	if got := z.Queries(time.Time{}); len(got) != 11 || !slices.ContainsFunc(got, func(q evidence.Query) bool { return q.Name == "r0."+zoneName && q.Count == 1 }) {
+		t.Errorf("r0 is not kept: %v", got)
 	}
 	for range 500 {
 		clk.Advance(time.Minute)

@@ -316,12 +316,13 @@ func label(s string) string {
 	if _, err := dns.PackDomainName(s+".", wire, 0, nil, false); err != nil {
 		panic(err)
 	}
-	return strings.Map(func(r rune) rune {
-		if 'A' <= r && r <= 'Z' {
-			return r + 32
+	octets := wire[1 : 1+wire[0]]
+	for i, b := range octets {
+		if 'A' <= b && b <= 'Z' {
+			octets[i] += 'a' - 'A'
 		}
-		return r
-	}, string(wire[1:1+wire[0]]))
+	}
+	return string(octets)
 }
 
 // The chain visits every name with records once and ends at the apex.
