@@ -1,0 +1,262 @@
+package assess
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/tlsink/tlsink/evidence"
+	"github.com/tlsink/tlsink/history"
+	"github.com/tlsink/tlsink/policyinfer"
+	"github.com/tlsink/tlsink/scenario"
+	"github.com/tlsink/tlsink/sink"
+)
+
+// Assessor runs tests. See the package comment.
+type Assessor struct {
+	o      Options
+	engine *policyinfer.Engine
+
+	mu           sync.Mutex
+	clients      map[netip.Prefix]*client
+	conns        map[evidence.ConnID]*connection
+	tests        map[string]*test // by id
+	states       map[int][]evidence.State
+	unverifiable string
+	secured      bool // a client with a running test entered its secure phase since the last turn
+	wake         chan struct{}
+}
+
+// connection is one that is open.
+type connection struct {
+	client *client
+	remote netip.AddrPort
+	start  time.Time
+	test   *test // that of its last message
+}
+
+var _ sink.Director = (*Assessor)(nil)
+
+// New returns an Assessor that knows what the store knows.
+func New(ctx context.Context, o Options) (*Assessor, error) {
+	if err := o.check(); err != nil {
+		return nil, err
+	}
+	o.Timing, o.Limits = o.Timing.WithDefaults(), o.Limits.withDefaults()
+	if o.Queries == nil {
+		o.Queries = func(time.Time) []evidence.Query { return nil }
+	}
+	if o.ResultURL == nil {
+		o.ResultURL = func(string) string { return "" }
+	}
+	a := &Assessor{
+		o: o, engine: policyinfer.New(),
+		clients: make(map[netip.Prefix]*client), conns: make(map[evidence.ConnID]*connection),
+		tests: make(map[string]*test), states: make(map[int][]evidence.State), wake: make(chan struct{}, 1),
+	}
+	if err := a.replay(ctx); err != nil {
+		return nil, fmt.Errorf("replay history: %w", err)
+	}
+	return a, nil
+}
+
+// Accepted implements sink.Director.
+func (a *Assessor) Accepted(id evidence.ConnID, _, remote netip.AddrPort) (sink.Treatment, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	now := a.o.Now()
+	c := a.client(clientKey(remote.Addr()), now)
+	c.open++
+	c.last = now
+	a.conns[id] = &connection{client: c, remote: remote, start: now}
+	return sink.Treatment{Phase: a.phase(c, now)}, nil
+}
+
+// client returns the client of a key. A treatment that is over starts afresh.
+func (a *Assessor) client(key netip.Prefix, now time.Time) *client {
+	c := a.clients[key]
+	if c != nil && !c.over(now, a.o.Timing.Forget) {
+		return c
+	}
+	fresh := newClient(key, now, a.o.Timing.Downgrade)
+	if c != nil {
+		// Connections that are still open belong to the treatment they began in.
+		for _, t := range c.tests {
+			delete(t.clients, key)
+		}
+	} else if len(a.clients) >= a.o.Limits.Clients {
+		a.forgetOne()
+	}
+	a.clients[key] = fresh
+	return fresh
+}
+
+// forgetOne drops some client that nothing depends on.
+func (a *Assessor) forgetOne() {
+	for key, c := range a.clients {
+		if c.open == 0 && len(c.tests) == 0 {
+			delete(a.clients, key)
+			return
+		}
+	}
+}
+
+// phase returns the phase of c, and notes when a client that is being tested
+// has entered its secure phase.
+func (a *Assessor) phase(c *client, now time.Time) evidence.Phase {
+	p := c.phase(now)
+	if p == evidence.Secure {
+		for _, t := range c.tests {
+			if t.running() && !t.phases.secure {
+				t.phases.secure = true
+				a.secured = true
+				a.o.Store.Submit(history.Batch{TestStates: []history.TestState{{TestID: t.rec.Test.ID, State: evidence.State{Time: c.secureAt, Phase: evidence.Secure}}}})
+			}
+		}
+	}
+	return p
+}
+
+// Phase implements sink.Director.
+func (a *Assessor) Phase(id evidence.ConnID) evidence.Phase {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if conn := a.conns[id]; conn != nil {
+		return a.phase(conn.client, a.o.Now())
+	}
+	return evidence.Secure
+}
+
+// ClientHello implements sink.Director. With a known host name it is that
+// host's certificate. Without one it is the default certificate, and that and
+// the one of ut vary with what the client did before.
+func (a *Assessor) ClientHello(id evidence.ConnID, sni string) scenario.Certificate {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	target, ok := scenario.Find(a.o.Zone, sni)
+	if ok && target.Slot >= a.o.Slots {
+		ok = false
+	}
+	switch {
+	case ok && target.Role == scenario.RoleMX:
+		return scenario.Certificate{Slot: target.Slot, Owner: scenario.Owner(target.Host), Kind: scenario.HostKind(target.Host)}
+	case ok && (target.Role == scenario.RoleService || target.Role == scenario.RoleApex):
+		return scenario.Certificate{Owner: scenario.OwnerService, Kind: scenario.CA}
+	case ok && target.Role == scenario.RoleUT:
+		return scenario.Certificate{Slot: target.Slot, Owner: scenario.OwnerUT, Kind: a.varying(id, target.Slot, scenario.OwnerUT)}
+	}
+	return scenario.Certificate{Owner: scenario.OwnerDefault, Kind: a.varying(id, 0, scenario.OwnerDefault)}
+}
+
+func (a *Assessor) varying(id evidence.ConnID, slot int, owner scenario.Owner) scenario.Kind {
+	conn := a.conns[id]
+	if conn == nil {
+		return scenario.SelfSigned
+	}
+	return conn.client.alternate(slot, owner).kind()
+}
+
+// HandshakeDone implements sink.Director. What a handshake says about the
+// client is read when the connection is closed, from its record.
+func (a *Assessor) HandshakeDone(evidence.ConnID, error) {}
+
+// Closed implements sink.Director.
+func (a *Assessor) Closed(final evidence.Connection) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	conn := a.conns[final.ID]
+	if conn == nil {
+		return
+	}
+	delete(a.conns, final.ID)
+	now := a.o.Now()
+	c := conn.client
+	c.open--
+	c.last = now
+	c.learn(a.o.Zone, final)
+	batch := history.Batch{Connections: []evidence.Connection{final}}
+	t := conn.test
+	if t == nil && final.MailFrom != nil {
+		t = a.testOfSender(c, final)
+	}
+	if t != nil {
+		t.put(final, a.o.Limits.Connections)
+		batch.Attach = []history.Attachment{{Connection: final.ID, Test: t.rec.Test.ID, Attribution: evidence.ByMail}}
+	} else if len(c.loose) < a.o.Limits.Connections {
+		c.loose = append(c.loose, final)
+	}
+	a.o.Store.Submit(batch)
+	for _, t := range c.tests {
+		a.touch(t, now)
+	}
+}
+
+// testOfSender finds the running test that a connection with MAIL, but without
+// a message, belongs to.
+func (a *Assessor) testOfSender(c *client, conn evidence.Connection) *test {
+	slot, domains := domainsOf(a.o.Zone, conn.RcptTo)
+	i := slices.IndexFunc(c.tests, func(t *test) bool {
+		return t.rec.Open() && t.sentBy(*conn.MailFrom) && (len(domains) == 0 || t.rec.Test.Slot == slot)
+	})
+	if i < 0 {
+		return nil
+	}
+	return c.tests[i]
+}
+
+// touch notes that evidence came: the verdict is looked at again once the
+// attempt is over.
+func (a *Assessor) touch(t *test, now time.Time) {
+	t.dirty = true
+	t.due = now.Add(a.o.Timing.Attempt + time.Millisecond)
+	a.wakeUp()
+}
+
+func (a *Assessor) wakeUp() {
+	select {
+	case a.wake <- struct{}{}:
+	default:
+	}
+}
+
+// RecordState notes a change of the MX order of a slot.
+func (a *Assessor) RecordState(slot int, s evidence.State) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	s.Unverifiable = a.unverifiable
+	a.addState(slot, s)
+}
+
+// maxStates bounds the states kept of a slot: more than a day of rotations.
+const maxStates = 1000
+
+func (a *Assessor) addState(slot int, s evidence.State) {
+	list := append(a.states[slot], s)
+	a.states[slot] = list[max(0, len(list)-maxStates):]
+	a.o.Store.Submit(history.Batch{States: []history.StateRecord{{Slot: slot, State: s}}})
+}
+
+// SetUnverifiable notes that our own zone or policy cannot be verified, and
+// why; "" that it can. Unprotected verdicts are suspended meanwhile.
+func (a *Assessor) SetUnverifiable(why string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if why == a.unverifiable {
+		return
+	}
+	a.unverifiable = why
+	now := a.o.Now()
+	for slot := range a.o.Slots {
+		s := evidence.State{Time: now, Unverifiable: why}
+		if list := a.states[slot]; len(list) > 0 {
+			s.MX = list[len(list)-1].MX
+		}
+		a.addState(slot, s)
+	}
+	for _, t := range a.tests {
+		a.touch(t, now)
+	}
+}

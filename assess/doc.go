@@ -1,0 +1,28 @@
+// Package assess runs tests: it decides how each connection is treated, to
+// which test it belongs, whether a message is answered 451 or 250, and when a
+// verdict is reached. It implements sink.Director.
+//
+// A client is a client address (IPv4 address, IPv6 /64), known at accept. It
+// owns the treatment: the phase clock and the certificates that vary. A test
+// is one test mail of one sender, known from its first message on.
+//
+//	client:  first connection ─▶ downgrade (STARTTLS withheld) ─▶ secure ─┐
+//	              ▲                                                       │
+//	              └────────── last test acked, or 24 h of silence ◀───────┘
+//
+//	test:    first message ─▶ running ─▶ concluded ─▶ acked
+//	                          (451)      (verdict)    (250)
+//	                             └──────────┴───────▶ closed (never came back)
+//
+// # Attribution
+//
+// A connection with MAIL belongs to the test of that mail. One without belongs
+// to a test only if that test is the only one that could own it, judged by
+// slot and client address, over the whole life of all tests of that client: a
+// second sender that shows up later takes back what the first one adopted. A
+// test adopts nothing that happened before its mail was written (Date field).
+// What is left out is counted.
+//
+// Everything lives in memory and is replayed from package history at start.
+// All methods are safe for concurrent use.
+package assess

@@ -1,0 +1,317 @@
+package assess
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"github.com/tlsink/tlsink/evidence"
+	"github.com/tlsink/tlsink/history"
+	"github.com/tlsink/tlsink/policyinfer"
+	"github.com/tlsink/tlsink/scenario"
+)
+
+// evidence gathers what belongs to t, as of now, and counts what was left out
+// because another test could own it as well.
+func (a *Assessor) evidence(t *test) (h evidence.History, leftOut int) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.evidenceLocked(t)
+}
+
+func (a *Assessor) evidenceLocked(t *test) (h evidence.History, leftOut int) {
+	now := a.o.Now()
+	h = evidence.History{Test: t.rec.Test, Until: now}
+	h.Connections = append(h.Connections, t.own...)
+	for _, c := range t.clients {
+		for _, conn := range c.loose {
+			switch owners := a.owners(c, conn); {
+			case !slices.Contains(owners, t):
+			case len(owners) > 1:
+				leftOut++
+			default:
+				conn.Attribution = evidence.ByAddress
+				h.Connections = append(h.Connections, conn)
+			}
+		}
+	}
+	for id, conn := range a.conns {
+		if t.clients[conn.client.key] == conn.client && conn.test != t {
+			// It may still become part of the last attempt.
+			h.Connections = append(h.Connections, evidence.Connection{ID: id, Start: conn.start, End: now, Client: conn.remote.String(), Ending: evidence.EndingOpen, Attribution: evidence.ByAddress})
+		}
+	}
+	from := t.first.Add(-a.o.Timing.Margin)
+	for _, s := range a.states[t.rec.Test.Slot] {
+		h.States = append(h.States, s)
+		if len(h.States) > 1 && !s.Time.After(from) {
+			h.States = h.States[len(h.States)-1:] // only the last one before matters
+		}
+	}
+	return h, leftOut
+}
+
+// owners are the tests that could own a connection without mail.
+func (a *Assessor) owners(c *client, conn evidence.Connection) (out []*test) {
+	for _, t := range c.tests {
+		if t.mayOwn(conn, a.o.Timing.DateSkew) {
+			out = append(out, t)
+		}
+	}
+	return out
+}
+
+// Run looks at verdicts when attempts are over and closes what has waited long
+// enough. It returns when ctx ends.
+func (a *Assessor) Run(ctx context.Context) error {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-a.wake:
+		case <-timer.C:
+		}
+		next := a.evaluateDue()
+		timer.Reset(next)
+	}
+}
+
+// idle is how often Run looks without being asked.
+const idle = time.Minute
+
+// evaluateDue evaluates the tests that are due and returns how long until the
+// next one is.
+func (a *Assessor) evaluateDue() time.Duration {
+	a.mu.Lock()
+	now := a.o.Now()
+	next := idle
+	var due []*test
+	for id, t := range a.tests {
+		switch {
+		case t.running() && (t.dirty && !now.Before(t.due) || !now.Before(t.rec.Opened.Add(a.o.Timing.Close))):
+			due = append(due, t)
+		case t.running() && t.dirty:
+			next = min(next, t.due.Sub(now))
+		case !t.running() && a.forgotten(t, now):
+			a.forget(id, t, now)
+		}
+	}
+	a.mu.Unlock()
+	for _, t := range due {
+		a.evaluate(t)
+	}
+	return max(next, time.Millisecond)
+}
+
+// evaluate infers from what t has and concludes it if that suffices.
+func (a *Assessor) evaluate(t *test) {
+	h, leftOut := a.evidence(t)
+	v := a.engine.Infer(h, policyinfer.Options{})
+	v.LeftOut += leftOut
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	now := a.o.Now()
+	batch := a.conclude(t, &v, now)
+	if !now.Before(t.due) {
+		t.dirty = false
+	}
+	batch.Tests = append(batch.Tests, t.rec)
+	a.o.Store.Submit(batch)
+}
+
+// conclude notes a verdict; if nothing more can be learned, the test ends and
+// a report is due, in the same batch.
+func (a *Assessor) conclude(t *test, v *policyinfer.Verdict, now time.Time) history.Batch {
+	if !t.running() {
+		return history.Batch{}
+	}
+	t.verdict = v
+	t.rec.LeftOut = v.LeftOut
+	if !v.Conclusive && !a.capped(t, v, now) {
+		return history.Batch{}
+	}
+	return a.finish(t, v, now)
+}
+
+func (a *Assessor) finish(t *test, v *policyinfer.Verdict, now time.Time) history.Batch {
+	t.verdict = v
+	t.rec.State, t.rec.Concluded = history.StateConcluded, now
+	t.rec.Verdict, t.rec.Engine, t.rec.LeftOut = verdictJSON(v), policyinfer.EngineVersion, v.LeftOut
+	a.o.Logger.Info("verdict reached", "test", t.rec.Test.ID, "policy", v.Policy, "conclusive", v.Conclusive)
+	batch := a.attachAll(t)
+	a.reportLate(t, &batch, now)
+	return batch
+}
+
+// reportLate makes the report due once its recipient is known to be genuine,
+// which may be after the verdict.
+func (a *Assessor) reportLate(t *test, batch *history.Batch, now time.Time) {
+	if t.rec.Reported || t.rec.ReportTo == "" || t.rec.Concluded.IsZero() {
+		return
+	}
+	t.rec.Reported = true
+	batch.Enqueue = append(batch.Enqueue, history.QueueItem{ID: t.rec.Test.ID, TestID: t.rec.Test.ID, To: t.rec.ReportTo, Created: now, Due: now})
+}
+
+// attachAll stores what was attributed by address, and the queries that belong
+// to the test.
+func (a *Assessor) attachAll(t *test) history.Batch {
+	var b history.Batch
+	h, _ := a.evidenceLocked(t)
+	for _, c := range h.Connections {
+		if c.Attribution == evidence.ByAddress && c.Ending != evidence.EndingOpen {
+			b.Attach = append(b.Attach, history.Attachment{Connection: c.ID, Test: t.rec.Test.ID, Attribution: evidence.ByAddress})
+		}
+	}
+	for _, q := range a.queries(t) {
+		b.Queries = append(b.Queries, history.TestQuery{TestID: t.rec.Test.ID, Query: q})
+	}
+	return b
+}
+
+// queries are those that belong to the test: of its slot if that is its alone,
+// of its own addresses, or if no other test was running.
+func (a *Assessor) queries(t *test) []evidence.Query {
+	alone := !slices.ContainsFunc(a.runningTests(), func(o *test) bool { return o != t && o.rec.Test.Slot == t.rec.Test.Slot })
+	var out []evidence.Query
+	for _, q := range a.o.Queries(t.adopts(a.o.Timing.DateSkew)) {
+		target, ok := scenario.Find(a.o.Zone, q.Name)
+		if !ok || target.Slot != t.rec.Test.Slot || target.Role == scenario.RoleApex || target.Role == scenario.RoleNS || target.Role == scenario.RoleService {
+			continue
+		}
+		if alone || slices.Contains(t.rec.Test.SenderIPs, q.Client) {
+			out = append(out, q)
+		}
+	}
+	return out
+}
+
+func (a *Assessor) runningTests() (out []*test) {
+	for _, t := range a.tests {
+		if t.running() {
+			out = append(out, t)
+		}
+	}
+	return out
+}
+
+// Fetched notes a fetch of the MTA-STS policy, and gives it to a test like a
+// query.
+func (a *Assessor) Fetched(f evidence.PolicyFetch) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	target, ok := scenario.Find(a.o.Zone, f.Host)
+	if !ok || target.Role != scenario.RolePolicy {
+		return
+	}
+	var could []*test
+	for _, t := range a.runningTests() {
+		if t.rec.Test.Slot != target.Slot {
+			continue
+		}
+		if slices.Contains(t.rec.Test.SenderIPs, f.Client) {
+			could = []*test{t}
+			break
+		}
+		could = append(could, t)
+	}
+	if len(could) == 1 {
+		a.o.Store.Submit(history.Batch{Fetches: []history.TestFetch{{TestID: could[0].rec.Test.ID, Fetch: f}}})
+	}
+}
+
+// capped reports whether a test ends without a conclusive verdict: after
+// Timing.Close, or when it has been to every face that could tell more, often
+// and long enough.
+func (a *Assessor) capped(t *test, v *policyinfer.Verdict, now time.Time) bool {
+	age := now.Sub(t.rec.Opened)
+	if age >= a.o.Timing.Close {
+		return true
+	}
+	const enough = 4
+	if age < max(a.o.Timing.Silence, a.o.Timing.Settle) || v.Attempts < enough || now.Before(t.due) {
+		return false
+	}
+	h, _ := a.evidenceLocked(t)
+	for _, m := range v.Missing {
+		if !met(h, m) {
+			return false
+		}
+	}
+	// Nothing was handed over at et: a face that it likes may still come.
+	return slices.ContainsFunc(h.Connections, func(c evidence.Connection) bool {
+		return c.Data && c.Destination == string(scenario.ET)
+	})
+}
+
+// met reports whether the sender has been to a face that is missing, more than
+// once: it will not tell more the next time.
+func met(h evidence.History, m policyinfer.Missing) bool {
+	n := 0
+	for _, c := range h.Connections {
+		switch {
+		case m.Certificate == scenario.NoCertificate:
+			if c.Phase == evidence.Downgrade && len(c.Helo) > 0 {
+				n++
+			}
+		case c.TLS != nil && c.TLS.Certificate == string(m.Certificate) && c.Server == int(m.Face):
+			n++
+		}
+	}
+	return n >= 2
+}
+
+// forgotten reports whether an ended test can leave memory: no client's
+// treatment rests on it any more.
+func (a *Assessor) forgotten(t *test, now time.Time) bool {
+	for key, c := range t.clients {
+		if a.clients[key] == c && !(c.over(now, a.o.Timing.Forget) && c.open == 0 && now.Sub(c.last) >= a.o.Timing.Attempt) {
+			return false
+		}
+	}
+	return true
+}
+
+// forget drops an ended test; one that never came back for its 250 is closed.
+func (a *Assessor) forget(id string, t *test, now time.Time) {
+	if t.rec.Open() {
+		t.rec.State, t.rec.Closed = history.StateClosed, now
+		a.o.Store.Submit(history.Batch{Tests: []history.TestRecord{t.rec}})
+	}
+	delete(a.tests, id)
+	for key, c := range t.clients {
+		if a.clients[key] == c && c.over(now, a.o.Timing.Forget) {
+			delete(a.clients, key)
+		}
+	}
+}
+
+// Need says what running tests still need from the MX order.
+type Need struct {
+	Wanted      []scenario.Host // to be met as most preferred host
+	SecureStart bool            // a client has entered its secure phase since the last call
+}
+
+// Need returns what running tests in a slot still need.
+func (a *Assessor) Need(slot int) Need {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	n := Need{SecureStart: a.secured}
+	a.secured = false
+	for _, t := range a.runningTests() {
+		if t.verdict == nil || t.rec.Test.Slot != slot {
+			continue
+		}
+		for _, m := range t.verdict.Missing {
+			if m.Face < 3 || m.Face > 6 {
+				continue
+			}
+			if h := scenario.MXHosts()[m.Face-3]; !slices.Contains(n.Wanted, h) {
+				n.Wanted = append(n.Wanted, h)
+			}
+		}
+	}
+	return n
+}

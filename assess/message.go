@@ -1,0 +1,370 @@
+package assess
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/netip"
+	"slices"
+	"time"
+
+	"github.com/tlsink/tlsink/evidence"
+	"github.com/tlsink/tlsink/history"
+	"github.com/tlsink/tlsink/mailauth"
+	"github.com/tlsink/tlsink/policyinfer"
+	"github.com/tlsink/tlsink/scenario"
+	"github.com/tlsink/tlsink/sink"
+)
+
+// Message implements sink.Director: it finds the test of a message, decides
+// about 451 or 250, and returns when all of that is on disk.
+func (a *Assessor) Message(ctx context.Context, snapshot evidence.Connection) sink.Reply {
+	if len(snapshot.Transactions) == 0 {
+		return storageTrouble()
+	}
+	tx := snapshot.Transactions[len(snapshot.Transactions)-1]
+	slot, domains := domainsOf(a.o.Zone, tx.RcptTo)
+	known, err := a.o.Store.ByMessageID(tx.MessageID)
+	if err != nil {
+		a.o.Logger.Error("tests of a Message-ID cannot be read", "err", err)
+		return storageTrouble()
+	}
+	if i := slices.IndexFunc(known, func(r history.TestRecord) bool {
+		return r.Test.Slot == slot && tx.MessageID != "" && r.Test.Sender == tx.MailFrom && !r.Open()
+	}); i >= 0 {
+		return a.finished(ctx, snapshot, known[i])
+	}
+	t, reply, ok := a.enter(snapshot, tx, slot, domains)
+	if !ok {
+		return reply
+	}
+	return a.decide(ctx, t, snapshot, tx, domains)
+}
+
+func storageTrouble() sink.Reply {
+	return sink.Reply{Code: 451, Enhanced: [3]int{4, 3, 0}, Text: "tlsink cannot store its evidence now, please retry"}
+}
+
+// finished answers a mail whose test has ended: 250 at once, in every phase.
+func (a *Assessor) finished(ctx context.Context, snapshot evidence.Connection, r history.TestRecord) sink.Reply {
+	a.mu.Lock()
+	if conn := a.conns[snapshot.ID]; conn != nil && a.tests[r.Test.ID] != nil {
+		conn.test = a.tests[r.Test.ID]
+	}
+	wait, err := a.o.Store.Begin(ctx, history.Batch{
+		Connections: []evidence.Connection{snapshot},
+		Attach:      []history.Attachment{{Connection: snapshot.ID, Test: r.Test.ID, Attribution: evidence.ByMail}},
+	})
+	a.mu.Unlock()
+	if err == nil {
+		err = wait(ctx)
+	}
+	if err != nil {
+		a.o.Logger.Error("evidence cannot be stored", "err", err)
+		return storageTrouble()
+	}
+	return sink.Reply{Code: 250, Enhanced: [3]int{2, 0, 0}, Text: a.text(r, "this test has ended, thank you")}
+}
+
+// enter finds or opens the test of a message and adds the message to it.
+func (a *Assessor) enter(snapshot evidence.Connection, tx evidence.Transaction, slot int, domains []scenario.Domain) (*test, sink.Reply, bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	now := a.o.Now()
+	conn := a.conns[snapshot.ID]
+	if conn == nil {
+		return nil, storageTrouble(), false
+	}
+	t, again := a.match(tx, slot)
+	if t == nil {
+		var err error
+		if t, err = a.open(conn.client, tx, slot, now); err != nil {
+			a.o.Logger.Warn("no test opened", "err", err)
+			return nil, sink.Reply{Code: 451, Enhanced: [3]int{4, 3, 2}, Text: "too many tests are running, please retry later"}, false
+		}
+	}
+	if !t.has(tx.MessageID) {
+		t.rec.MessageIDs = append(t.rec.MessageIDs, tx.MessageID)
+	}
+	if again && a.sentAgain(t, tx, domains) && t.resent.IsZero() {
+		// The user sent it again: probably the first one bounced because STARTTLS
+		// was withheld. Some senders do so whenever no MX offers it.
+		t.resent = now
+		for _, c := range t.clients {
+			c.secureAt = earlier(c.secureAt, now)
+		}
+	}
+	for _, d := range domains {
+		k := copyKey{tx.MessageID, d}
+		t.copies[k] = t.copies[k] || false
+	}
+	conn.test = t
+	conn.client.join(t)
+	t.clients[conn.client.key] = conn.client
+	a.notePlace(t, conn, tx)
+	t.put(snapshot, a.o.Limits.Connections)
+	t.rec.LastSeen = now
+	a.touch(t, now)
+	return t, sink.Reply{}, true
+}
+
+// sentAgain reports whether another mail already went to one of the domains.
+func (a *Assessor) sentAgain(t *test, tx evidence.Transaction, domains []scenario.Domain) bool {
+	for k := range t.copies {
+		if k.messageID != tx.MessageID && slices.Contains(domains, k.domain) {
+			return true
+		}
+	}
+	return false
+}
+
+func earlier(a, b time.Time) time.Time {
+	if b.Before(a) {
+		return b
+	}
+	return a
+}
+
+// notePlace records the client address and who may get a report.
+func (a *Assessor) notePlace(t *test, conn *connection, tx evidence.Transaction) {
+	ip := conn.remote.Addr().Unmap().String()
+	if !slices.Contains(t.rec.Test.SenderIPs, ip) {
+		t.rec.Test.SenderIPs = append(t.rec.Test.SenderIPs, ip)
+	}
+	if key := conn.client.key.String(); !slices.Contains(t.rec.Clients, key) {
+		t.rec.Clients = append(t.rec.Clients, key)
+	}
+	if tx.Message != nil && !tx.Message.Date.IsZero() && (t.date.IsZero() || tx.Message.Date.Before(t.date)) {
+		t.date = tx.Message.Date
+	}
+	if t.rec.ReportTo != "" {
+		return
+	}
+	// Judged at every attempt: a temporary failure may be gone by the next.
+	ok, _, why := mailauth.MayReport(tx, a.o.Now())
+	if ok {
+		t.rec.ReportTo, t.rec.ReportBlocked = tx.MailFrom, ""
+		return
+	}
+	t.rec.ReportBlocked = why
+}
+
+// match finds the open test that a message continues. again: it is another
+// mail of the same sender. A test whose verdict is reached ends when its
+// sender sends a new mail: that one starts afresh, also in its treatment.
+func (a *Assessor) match(tx evidence.Transaction, slot int) (t *test, again bool) {
+	for _, c := range a.tests {
+		if c.rec.Open() && c.rec.Test.Slot == slot && c.sentBy(tx.MailFrom) {
+			if c.has(tx.MessageID) {
+				return c, false
+			}
+			if t == nil || c.first.After(t.first) {
+				t = c
+			}
+		}
+	}
+	if t == nil {
+		return nil, false
+	}
+	if t.running() {
+		return t, true
+	}
+	t.rec.State, t.rec.Closed = history.StateClosed, a.o.Now()
+	a.o.Store.Submit(history.Batch{Tests: []history.TestRecord{t.rec}})
+	return nil, false
+}
+
+// open starts a test.
+func (a *Assessor) open(c *client, tx evidence.Transaction, slot int, now time.Time) (*test, error) {
+	running, here := 0, 0
+	for _, t := range a.tests {
+		if t.running() {
+			running++
+		}
+	}
+	for _, t := range c.tests {
+		if t.running() {
+			here++
+		}
+	}
+	if running >= a.o.Limits.Tests || here >= a.o.Limits.PerClient {
+		return nil, fmt.Errorf("%d tests are running, %d of them for client %s", running, here, c.key)
+	}
+	if len(c.tests) > 0 && !slices.ContainsFunc(c.tests, func(t *test) bool { return t.rec.Open() }) {
+		// The treatment is over, but this connection began in it: the new test
+		// has a downgrade phase of its own.
+		c.started, c.secureAt, c.tests, c.loose = now, now.Add(a.o.Timing.Downgrade), nil, nil
+	}
+	capability, err := newCapability(a.o.Rand)
+	if err != nil {
+		return nil, err
+	}
+	id, err := a.freshID()
+	if err != nil {
+		return nil, err
+	}
+	t := &test{
+		rec: history.TestRecord{
+			Test:       evidence.Test{ID: id, Zone: a.o.Zone, Slot: slot, Started: now, Sender: tx.MailFrom, SenderIPs: []string{}, Timing: a.o.Timing.evidence()},
+			Capability: capability, State: history.StateRunning, Opened: now,
+		},
+		clients: make(map[netip.Prefix]*client), copies: make(map[copyKey]bool), first: now,
+	}
+	a.tests[id] = t
+	a.o.Store.Submit(history.Batch{
+		Tests:      []history.TestRecord{t.rec},
+		TestStates: []history.TestState{{TestID: id, State: evidence.State{Time: c.started, Phase: evidence.Downgrade}}},
+	})
+	return t, nil
+}
+
+func (a *Assessor) freshID() (string, error) {
+	for {
+		id, err := newID(a.o.Rand)
+		if err != nil {
+			return "", err
+		}
+		if _, err := a.o.Store.Test(id); err != nil && a.tests[id] == nil {
+			return id, nil
+		}
+	}
+}
+
+// decide infers, and answers.
+func (a *Assessor) decide(ctx context.Context, t *test, snapshot evidence.Connection, tx evidence.Transaction, domains []scenario.Domain) sink.Reply {
+	h, leftOut := a.evidence(t)
+	v := a.engine.Infer(h, policyinfer.Options{})
+	v.LeftOut += leftOut
+
+	a.mu.Lock()
+	now := a.o.Now()
+	if split := a.splitResent(t, v, snapshot.ID, now); split != nil {
+		t = split
+	}
+	batch := a.conclude(t, &v, now)
+	reply := a.reply(t, snapshot)
+	if reply.Code == 250 {
+		a.acknowledge(t, tx, domains, now)
+		a.reportLate(t, &batch, now)
+	}
+	snapshot.Transactions[len(snapshot.Transactions)-1].Reply = reply.Code
+	batch.Connections = append(batch.Connections, snapshot)
+	batch.Attach = append(batch.Attach, history.Attachment{Connection: snapshot.ID, Test: t.rec.Test.ID, Attribution: evidence.ByMail})
+	batch.Tests = append(batch.Tests, t.rec)
+	wait, err := a.o.Store.Begin(ctx, batch)
+	a.mu.Unlock()
+	if err == nil {
+		err = wait(ctx)
+	}
+	if err != nil {
+		a.o.Logger.Error("evidence cannot be stored", "test", t.rec.Test.ID, "err", err)
+		return storageTrouble()
+	}
+	return reply
+}
+
+// reply says what is going on and where to look.
+func (a *Assessor) reply(t *test, snapshot evidence.Connection) sink.Reply {
+	if !t.running() {
+		return sink.Reply{Code: 250, Enhanced: [3]int{2, 0, 0}, Text: a.text(t.rec, "the verdict is reached, thank you")}
+	}
+	what := "more evidence is needed, please retry"
+	if snapshot.Phase == evidence.Downgrade {
+		what = "STARTTLS withheld on purpose, please retry"
+	}
+	return sink.Reply{Code: 451, Enhanced: [3]int{4, 7, 1}, Text: a.text(t.rec, what)}
+}
+
+func (a *Assessor) text(r history.TestRecord, what string) string {
+	s := fmt.Sprintf("tlsink test %s: %s", r.Test.ID, what)
+	if link := a.o.ResultURL(r.Capability); link != "" {
+		s += "; " + link
+	}
+	return s
+}
+
+// acknowledge notes that a copy was accepted; with the last one the test, and
+// with it the treatment, is over.
+func (a *Assessor) acknowledge(t *test, tx evidence.Transaction, domains []scenario.Domain, now time.Time) {
+	for _, d := range domains {
+		t.copies[copyKey{tx.MessageID, d}] = true
+	}
+	if t.allAcked() && t.rec.Open() {
+		t.rec.State, t.rec.Acked = history.StateAcked, now
+	}
+}
+
+// splitResent ends a test whose sender sent its mail again and now behaves in
+// another way, with what was known before, and opens one that begins there.
+func (a *Assessor) splitResent(t *test, v policyinfer.Verdict, last evidence.ConnID, now time.Time) *test {
+	if t.resent.IsZero() || !t.running() || !slices.ContainsFunc(v.Findings, func(f policyinfer.Finding) bool {
+		return f.ID == policyinfer.FindingChanged || f.ID == policyinfer.FindingContradictory
+	}) {
+		return nil
+	}
+	conn := a.conns[last]
+	if conn == nil {
+		return nil
+	}
+	var before, after []evidence.Connection
+	for _, c := range t.own {
+		if c.Start.Before(t.resent) && c.ID != last {
+			before = append(before, c)
+		} else {
+			after = append(after, c)
+		}
+	}
+	if len(before) == 0 || len(after) == 0 {
+		return nil
+	}
+	tx := after[len(after)-1].Transactions
+	if len(tx) == 0 {
+		return nil
+	}
+	fresh, err := a.open(conn.client, tx[len(tx)-1], t.rec.Test.Slot, now)
+	if err != nil {
+		a.o.Logger.Warn("no test opened", "err", err)
+		return nil
+	}
+	t.own = before
+	t.rec.Note = "ended: the mail was sent again, and the sender then behaved in another way"
+	old, _ := a.evidenceLocked(t)
+	known := a.engine.Infer(old, policyinfer.Options{})
+	batch := a.finish(t, &known, now)
+	t.rec.State, t.rec.Closed = history.StateClosed, t.resent
+	batch.Tests = append(batch.Tests, t.rec)
+	for _, c := range after {
+		for _, tx := range c.Transactions {
+			if !fresh.has(tx.MessageID) {
+				fresh.rec.MessageIDs = append(fresh.rec.MessageIDs, tx.MessageID)
+			}
+			_, domains := domainsOf(a.o.Zone, tx.RcptTo)
+			for _, d := range domains {
+				fresh.copies[copyKey{tx.MessageID, d}] = false
+			}
+		}
+		fresh.put(c, a.o.Limits.Connections)
+		batch.Attach = append(batch.Attach, history.Attachment{Connection: c.ID, Test: fresh.rec.Test.ID, Attribution: evidence.ByMail})
+	}
+	fresh.first, fresh.date = t.resent, t.resent
+	fresh.rec.Note = "continues test " + t.rec.Test.ID
+	fresh.rec.ReportTo, fresh.rec.ReportBlocked = t.rec.ReportTo, t.rec.ReportBlocked
+	fresh.rec.Test.SenderIPs, fresh.rec.Clients = t.rec.Test.SenderIPs, t.rec.Clients
+	for key, c := range t.clients {
+		fresh.clients[key] = c
+		c.join(fresh)
+	}
+	conn.test = fresh
+	a.o.Store.Submit(batch)
+	a.touch(fresh, now)
+	return fresh
+}
+
+// verdictJSON is a verdict as it is stored.
+func verdictJSON(v *policyinfer.Verdict) json.RawMessage {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return nil // a verdict holds strings and numbers only
+	}
+	return b
+}

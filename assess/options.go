@@ -1,0 +1,139 @@
+package assess
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"time"
+
+	"github.com/tlsink/tlsink/evidence"
+	"github.com/tlsink/tlsink/history"
+)
+
+// Timing holds every duration of a test. Compressing time means changing
+// these, and nothing else.
+type Timing struct {
+	Downgrade time.Duration // STARTTLS is withheld from a new client for so long; default 3 min
+	Rotation  time.Duration // between changes of the MX order; default 5 min
+	Settle    time.Duration // unprotected verdicts not before; default 10 min
+	Silence   time.Duration // absence counts only after; default 30 min
+	Margin    time.Duration // an MX order holds for certain only after; default 2 min
+	Attempt   time.Duration // connections that follow each other within it are one attempt; default 10 s
+	Close     time.Duration // a test ends with what is known; default 8 h
+	Forget    time.Duration // a client without connection starts afresh; default 24 h
+	DateSkew  time.Duration // how far a sender's clock may be ahead; default 2 min
+	GiveUp    time.Duration // a report that can't be delivered is dropped; default 5 days
+}
+
+// WithDefaults replaces zero durations.
+func (t Timing) WithDefaults() Timing {
+	def := func(d *time.Duration, v time.Duration) {
+		if *d == 0 {
+			*d = v
+		}
+	}
+	def(&t.Downgrade, 3*time.Minute)
+	def(&t.Rotation, 5*time.Minute)
+	def(&t.Settle, 10*time.Minute)
+	def(&t.Silence, 30*time.Minute)
+	def(&t.Margin, 2*time.Minute)
+	def(&t.Attempt, 10*time.Second)
+	def(&t.Close, 8*time.Hour)
+	def(&t.Forget, 24*time.Hour)
+	def(&t.DateSkew, 2*time.Minute)
+	def(&t.GiveUp, 5*24*time.Hour)
+	return t
+}
+
+// Check reports a duration that makes no sense, by the name it has in the
+// configuration.
+func (t Timing) Check() error {
+	for _, d := range []struct {
+		name string
+		v    time.Duration
+	}{
+		{"downgrade", t.Downgrade}, {"rotation", t.Rotation}, {"settle", t.Settle}, {"silence", t.Silence}, {"margin", t.Margin},
+		{"attempt", t.Attempt}, {"close", t.Close}, {"forget", t.Forget}, {"date_skew", t.DateSkew}, {"give_up", t.GiveUp},
+	} {
+		if d.v < 0 {
+			return fmt.Errorf("timing.%s is %v: want a positive duration", d.name, d.v)
+		}
+	}
+	if t = t.WithDefaults(); t.Close <= t.Downgrade {
+		return fmt.Errorf("timing.close is %v: want more than timing.downgrade (%v)", t.Close, t.Downgrade)
+	}
+	return nil
+}
+
+func (t Timing) evidence() *evidence.Timing {
+	return &evidence.Timing{
+		Settle: evidence.Duration(t.Settle), Silence: evidence.Duration(t.Silence),
+		Margin: evidence.Duration(t.Margin), Attempt: evidence.Duration(t.Attempt),
+	}
+}
+
+// Store is where evidence is kept. *history.Store is one.
+type Store interface {
+	Begin(ctx context.Context, b history.Batch) (wait func(context.Context) error, err error)
+	Submit(b history.Batch)
+	Tests(ctx context.Context, f history.TestFilter) ([]history.TestRecord, error)
+	ByMessageID(id string) ([]history.TestRecord, error)
+	ByCapability(capability string) (history.TestRecord, error)
+	Test(id string) (history.TestRecord, error)
+	History(testID string) (evidence.History, error)
+	Connections(ctx context.Context, f history.ConnectionFilter) ([]history.ConnectionRecord, error)
+}
+
+// Limits bound what clients can make us remember. A zero field means its
+// default.
+type Limits struct {
+	Clients     int // default 50,000
+	Tests       int // running at once; default 10,000
+	Connections int // kept in memory for a client or a test; default 10,000
+	PerClient   int // tests running for one client; default 100
+}
+
+func (l Limits) withDefaults() Limits {
+	def := func(n *int, v int) {
+		if *n <= 0 {
+			*n = v
+		}
+	}
+	def(&l.Clients, 50_000)
+	def(&l.Tests, 10_000)
+	def(&l.Connections, 10_000)
+	def(&l.PerClient, 100)
+	return l
+}
+
+// Options are what an Assessor needs. All but Queries, ResultURL and Limits
+// are required.
+type Options struct {
+	Zone   string
+	Slots  int
+	Store  Store
+	Timing Timing
+	Limits Limits
+	Now    func() time.Time
+	Rand   io.Reader // for capabilities and test ids: crypto/rand
+	Logger *slog.Logger
+
+	// Queries returns the DNS queries since a time.
+	Queries func(since time.Time) []evidence.Query
+	// ResultURL makes the link to a result page; it appears in replies.
+	ResultURL func(capability string) string
+}
+
+func (o Options) check() error {
+	switch {
+	case o.Zone == "":
+		return errors.New("assess: no zone")
+	case o.Slots < 1:
+		return fmt.Errorf("assess: %d slots: want at least 1", o.Slots)
+	case o.Store == nil || o.Now == nil || o.Rand == nil || o.Logger == nil:
+		return errors.New("assess: Store, Now, Rand and Logger are required")
+	}
+	return o.Timing.Check()
+}

@@ -1,0 +1,95 @@
+package assess
+
+import (
+	"context"
+	"net/netip"
+	"time"
+
+	"github.com/tlsink/tlsink/evidence"
+	"github.com/tlsink/tlsink/history"
+)
+
+// replay rebuilds clients and open tests from the store, as they were when the
+// last connection was stored.
+func (a *Assessor) replay(ctx context.Context) error {
+	now := a.o.Now()
+	records, err := a.o.Store.Tests(ctx, history.TestFilter{Since: now.Add(-a.o.Timing.Forget - a.o.Timing.Close)})
+	if err != nil {
+		return err
+	}
+	open, err := a.o.Store.Tests(ctx, history.TestFilter{Running: true})
+	if err != nil {
+		return err
+	}
+	for _, r := range append(records, open...) {
+		a.tests[r.Test.ID] = &test{
+			rec: r, clients: make(map[netip.Prefix]*client), copies: make(map[copyKey]bool), first: r.Opened, dirty: true, due: now,
+		}
+	}
+	from := now.Add(-a.o.Timing.Forget)
+	for _, t := range a.tests {
+		if t.rec.Open() && t.rec.Opened.Add(-a.o.Timing.Forget).Before(from) {
+			from = t.rec.Opened.Add(-a.o.Timing.Forget)
+		}
+	}
+	for {
+		conns, err := a.o.Store.Connections(ctx, history.ConnectionFilter{From: from, Limit: a.o.Limits.Connections})
+		if err != nil {
+			return err
+		}
+		for _, c := range conns {
+			a.replayConnection(c)
+		}
+		if len(conns) < a.o.Limits.Connections {
+			break
+		}
+		from = conns[len(conns)-1].Connection.Start.Add(time.Nanosecond)
+	}
+	for id, t := range a.tests {
+		if !t.rec.Open() && a.forgotten(t, now) {
+			delete(a.tests, id)
+		}
+	}
+	return nil
+}
+
+func (a *Assessor) replayConnection(r history.ConnectionRecord) {
+	conn := r.Connection
+	remote, err := netip.ParseAddrPort(conn.Client)
+	if err != nil {
+		return
+	}
+	if conn.Ending == "" || conn.Ending == evidence.EndingOpen {
+		// A snapshot: the process ended before the connection did.
+		conn.Ending = evidence.EndingServer
+		if conn.End.IsZero() {
+			conn.End = conn.Start
+		}
+	}
+	c := a.client(clientKey(remote.Addr()), conn.Start)
+	c.last = conn.End
+	c.learn(a.o.Zone, conn)
+	t := a.tests[r.Test]
+	if t == nil || conn.Attribution != evidence.ByMail {
+		if len(c.loose) < a.o.Limits.Connections {
+			c.loose = append(c.loose, conn)
+		}
+		return
+	}
+	c.join(t)
+	t.clients[c.key] = c
+	t.put(conn, a.o.Limits.Connections)
+	for _, tx := range conn.Transactions {
+		if !tx.Data || !t.sentBy(tx.MailFrom) {
+			continue
+		}
+		_, domains := domainsOf(a.o.Zone, tx.RcptTo)
+		for _, d := range domains {
+			k := copyKey{tx.MessageID, d}
+			t.copies[k] = t.copies[k] || tx.Reply == 250
+		}
+		if tx.Message != nil && !tx.Message.Date.IsZero() && (t.date.IsZero() || tx.Message.Date.Before(t.date)) {
+			t.date = tx.Message.Date
+		}
+	}
+}

@@ -1,0 +1,142 @@
+package assess
+
+import (
+	"encoding/base32"
+	"encoding/base64"
+	"fmt"
+	"io"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/tlsink/tlsink/evidence"
+	"github.com/tlsink/tlsink/history"
+	"github.com/tlsink/tlsink/policyinfer"
+	"github.com/tlsink/tlsink/scenario"
+)
+
+// test is a test in memory: a running one, or one that ended in the treatment
+// of a client that still lives.
+type test struct {
+	rec     history.TestRecord
+	own     []evidence.Connection // with its mails, in order of arrival
+	clients map[netip.Prefix]*client
+	copies  map[copyKey]bool // copies that were answered; true: with 250
+	resent  time.Time        // when a mail was sent again under another Message-ID
+	date    time.Time        // when the first mail was written, as far as known
+	first   time.Time        // its first message
+	verdict *policyinfer.Verdict
+	dirty   bool      // evidence came since verdict
+	due     time.Time // when the attempt in progress will be over
+	phases  struct{ downgrade, secure bool }
+}
+
+// copyKey is one copy of a mail: et and ut each get one.
+type copyKey struct {
+	messageID string
+	domain    scenario.Domain
+}
+
+func (t *test) running() bool { return t.rec.State == history.StateRunning }
+
+func (t *test) has(messageID string) bool { return slices.Contains(t.rec.MessageIDs, messageID) }
+
+// sentBy reports whether the envelope sender is that of the test.
+func (t *test) sentBy(mailFrom string) bool { return strings.EqualFold(t.rec.Test.Sender, mailFrom) }
+
+// put inserts or overwrites a connection that carries mail of the test.
+func (t *test) put(c evidence.Connection, most int) {
+	c.Attribution = evidence.ByMail
+	c.Transactions = slices.DeleteFunc(slices.Clone(c.Transactions), func(tx evidence.Transaction) bool {
+		return !t.sentBy(tx.MailFrom) || tx.Data && !t.has(tx.MessageID)
+	})
+	for i := range t.own {
+		if t.own[i].ID == c.ID {
+			t.own[i] = c
+			return
+		}
+	}
+	if len(t.own) < most {
+		t.own = append(t.own, c)
+	}
+}
+
+// adopts is the earliest time from which the test may own connections of a
+// client that carry no mail: never before its mail was written.
+func (t *test) adopts(skew time.Duration) time.Time {
+	if t.date.IsZero() || t.date.After(t.first.Add(skew)) {
+		return t.first
+	}
+	return t.date.Add(-skew)
+}
+
+// mayOwn reports whether a connection without mail of ours may be the test's.
+func (t *test) mayOwn(c evidence.Connection, skew time.Duration) bool {
+	if c.MailFrom != nil && !t.sentBy(*c.MailFrom) {
+		return false
+	}
+	if c.Slot != t.rec.Test.Slot && c.TLS != nil && c.TLS.SNI != nil {
+		return false
+	}
+	if end := t.ended(); !end.IsZero() && c.Start.After(end) {
+		return false
+	}
+	return !c.Start.Before(t.adopts(skew))
+}
+
+func (t *test) ended() time.Time {
+	if !t.rec.Acked.IsZero() {
+		return t.rec.Acked
+	}
+	return t.rec.Closed
+}
+
+// allAcked reports whether every copy that was answered 451 got its 250.
+func (t *test) allAcked() bool {
+	for _, acked := range t.copies {
+		if !acked {
+			return false
+		}
+	}
+	return len(t.copies) > 0
+}
+
+// newID makes a short id for people: six characters without look-alikes.
+func newID(r io.Reader) (string, error) {
+	b := make([]byte, 5)
+	if _, err := io.ReadFull(r, b); err != nil {
+		return "", fmt.Errorf("make test id: %w", err)
+	}
+	enc := base32.NewEncoding("23456789ABCDEFGHJKLMNPQRSTUVWXYZ").WithPadding(base32.NoPadding)
+	return enc.EncodeToString(b)[:6], nil
+}
+
+// newCapability makes an unguessable token of 160 bits.
+func newCapability(r io.Reader) (string, error) {
+	b := make([]byte, 20)
+	if _, err := io.ReadFull(r, b); err != nil {
+		return "", fmt.Errorf("make capability: %w", err)
+	}
+	return base64.RawURLEncoding.EncodeToString(b), nil
+}
+
+// domainsOf returns the test domains and the slot of the recipients.
+func domainsOf(zone string, rcpts []string) (slot int, domains []scenario.Domain) {
+	for _, r := range rcpts {
+		at := strings.LastIndexByte(r, '@')
+		target, ok := scenario.Find(zone, r[at+1:])
+		if !ok || target.Role != scenario.RoleET && target.Role != scenario.RoleUT {
+			continue
+		}
+		d := scenario.ET
+		if target.Role == scenario.RoleUT {
+			d = scenario.Unprotected
+		}
+		slot = target.Slot
+		if !slices.Contains(domains, d) {
+			domains = append(domains, d)
+		}
+	}
+	return slot, domains
+}

@@ -1,0 +1,80 @@
+package assess
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"slices"
+
+	"github.com/tlsink/tlsink/evidence"
+	"github.com/tlsink/tlsink/history"
+	"github.com/tlsink/tlsink/policyinfer"
+)
+
+// View is a test as it stands now.
+type View struct {
+	Record  history.TestRecord
+	History evidence.History
+	Verdict policyinfer.Verdict
+}
+
+// ByCapability returns the test that a link gives access to; ok is false if
+// there is none.
+func (a *Assessor) ByCapability(_ context.Context, capability string) (v View, ok bool, err error) {
+	r, err := a.o.Store.ByCapability(capability)
+	switch {
+	case errors.Is(err, history.ErrNotFound):
+		return View{}, false, nil
+	case err != nil:
+		return View{}, false, err
+	}
+	v, err = a.View(r.Test.ID)
+	return v, err == nil, err
+}
+
+// View returns a test: a running one from memory, with the verdict as of now;
+// one whose verdict is reached from the store, with that verdict.
+func (a *Assessor) View(id string) (View, error) {
+	a.mu.Lock()
+	t := a.tests[id]
+	if t != nil && t.running() {
+		h, leftOut := a.evidenceLocked(t)
+		h.Connections = slices.DeleteFunc(h.Connections, func(c evidence.Connection) bool { return c.Ending == evidence.EndingOpen && len(c.Helo) == 0 })
+		h.Queries = a.queries(t)
+		r := t.rec
+		a.mu.Unlock()
+		v := a.engine.Infer(h, policyinfer.Options{})
+		v.LeftOut += leftOut
+		return View{Record: r, History: h, Verdict: v}, nil
+	}
+	a.mu.Unlock()
+	r, err := a.o.Store.Test(id)
+	if err != nil {
+		return View{}, err
+	}
+	h, err := a.o.Store.History(id)
+	if err != nil {
+		return View{}, err
+	}
+	view := View{Record: r, History: h}
+	if len(r.Verdict) > 0 {
+		err = json.Unmarshal(r.Verdict, &view.Verdict)
+	} else {
+		view.Verdict = a.engine.Infer(h, policyinfer.Options{})
+	}
+	return view, err
+}
+
+// Running returns the number of running tests.
+func (a *Assessor) Running() int {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return len(a.runningTests())
+}
+
+// Unverifiable says why unprotected verdicts are suspended; "" if they aren't.
+func (a *Assessor) Unverifiable() string {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.unverifiable
+}
