@@ -1,0 +1,87 @@
+package mailer
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Limits bound the reports of one day (RFC 3834 §2). A zero field means its
+// default.
+type Limits struct {
+	Address int // to one address; default 30
+	Domain  int // to one domain; default 200
+	Network int // caused by clients of one network; default 200
+	Total   int // default 5000
+}
+
+func (l *Limits) setDefaults() {
+	setDefault(&l.Address, 30)
+	setDefault(&l.Domain, 200)
+	setDefault(&l.Network, 200)
+	setDefault(&l.Total, 5000)
+}
+
+const day = 24 * time.Hour
+
+// limiter counts the reports of the last day, by when they were queued. It
+// holds at most Limits.Total of them.
+type limiter struct {
+	limits Limits
+	counts []counted // in order of restore and add
+}
+
+type counted struct {
+	at                       time.Time
+	address, domain, network string
+}
+
+// restore counts what was tried before a restart.
+func (l *limiter) restore(now time.Time, items []Item) {
+	for _, it := range items {
+		if it.Attempts > 0 && now.Sub(it.Created) < day {
+			l.add(it)
+		}
+	}
+}
+
+func (l *limiter) add(it Item) {
+	address := strings.ToLower(it.To)
+	l.counts = append(l.counts, counted{it.Created, address, domainOf(address), it.Network})
+}
+
+// over returns the limit that it would exceed, in words, or nothing.
+func (l *limiter) over(now time.Time, it Item) string {
+	l.counts = slices.DeleteFunc(l.counts, func(c counted) bool { return now.Sub(c.at) >= day })
+	address := strings.ToLower(it.To)
+	domain := domainOf(address)
+	var sameAddress, sameDomain, sameNetwork int
+	for _, c := range l.counts {
+		if c.address == address {
+			sameAddress++
+		}
+		if c.domain == domain {
+			sameDomain++
+		}
+		if it.Network != "" && c.network == it.Network {
+			sameNetwork++
+		}
+	}
+	limit := func(n int, what string) string {
+		return fmt.Sprintf("limit of %d reports a day %s reached", n, what)
+	}
+	switch {
+	case sameAddress >= l.limits.Address:
+		return limit(l.limits.Address, "to this address")
+	case sameDomain >= l.limits.Domain:
+		return limit(l.limits.Domain, "to this domain")
+	case sameNetwork >= l.limits.Network:
+		return limit(l.limits.Network, "for mail from this network")
+	case len(l.counts) >= l.limits.Total:
+		return limit(l.limits.Total, "in all")
+	}
+	return ""
+}
+
+func domainOf(address string) string { return address[strings.LastIndexByte(address, '@')+1:] }

@@ -1,0 +1,407 @@
+package mailer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"net/mail"
+	"strings"
+	"sync"
+	"time"
+)
+
+// Item is a report in the queue. Its fields are those of the stored form, in
+// the same order, so that one converts to the other.
+type Item struct {
+	ID          string
+	TestID      string
+	From        string // header From; empty: Options.From
+	To          string
+	Network     string // of the client that caused the report, for limits
+	Due         time.Time
+	Created     time.Time
+	Attempts    int
+	LastError   string
+	Message     []byte // as sent; empty until rendered
+	GaveUp      bool
+	Sent        time.Time
+	LastAttempt time.Time
+}
+
+// Queue is the durable queue. Its methods may be called concurrently.
+type Queue interface {
+	// Due returns pending items whose time has come, with their messages.
+	Due(now time.Time, limit int) ([]Item, error)
+	// NextDue returns when the next pending item is due, if there is one.
+	NextDue() (due time.Time, ok bool, err error)
+	// List returns all items, also sent and given up; messages are not needed.
+	List(ctx context.Context) ([]Item, error)
+	// Update overwrites an item and returns when that is durable.
+	Update(ctx context.Context, it Item) error
+}
+
+// Outcome is how one attempt of delivery ended.
+type Outcome struct {
+	Delivered bool
+	Permanent bool   // not worth another attempt
+	Code      int    // reply code of the other server; 0 without one
+	Text      string // and its text
+	Detail    string // what went wrong, for people, e.g. "no MX host matches your MTA-STS policy"
+}
+
+// Transport makes one attempt to deliver. It must return soon after ctx ends,
+// and must be safe for concurrent use.
+type Transport interface {
+	Send(ctx context.Context, from, to string, message []byte) Outcome
+}
+
+// Signer signs a message, see [DKIM].
+type Signer interface {
+	Sign(message []byte) ([]byte, error)
+}
+
+// Options are the parts and settings of a Mailer.
+type Options struct {
+	Queue     Queue
+	Transport Transport
+	Signer    Signer
+
+	// Render writes the report of an item. From, To, Date and MessageID may
+	// be left empty. An error counts as an attempt that failed.
+	Render func(ctx context.Context, it Item) (Message, error)
+
+	From   string // header From, e.g. "tlsink <report@sink.example>"
+	Now    func() time.Time
+	Rand   *rand.Rand // jitter; used under a lock
+	Logger *slog.Logger
+
+	Limits         Limits
+	FirstRetry     time.Duration // after the first failure, then doubling; default 1 min
+	MaxRetry       time.Duration // longest time between attempts; default 4 h
+	GiveUp         time.Duration // age of an item after which it is given up; default 5 days
+	AttemptTimeout time.Duration // default 15 min
+	DrainTimeout   time.Duration // for attempts under way when Run is to end; default 10 s
+	Concurrency    int           // attempts at once; default 8
+}
+
+func (o *Options) check() error {
+	switch {
+	case o.Queue == nil:
+		return errors.New("mailer: option Queue is missing")
+	case o.Transport == nil:
+		return errors.New("mailer: option Transport is missing")
+	case o.Signer == nil:
+		return errors.New("mailer: option Signer is missing")
+	case o.Render == nil:
+		return errors.New("mailer: option Render is missing")
+	case o.Now == nil:
+		return errors.New("mailer: option Now is missing")
+	case o.Rand == nil:
+		return errors.New("mailer: option Rand is missing")
+	}
+	if _, err := mail.ParseAddress(o.From); err != nil {
+		return fmt.Errorf("mailer: option From %q: want an address such as report@sink.example: %w", o.From, err)
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	o.Limits.setDefaults()
+	setDefault(&o.FirstRetry, time.Minute)
+	setDefault(&o.MaxRetry, 4*time.Hour)
+	setDefault(&o.GiveUp, 5*24*time.Hour)
+	setDefault(&o.AttemptTimeout, 15*time.Minute)
+	setDefault(&o.DrainTimeout, 10*time.Second)
+	setDefault(&o.Concurrency, 8)
+	return nil
+}
+
+func setDefault[T int | time.Duration](v *T, def T) {
+	if *v <= 0 {
+		*v = def
+	}
+}
+
+// These bound how often the loop looks at the queue.
+const (
+	shortWait  = time.Second // at least, between two looks
+	storePause = time.Minute // after the queue failed
+	idleWait   = time.Hour   // without anything pending; Kick ends it
+)
+
+// Mailer is the worker of the queue.
+type Mailer struct {
+	opt  Options
+	kick chan struct{}
+
+	randMu sync.Mutex // guards opt.Rand
+}
+
+// New checks the options.
+func New(opt Options) (*Mailer, error) {
+	if err := opt.check(); err != nil {
+		return nil, err
+	}
+	return &Mailer{opt: opt, kick: make(chan struct{}, 1)}, nil
+}
+
+// Kick tells that an item was queued. It does not block.
+func (m *Mailer) Kick() {
+	select {
+	case m.kick <- struct{}{}:
+	default:
+	}
+}
+
+// Run delivers until ctx ends, and then returns nil once attempts under way
+// have ended, or were cut off after DrainTimeout. It returns an error only if
+// the queue cannot be read at the start. Run must not be called twice at once.
+func (m *Mailer) Run(ctx context.Context) error {
+	l := &loop{Mailer: m, limits: limiter{limits: m.opt.Limits}, inFlight: make(map[string]bool), done: make(chan finished)}
+	items, err := m.opt.Queue.List(ctx)
+	if err != nil {
+		return fmt.Errorf("read the queue of reports: %w", err)
+	}
+	l.limits.restore(m.opt.Now(), items)
+
+	work, cutOff := context.WithCancel(context.WithoutCancel(ctx))
+	defer cutOff()
+	for {
+		timer := time.NewTimer(l.startDue(work))
+		select {
+		case <-ctx.Done():
+			timer.Stop()
+			l.drain(cutOff)
+			return nil
+		case <-m.kick:
+		case <-timer.C:
+		case f := <-l.done:
+			l.finish(f)
+		}
+		timer.Stop()
+	}
+}
+
+// loop is the state of one Run; only its goroutine uses it.
+type loop struct {
+	*Mailer
+	limits     limiter
+	inFlight   map[string]bool
+	done       chan finished
+	pauseUntil time.Time
+}
+
+// finished is the end of an attempt; err is a failure of the queue.
+type finished struct {
+	id  string
+	err error
+}
+
+func (l *loop) finish(f finished) {
+	delete(l.inFlight, f.id)
+	if f.err != nil {
+		l.queueFailed(f.err)
+	}
+}
+
+func (l *loop) queueFailed(err error) {
+	l.pauseUntil = l.opt.Now().Add(storePause)
+	l.opt.Logger.Error("queue of reports failed", "err", err)
+}
+
+// drain waits for attempts under way, and cuts them off after a while.
+func (l *loop) drain(cutOff context.CancelFunc) {
+	timer := time.AfterFunc(l.opt.DrainTimeout, cutOff)
+	defer timer.Stop()
+	for len(l.inFlight) > 0 {
+		l.finish(<-l.done)
+	}
+}
+
+// startDue starts what is due, and returns how long to wait for more.
+func (l *loop) startDue(ctx context.Context) time.Duration {
+	now := l.opt.Now()
+	if wait := l.pauseUntil.Sub(now); wait > 0 {
+		return wait
+	}
+	free := l.opt.Concurrency - len(l.inFlight)
+	if free == 0 {
+		return idleWait // the end of an attempt comes first
+	}
+	items, err := l.opt.Queue.Due(now, l.opt.Concurrency)
+	if err != nil {
+		l.queueFailed(fmt.Errorf("read what is due: %w", err))
+		return storePause
+	}
+	for _, it := range items {
+		if l.inFlight[it.ID] || len(l.inFlight) == l.opt.Concurrency {
+			continue
+		}
+		if err := l.start(ctx, it); err != nil {
+			l.queueFailed(err)
+			return storePause
+		}
+	}
+	next, ok, err := l.opt.Queue.NextDue()
+	switch {
+	case err != nil:
+		l.queueFailed(fmt.Errorf("read when the next report is due: %w", err))
+		return storePause
+	case !ok:
+		return idleWait
+	}
+	return max(next.Sub(now), shortWait)
+}
+
+// start begins an attempt, unless this is the first one and over a limit.
+func (l *loop) start(ctx context.Context, it Item) error {
+	if it.Attempts == 0 {
+		if reason := l.limits.over(l.opt.Now(), it); reason != "" {
+			it.GaveUp, it.LastError = true, "not sent: "+reason
+			if err := l.opt.Queue.Update(ctx, it); err != nil {
+				return fmt.Errorf("record report %q: %w", it.ID, err)
+			}
+			l.opt.Logger.Warn("report not sent", "item", it.ID, "reason", reason)
+			return nil
+		}
+		l.limits.add(it)
+	}
+	l.inFlight[it.ID] = true
+	go func() {
+		err := l.attempt(ctx, it)
+		l.done <- finished{it.ID, err}
+	}()
+	return nil
+}
+
+// attempt makes one attempt. It returns an error only if the queue failed.
+func (m *Mailer) attempt(ctx context.Context, it Item) error {
+	record := context.WithoutCancel(ctx) // what happened is recorded also when time is up
+	ctx, cancel := context.WithTimeout(ctx, m.opt.AttemptTimeout)
+	defer cancel()
+
+	it.Attempts++
+	it.LastAttempt = m.opt.Now()
+	outcome, err := m.prepare(ctx, &it)
+	if err == nil {
+		// The lease outlasts the attempt: nobody takes the item meanwhile, and
+		// after a crash it is tried again.
+		it.Due = it.LastAttempt.Add(m.opt.AttemptTimeout + m.backOff(it.Attempts))
+		if err := m.opt.Queue.Update(record, it); err != nil {
+			return fmt.Errorf("lease report %q: %w", it.ID, err)
+		}
+		// RFC 3834 §3.3, RFC 5321 §4.5.5: the null reverse-path.
+		outcome = m.opt.Transport.Send(ctx, "", it.To, it.Message)
+	}
+	m.conclude(&it, outcome)
+	if err := m.opt.Queue.Update(record, it); err != nil {
+		return fmt.Errorf("record the attempt of report %q: %w", it.ID, err)
+	}
+	return nil
+}
+
+// prepare renders the message if that was not done before. With an error comes
+// the outcome to record.
+func (m *Mailer) prepare(ctx context.Context, it *Item) (Outcome, error) {
+	if len(it.Message) > 0 {
+		return Outcome{}, nil
+	}
+	msg, err := m.opt.Render(ctx, *it)
+	if err != nil {
+		return Outcome{Detail: "the report could not be written: " + err.Error()}, err
+	}
+	msg.To = it.To
+	if msg.From = it.From; msg.From == "" {
+		msg.From = m.opt.From
+	}
+	if msg.Date.IsZero() {
+		msg.Date = m.opt.Now()
+	}
+	if msg.MessageID == "" {
+		msg.MessageID = messageID(*it, msg.From)
+	}
+	raw, err := Compose(msg)
+	if err != nil {
+		return Outcome{Permanent: true, Detail: err.Error()}, err
+	}
+	if raw, err = m.opt.Signer.Sign(raw); err != nil {
+		return Outcome{Detail: "the report could not be signed: " + err.Error()}, err
+	}
+	it.Message = raw
+	return Outcome{}, nil
+}
+
+// messageID is the same for every rendering of an item.
+func messageID(it Item, from string) string {
+	domain := "localhost"
+	if a, err := mail.ParseAddress(from); err == nil {
+		domain = a.Address[strings.LastIndexByte(a.Address, '@')+1:]
+	}
+	id := strings.Map(func(r rune) rune {
+		if isAtext(r) {
+			return r
+		}
+		return '-'
+	}, it.ID)
+	return fmt.Sprintf("report.%s.%d@%s", id, it.Created.UnixMilli(), domain)
+}
+
+// conclude records an outcome in the item.
+func (m *Mailer) conclude(it *Item, o Outcome) {
+	now := m.opt.Now()
+	log := m.opt.Logger.With("item", it.ID, "attempt", it.Attempts)
+	if o.Delivered {
+		it.Sent, it.LastError = now, ""
+		log.Info("report delivered")
+		return
+	}
+	it.LastError = o.reason()
+	age, end := now.Sub(it.Created), it.Created.Add(m.opt.GiveUp)
+	switch {
+	case o.Permanent:
+		it.GaveUp = true
+		log.Warn("report refused", "reason", it.LastError)
+	case age >= m.opt.GiveUp:
+		it.GaveUp = true
+		it.LastError = fmt.Sprintf("given up after %d attempts: %s", it.Attempts, it.LastError)
+		log.Warn("report given up", "reason", it.LastError)
+	default:
+		it.Due = now.Add(m.backOff(it.Attempts))
+		if it.Due.After(end) {
+			it.Due = end // the last attempt
+		}
+		log.Info("report put off", "due", it.Due, "reason", it.LastError)
+	}
+}
+
+// maxReason bounds what is kept of a failure, in octets.
+const maxReason = 500
+
+// reason says why an attempt failed. Replies come from strangers.
+func (o Outcome) reason() string {
+	reason := o.Detail
+	if o.Code != 0 {
+		if reason != "" {
+			reason += ": "
+		}
+		reason += fmt.Sprintf("%d %s", o.Code, o.Text)
+	}
+	if reason == "" {
+		reason = "no reason given"
+	}
+	return clip(oneLine(reason), maxReason)
+}
+
+// backOff is the time after the given attempt until the next: doubling, with a
+// jitter of a tenth either way.
+func (m *Mailer) backOff(attempt int) time.Duration {
+	d := m.opt.FirstRetry
+	for i := 1; i < attempt && d < m.opt.MaxRetry; i++ {
+		d *= 2
+	}
+	d = min(d, m.opt.MaxRetry)
+	m.randMu.Lock()
+	defer m.randMu.Unlock()
+	return time.Duration(float64(d) * (0.9 + 0.2*m.opt.Rand.Float64()))
+}
