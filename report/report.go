@@ -1,0 +1,101 @@
+package report
+
+import (
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/tlsink/tlsink/evidence"
+	"github.com/tlsink/tlsink/policyinfer"
+)
+
+// The states of a test.
+const (
+	StateRunning   = "running"   // no verdict yet
+	StateConcluded = "concluded" // verdict reached, the mail not yet accepted
+	StateAcked     = "acked"     // verdict reached, the mail was accepted
+	StateClosed    = "closed"    // ended without a verdict
+)
+
+// Limits of what a report holds.
+const (
+	foldKeep       = 15   // connections shown at the beginning and at the end
+	aroundKeep     = 20   // queries and fetches shown as "around that time"
+	jsonKeep       = 1000 // connections in JSON at the beginning and at the end
+	mailsKeep      = 5    // mails shown of one connection
+	recipientsKeep = 4    // recipients shown of one mail
+)
+
+// Input is everything that a report tells.
+type Input struct {
+	Service   string // the zone, e.g. sink.example
+	Test      evidence.Test
+	History   evidence.History
+	Verdict   policyinfer.Verdict
+	State     string    // one of the states above
+	Generated time.Time // when the report was made
+	Link      string    // result page; may be empty. It is a secret of the sender and never part of JSON
+	LeftOut   int       // connections that may belong to others and were left out
+
+	// Queries and fetches of which nobody knows whether they belong to the
+	// test. Shown as "around that time".
+	Around        []evidence.Query
+	AroundFetches []evidence.PolicyFetch
+
+	Delivery string // why the report could not be mailed; may be empty
+	Engine   string // version of the inference
+}
+
+// Subject returns the subject of the report mail, one line.
+func Subject(in Input) string {
+	w := wordsOf(in.Verdict)
+	return fmt.Sprintf("tlsink: outbound mail of %s: %s (%s)", senderDomain(in.Test.Sender), clean(string(in.Verdict.Policy), maxName), w.grade())
+}
+
+// document is the JSON form.
+type document struct {
+	Service   string              `json:"service"`
+	Test      string              `json:"test"`
+	State     string              `json:"state"`
+	Generated time.Time           `json:"generated"`
+	Engine    string              `json:"engine"`
+	Summary   string              `json:"summary"`
+	Verdict   policyinfer.Verdict `json:"verdict"`
+	LeftOut   int                 `json:"left_out"`
+	Delivery  string              `json:"delivery,omitempty"`
+	Omitted   int                 `json:"connections_omitted,omitempty"`
+	History   []json.RawMessage   `json:"history"`
+}
+
+// JSON returns the verdict and the redacted history. The records of the
+// history are those of the interchange format. Of a very long one the middle
+// is left out and counted in connections_omitted.
+func JSON(in Input) ([]byte, error) {
+	kept, omitted := fold(in.History.Connections, jsonKeep)
+	in.History.Connections = kept
+	h := redactHistory(in)
+	records, err := recordsOf(h)
+	if err != nil {
+		return nil, err
+	}
+	b, err := json.MarshalIndent(document{
+		Service: clean(in.Service, maxName), Test: redactText(in.Test.ID, in.Service, maxRecord), State: clean(in.State, maxName),
+		Generated: in.Generated.UTC(), Engine: clean(in.Engine, maxName), Summary: wordsOf(in.Verdict).lay,
+		Verdict: redactVerdict(in), LeftOut: in.LeftOut, Delivery: redactText(in.Delivery, in.Service, maxText),
+		Omitted: omitted, History: records,
+	}, "", "  ")
+	if err != nil {
+		return nil, fmt.Errorf("encode report of test %q: %w", in.Test.ID, err)
+	}
+	return append(b, '\n'), nil
+}
+
+// fold returns the first and the last n of s, and how many are left out
+// between them.
+func fold[T any](s []T, n int) (kept []T, omitted int) {
+	if len(s) <= 2*n {
+		return s, 0
+	}
+	kept = append(kept, s[:n]...)
+	return append(kept, s[len(s)-n:]...), len(s) - 2*n
+}
