@@ -80,10 +80,10 @@ type Limits struct {
 	MessageSize    int64         // octets, advertised as SIZE (RFC 1870); default 10 MiB
 	Line           int           // octets of a command line; default 2048
 	Recipients     int           // of a transaction; default 100
-	Transactions   int           // of a session; default 50
+	Transactions   int           // of a session; default 20
 	Commands       int           // of a session; default 1000
 	Errors         int           // replies of 500 and above in a session; default 20
-	Records        int           // replies, and EHLO names, refused recipients and anomalies (an eighth of it), kept of a connection; default 256
+	Records        int           // replies kept of a connection; of EHLO names, anomalies, refused recipients, and recipients of a transaction an eighth of it, each once; default 256
 	SessionTime    time.Duration // of a connection in all; default 30 min
 	CommandTimeout time.Duration // for a command line; default 5 min (RFC 5321 §4.5.3.2.7)
 	DataTimeout    time.Duration // without any octet of a message; default 3 min (RFC 5321 §4.5.3.2.5)
@@ -106,7 +106,7 @@ func (l Limits) withDefaults() Limits {
 	or(&l.MessageSize, 10<<20)
 	or(&l.Line, 2048)
 	or(&l.Recipients, 100)
-	or(&l.Transactions, 50)
+	or(&l.Transactions, 20)
 	or(&l.Commands, 1000)
 	or(&l.Errors, 20)
 	or(&l.Records, 256)

@@ -72,6 +72,14 @@ func (x *session) add(list *[]string, v string) {
 	}
 }
 
+// reach records how far the connection came; it never goes back. x.mu is held.
+func (x *session) reach(s evidence.Status) {
+	order := []evidence.Status{evidence.StatusNone, evidence.StatusSNISeen, evidence.StatusTLSStarted, evidence.StatusMail, evidence.StatusAcked}
+	if slices.Index(order, s) > slices.Index(order, x.record.Status) {
+		x.record.Status = s
+	}
+}
+
 // Anomaly records a violation of protocol, each kind once.
 func (x *session) Anomaly(text string) {
 	x.mu.Lock()
@@ -171,7 +179,7 @@ func (x *session) Replied(verb string, code int) {
 		return
 	}
 	if tx.Data && code == 250 {
-		x.record.Status = evidence.StatusAcked
+		x.reach(evidence.StatusAcked)
 	}
 	x.done = x.done || code/100 == 4
 }

@@ -44,7 +44,7 @@ func (x *session) clientHello(h *tls.ClientHelloInfo) {
 	if h.ServerName != "" {
 		sni := h.ServerName
 		x.record.TLS.SNI = &sni
-		x.record.Status = evidence.StatusSNISeen
+		x.reach(evidence.StatusSNISeen)
 		if t, ok := scenario.Find(x.server.options.Zone, sni); ok && t.Slot < x.server.options.Slots && t.Host != "" && t.Role != scenario.RoleTLSA {
 			x.sni = t
 		}
@@ -94,7 +94,7 @@ func (x *session) Handshake(h wire.Handshake) {
 	switch {
 	case h.Err == nil:
 		t.Stage, t.Complete = evidence.StageFinished, true
-		x.record.Status = evidence.StatusTLSStarted
+		x.reach(evidence.StatusTLSStarted)
 	case h.Certificate:
 		t.Stage = evidence.StageCertificate
 	}

@@ -37,9 +37,7 @@ func (x *session) Mail(from string, options *smtp.MailOptions) error {
 	x.record.Transactions = append(x.record.Transactions, evidence.Transaction{
 		MailFrom: clip(from), TLS: secure, RequireTLS: options.RequireTLS, Time: x.server.options.Now(),
 	})
-	if x.record.Status != evidence.StatusAcked {
-		x.record.Status = evidence.StatusMail
-	}
+	x.reach(evidence.StatusMail)
 	return nil
 }
 
@@ -61,8 +59,7 @@ func (x *session) Rcpt(to string, _ *smtp.RcptOptions) error {
 		return nil
 	}
 	x.rcpt = r
-	tx := x.current()
-	tx.RcptTo = append(tx.RcptTo, clip(to))
+	x.add(&x.current().RcptTo, to)
 	if x.sni.Host != "" && (x.sni.Host.Domain() != r.domain || x.sni.Slot != r.slot) {
 		x.add(&x.record.Anomalies, "recipient "+to+" disagrees with SNI "+*x.record.TLS.SNI)
 	}
