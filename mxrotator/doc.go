@@ -18,7 +18,7 @@
 //	┌───────────► SetRecords ──► GetRecords ──equal──► OnState(order)
 //	│                 │ error        │ else
 //	│                 └──────┬───────┘
-//	└── back-off ◄── OnState(what is there, or nil: unknown)
+//	└── back-off ◄── OnState(what is there, or unknown)
 //
 // Sources: RFC 5321 §5.1 (MX preferences), RFC 1035 §3.3.9 (MX).
 package mxrotator

@@ -32,14 +32,15 @@ type Options struct {
 	MinGap   time.Duration // between a change and a triggered one; default and minimum TTL
 	Timeout  time.Duration // of one call of the provider; default 30 s
 
-	// Wanted returns the hosts that running tests still need; nil: none. It
-	// must not block.
-	Wanted func() []scenario.Host
+	// Need returns what running tests need from the turn that begins; nil:
+	// nothing. It must not block. A SecureStart is kept until a turn succeeds.
+	Need func() Need
 
 	// OnState is called, by one goroutine at a time, whenever what is published
-	// changes: with the preference of each host label, or with nil from the
-	// time on from which it is not known. Never with an order that was not read
-	// back. It must not call the rotator.
+	// changes, with the preference of each host label; never with an order that
+	// was not read back. From the time on from which the order is not known,
+	// every preference is 0: no host is preferred, and no silence means
+	// anything. It must not call the rotator.
 	OnState func(at time.Time, preferences map[string]int)
 
 	Seed   uint64           // of the schedule
@@ -59,10 +60,11 @@ type Rotator struct {
 	rotating sync.Mutex // held over a whole turn; guards position
 	position Position
 
-	mu      sync.Mutex
-	secure  bool // a client enters its secure phase
-	current map[string]int
-	changed time.Time // last confirmed change
+	mu        sync.Mutex
+	secure    bool // a client enters its secure phase
+	current   map[string]int
+	announced bool      // OnState was called
+	changed   time.Time // last confirmed change
 }
 
 // New returns a rotator; nothing happens before Run or Rotate.
@@ -78,8 +80,8 @@ func New(o Options) (*Rotator, error) {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	if o.Wanted == nil {
-		o.Wanted = func() []scenario.Host { return nil }
+	if o.Need == nil {
+		o.Need = func() Need { return Need{} }
 	}
 	if o.OnState == nil {
 		o.OnState = func(time.Time, map[string]int) {}
@@ -180,8 +182,8 @@ func (r *Rotator) backOff(failures int) time.Duration {
 func (r *Rotator) Rotate(ctx context.Context) error {
 	r.rotating.Lock()
 	defer r.rotating.Unlock()
-	secure := r.takeSecure()
-	order, next := Next(r.opts.Seed, r.position, Need{Wanted: r.opts.Wanted(), SecureStart: secure})
+	need := r.need()
+	order, next := Next(r.opts.Seed, r.position, need)
 	want := order.Preferences()
 
 	began := r.opts.Now()
@@ -192,7 +194,7 @@ func (r *Rotator) Rotate(ctx context.Context) error {
 	}
 	if err != nil {
 		r.observe(began, got)
-		if secure {
+		if need.SecureStart {
 			r.mu.Lock()
 			r.secure = true
 			r.mu.Unlock()
@@ -207,12 +209,23 @@ func (r *Rotator) Rotate(ctx context.Context) error {
 	return nil
 }
 
-func (r *Rotator) takeSecure() bool {
+// need asks for what tests need, and takes the pending trigger.
+func (r *Rotator) need() Need {
+	need := r.opts.Need()
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	secure := r.secure
+	need.SecureStart = need.SecureStart || r.secure
 	r.secure = false
-	return secure
+	return need
+}
+
+// unknown are the preferences of a time when the order is not known.
+func unknown() map[string]int {
+	out := make(map[string]int, hosts)
+	for _, h := range scenario.MXHosts() {
+		out[string(h)] = 0
+	}
+	return out
 }
 
 // observe records what is published after a change that began at a time; nil
@@ -220,18 +233,19 @@ func (r *Rotator) takeSecure() bool {
 func (r *Rotator) observe(began time.Time, got map[string]int) {
 	now := r.opts.Now()
 	r.mu.Lock()
-	before := r.current
-	r.current = got
+	before, announced := r.current, r.announced
+	r.current, r.announced = got, true
 	if got != nil && !maps.Equal(before, got) {
 		r.changed = now
 	}
 	r.mu.Unlock()
 
-	if maps.Equal(before, got) {
+	if announced && maps.Equal(before, got) {
 		return
 	}
-	if before != nil && (got == nil || now.Sub(began) > slowChange) {
-		r.opts.OnState(began, nil)
+	// What an earlier process announced may have ended just now, too.
+	if (got == nil || now.Sub(began) > slowChange) && (before != nil || !announced) {
+		r.opts.OnState(began, unknown())
 	}
 	if got != nil {
 		r.opts.OnState(now, maps.Clone(got))

@@ -18,7 +18,6 @@ import (
 	"github.com/libdns/libdns"
 
 	"github.com/tlsink/tlsink/mxrotator"
-	"github.com/tlsink/tlsink/scenario"
 )
 
 const zone = "sink.example"
@@ -119,7 +118,8 @@ type bench struct {
 	states   []state
 	orders   []map[string]int
 	logs     bytes.Buffer
-	wanted   []scenario.Host
+	asked    int // calls of Need
+	secureAt int // the call of Need that tells of a secure start
 }
 
 func newBench(t *testing.T, p *provider, change ...func(*mxrotator.Options)) *bench {
@@ -128,10 +128,13 @@ func newBench(t *testing.T, p *provider, change ...func(*mxrotator.Options)) *be
 	start := time.Now()
 	o := mxrotator.Options{
 		Zone: "Sink.Example.", Slots: 2, Provider: p, Seed: 5,
-		Wanted: func() []scenario.Host { return b.wanted },
+		Need: func() mxrotator.Need {
+			b.asked++
+			return mxrotator.Need{SecureStart: b.secureAt == b.asked}
+		},
 		Logger: slog.New(slog.NewTextHandler(&b.logs, nil)),
 		OnState: func(at time.Time, m map[string]int) {
-			b.states = append(b.states, state{at.Sub(start).Seconds(), m != nil, first(m)})
+			b.states = append(b.states, state{at.Sub(start).Seconds(), first(m) != "", first(m)})
 			b.orders = append(b.orders, m)
 		},
 	}
@@ -146,13 +149,19 @@ func newBench(t *testing.T, p *provider, change ...func(*mxrotator.Options)) *be
 	return b
 }
 
-// first returns the most preferred host.
+// first returns the most preferred host; "" if there is none.
 func first(m map[string]int) string {
-	best := ""
+	best, unique := "", false
 	for h, p := range m {
-		if best == "" || p < m[best] {
-			best = h
+		switch {
+		case best == "" || p < m[best]:
+			best, unique = h, true
+		case p == m[best]:
+			unique = false
 		}
+	}
+	if !unique {
+		return ""
 	}
 	return best
 }
@@ -257,7 +266,7 @@ func TestReadBackRefuses(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: error %v, want one with %q", name, err, c.want)
 		}
-		if name != "preference" && len(b.states) != 0 {
+		if len(b.states) != 1 || (name != "preference" && b.states[0].Known) {
 			t.Errorf("%s: states %v of an order that was never there", name, b.states)
 		}
 	}
@@ -300,6 +309,25 @@ func TestTriggerComesEarlyButNotTooEarly(t *testing.T) {
 	})
 }
 
+// Need tells of a secure start once; a turn that fails must not lose it.
+func TestSecureStartOutlivesAFailure(t *testing.T) {
+	for seed := range uint64(20) {
+		p := &provider{now: behaviour{setErr: errors.New("no")}}
+		b := newBench(t, p, func(o *mxrotator.Options) { o.Seed = seed })
+		b.secureAt = 1
+		if err := b.Rotate(t.Context()); err == nil {
+			t.Fatal("no error")
+		}
+		p.become(behaviour{})
+		if err := b.Rotate(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if f := b.states[len(b.states)-1].First; f != "mx04" && f != "mx05" {
+			t.Errorf("seed %d: the secure start was lost: %s leads", seed, f)
+		}
+	}
+}
+
 func TestTriggerDuringATurnIsNotLost(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t, &provider{})
@@ -326,7 +354,7 @@ func TestFailingProviderIsTriedAgain(t *testing.T) {
 		b := newBench(t, p)
 		b.run(t)
 		pass(76 * time.Second) // 0, 5, 15, 35, 75
-		if len(p.calls) != 5 || len(b.states) != 0 {
+		if len(p.calls) != 5 || len(b.states) != 1 || b.states[0].Known {
 			t.Fatalf("%d calls, states %v", len(p.calls), b.states)
 		}
 		for _, c := range p.calls[1:] {
@@ -344,7 +372,7 @@ func TestFailingProviderIsTriedAgain(t *testing.T) {
 		}
 		p.become(behaviour{})
 		pass(3 * time.Minute)
-		if d := cmp.Diff([]float64{155}, times(b.states)); d != "" {
+		if d := cmp.Diff([]float64{0, 155}, times(b.states)); d != "" {
 			t.Errorf("changes (-want +got):\n%s", d)
 		}
 	})
