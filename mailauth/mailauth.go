@@ -104,14 +104,16 @@ func (i *Inspector) Inspect(ctx context.Context, client netip.Addr, helo string,
 	}
 	m.SPF = <-spf
 	m.Size = in.n
-	if headerErr != nil || in.err != nil {
-		m.Automatic = "header not readable"
-	}
 	tx.Message = m
-	if in.err != nil {
+	switch {
+	case in.err != nil:
+		m.Automatic = "message not read to its end"
 		return fmt.Errorf("read message: %w", in.err)
+	case headerErr != nil:
+		m.Automatic = "header not readable"
+		return headerErr
 	}
-	return headerErr
+	return nil
 }
 
 // reader counts octets, and ends at an error, which it remembers: the DKIM
