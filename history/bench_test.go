@@ -23,7 +23,7 @@ func BenchmarkAppend(b *testing.B) {
 		if err != nil {
 			b.Fatal(err)
 		}
-		defer db.Close()
+		b.Cleanup(func() { _ = db.Close() })
 		for i := range b.N {
 			value, err := json.Marshal(connection("c", t0(), "a@sender.example"))
 			if err != nil {

@@ -27,37 +27,41 @@ func t0() time.Time { return time.Date(2026, 11, 21, 10, 0, 0, 0, time.UTC) }
 
 func at(minutes int) time.Time { return t0().Add(time.Duration(minutes) * time.Minute) }
 
-func path(t testing.TB) string { return filepath.Join(t.TempDir(), "tlsink.db") }
+func path(tb testing.TB) string {
+	tb.Helper()
+	return filepath.Join(tb.TempDir(), "tlsink.db")
+}
 
-func open(t testing.TB, opt history.Options) *history.Store {
-	t.Helper()
+func open(tb testing.TB, opt history.Options) *history.Store {
+	tb.Helper()
 	if opt.Path == "" {
-		opt.Path = path(t)
+		opt.Path = path(tb)
 	}
 	if opt.Now == nil {
 		opt.Now = func() time.Time { return at(1000) }
 	}
 	s, err := history.Open(opt)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	t.Cleanup(func() { _ = s.Close() })
+	tb.Cleanup(func() { _ = s.Close() })
 	return s
 }
 
-func commit(t testing.TB, s *history.Store, b history.Batch) {
-	t.Helper()
-	if err := s.Commit(t.Context(), b); err != nil {
-		t.Fatal(err)
+func commit(tb testing.TB, s *history.Store, b history.Batch) {
+	tb.Helper()
+	if err := s.Commit(tb.Context(), b); err != nil {
+		tb.Fatal(err)
 	}
 }
 
 // must returns v, and fails the test on an error.
-func must[T any](t testing.TB) func(v T, err error) T {
+func must[T any](tb testing.TB) func(v T, err error) T {
+	tb.Helper()
 	return func(v T, err error) T {
-		t.Helper()
+		tb.Helper()
 		if err != nil {
-			t.Fatal(err)
+			tb.Fatal(err)
 		}
 		return v
 	}
@@ -326,6 +330,32 @@ func TestOrderOfSubmitAndCommit(t *testing.T) {
 	commit(t, s, history.Batch{})
 	if got := must[history.TestRecord](t)(s.Test("T1")); got.LeftOut != 99 {
 		t.Errorf("an empty Commit does not wait for what was submitted before: %d", got.LeftOut)
+	}
+}
+
+// Begin fixes the order; when the callers wait does not matter.
+func TestBegin(t *testing.T) {
+	s := open(t, history.Options{})
+	var waits []func(context.Context) error
+	for i := range 10 {
+		rec := test("T1", "a@sender.example", t0())
+		rec.LeftOut = i
+		wait, err := s.Begin(t.Context(), history.Batch{Tests: []history.TestRecord{rec}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		waits = append(waits, wait)
+	}
+	for _, wait := range slices.Backward(waits) {
+		if err := wait(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := must[history.TestRecord](t)(s.Test("T1")); got.LeftOut != 9 {
+		t.Errorf("the last one begun does not win: %d", got.LeftOut)
+	}
+	if _, err := s.Begin(t.Context(), history.Batch{Tests: []history.TestRecord{{}}}); err == nil {
+		t.Error("a record without ID is taken")
 	}
 }
 

@@ -338,8 +338,7 @@ func (s *Store) slotStates(tx *bolt.Tx, r TestRecord, h *evidence.History) error
 // lastBefore moves c to the last state of the slot before t, which is in force
 // at t, or else to the first one.
 func lastBefore(c *bolt.Cursor, slot []byte, t time.Time) (k, v []byte) {
-	k, v = c.Seek(appendTime(bytes.Clone(slot), t))
-	if k == nil {
+	if k, _ = c.Seek(appendTime(bytes.Clone(slot), t)); k == nil {
 		k, v = c.Last()
 	} else {
 		k, v = c.Prev()

@@ -69,9 +69,8 @@ func TestMailboxIsCapped(t *testing.T) {
 			refused := 0
 			for i, body := range c.bodies {
 				err := s.Deliver(t.Context(), "a@sender.example", []string{"abuse@sink.example"}, strings.NewReader(body))
-				var r *history.RefusedError
 				code := 0
-				if errors.As(err, &r) {
+				if r, ok := errors.AsType[*history.RefusedError](err); ok {
 					code, _, _ = r.SMTPReply()
 					refused++
 				} else if err != nil {
