@@ -182,10 +182,10 @@ func clip(s string, n int) string {
 func boundary(m Message, level string) map[string]string {
 	sum := sha256.New()
 	for _, s := range []string{level, m.MessageID, m.Text, m.HTML} {
-		fmt.Fprintf(sum, "%d:%s", len(s), s)
+		_, _ = fmt.Fprintf(sum, "%d:%s", len(s), s) // a hash never fails
 	}
 	for _, a := range m.Attachments {
-		fmt.Fprintf(sum, "%d:%s", len(a.Data), a.Data)
+		_, _ = fmt.Fprintf(sum, "%d:%s", len(a.Data), a.Data)
 	}
 	return map[string]string{"boundary": "=_" + hex.EncodeToString(sum.Sum(nil)[:24])}
 }

@@ -25,11 +25,11 @@ func sample() mailer.Message {
 	}
 }
 
-func compose(t testing.TB, m mailer.Message) []byte {
-	t.Helper()
+func compose(tb testing.TB, m mailer.Message) []byte {
+	tb.Helper()
 	raw, err := mailer.Compose(m)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return raw
 }
@@ -37,11 +37,11 @@ func compose(t testing.TB, m mailer.Message) []byte {
 // part is one leaf of a message.
 type part struct{ Type, Disposition, Body string }
 
-func parts(t testing.TB, raw []byte) (message.Header, []part) {
-	t.Helper()
+func parts(tb testing.TB, raw []byte) (message.Header, []part) {
+	tb.Helper()
 	e, err := message.Read(bytes.NewReader(raw))
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	var out []part
 	if err := e.Walk(func(_ []int, e *message.Entity, err error) error {
@@ -56,7 +56,7 @@ func parts(t testing.TB, raw []byte) (message.Header, []part) {
 		out = append(out, part{mediaType, e.Header.Get("Content-Disposition"), string(body)})
 		return err
 	}); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return e.Header, out
 }

@@ -70,7 +70,7 @@ func (s *Smarthost) Send(ctx context.Context, from, to string, message []byte) O
 		o.Permanent = false
 		return o
 	}
-	defer client.Close()
+	defer func() { _ = client.Close() }() // after QUIT there is nothing to learn from it
 	stop := context.AfterFunc(ctx, func() { _ = client.Close() })
 	defer stop()
 	if err := transfer(client, from, to, message); err != nil {
@@ -150,8 +150,7 @@ func (s *Smarthost) greet(conn net.Conn) (*smtp.Client, error) {
 
 // outcomeOf reads the reply that an error holds.
 func outcomeOf(who string, err error) Outcome {
-	var reply *smtp.SMTPError
-	if errors.As(err, &reply) {
+	if reply, ok := errors.AsType[*smtp.SMTPError](err); ok {
 		return Outcome{Permanent: reply.Code >= 500, Code: reply.Code, Text: reply.Message, Detail: who}
 	}
 	return Outcome{Detail: fmt.Sprintf("%s: %v", who, err)}

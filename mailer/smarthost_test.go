@@ -125,7 +125,7 @@ func certificate(t *testing.T) (tls.Certificate, *x509.CertPool) {
 // serve starts the relay and returns its address. config nil: no STARTTLS.
 func serve(t *testing.T, r *relay, config *tls.Config, implicit bool) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -238,7 +238,7 @@ func TestSmarthostImplicitTLS(t *testing.T) {
 // A server that never answers is left when the context ends.
 func TestSmarthostHonoursContext(t *testing.T) {
 	client, server := net.Pipe()
-	defer server.Close()
+	t.Cleanup(func() { _ = server.Close() })
 	ctx, cancel := context.WithCancel(t.Context())
 	s, err := mailer.NewSmarthost(mailer.SmarthostOptions{
 		Addr: "127.0.0.1:25", Plaintext: true, Hello: "mx.sink.example",
