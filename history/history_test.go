@@ -116,6 +116,8 @@ func TestRoundTrip(t *testing.T) {
 	p := path(t)
 	s := open(t, history.Options{Path: p})
 	c := connection("c1", at(1), "a@sender.example")
+	loose := connection("c2", at(2))
+	loose.Attribution = evidence.ByAddress // only an attachment says that
 	rec := test("T1", "a@sender.example", t0())
 	rec.Verdict = json.RawMessage(`{"policy":"dane"}`)
 	rec.Clients = []string{"192.0.2.10"}
@@ -123,7 +125,7 @@ func TestRoundTrip(t *testing.T) {
 	query := evidence.Query{Time: at(1), Client: "192.0.2.53", Name: "_25._tcp.mx04.et.sink.example.", Type: "TLSA", DO: true, Rcode: "NOERROR"}
 	fetch := evidence.PolicyFetch{Time: at(2), Client: "192.0.2.10", Host: "mta-sts.et.sink.example", Status: 200}
 	commit(t, s, history.Batch{
-		Connections: []evidence.Connection{c},
+		Connections: []evidence.Connection{c, loose},
 		Attach:      []history.Attachment{{Connection: "c1", Test: "T1", Attribution: evidence.ByMail}},
 		Tests:       []history.TestRecord{rec},
 		Queries:     []history.TestQuery{{TestID: "T1", Query: query}},
@@ -146,6 +148,7 @@ func TestRoundTrip(t *testing.T) {
 			"ByCapability": cmp.Diff(rec, must[history.TestRecord](t)(s.ByCapability("cap-T1"))),
 			"ByMessageID":  cmp.Diff([]history.TestRecord{rec}, must[[]history.TestRecord](t)(s.ByMessageID("<m1@sender.example>"))),
 			"Connection":   cmp.Diff(history.ConnectionRecord{Connection: want, Test: "T1"}, must[history.ConnectionRecord](t)(s.Connection("c1"))),
+			"unattached":   cmp.Diff(history.ConnectionRecord{Connection: connection("c2", at(2))}, must[history.ConnectionRecord](t)(s.Connection("c2"))),
 			"QueueItem":    cmp.Diff(item, must[history.QueueItem](t)(s.QueueItem("T1"))),
 			"History": cmp.Diff(evidence.History{
 				Test: rec.Test, Connections: []evidence.Connection{want}, Queries: []evidence.Query{query}, Fetches: []evidence.PolicyFetch{fetch}, Until: at(1000),
@@ -384,6 +387,36 @@ func TestAtomic(t *testing.T) {
 	if st := must[history.Stats](t)(s.Stats()); st.Failed != 1 || !strings.Contains(log.String(), "history write failed") {
 		t.Errorf("failed Submit: counted %d, log %q", st.Failed, log.String())
 	}
+}
+
+// One change that fails in the file does not take down those that share its
+// transaction.
+func TestFailureInASharedTransaction(t *testing.T) {
+	s := open(t, history.Options{})
+	var b history.Batch
+	for i := range 100 {
+		id := fmt.Sprintf("c%03d", i)
+		b.Connections = []evidence.Connection{connection(id, t0())}
+		s.Submit(b)
+		if i == 50 {
+			t.Cleanup(waitFor(func() {
+				if err := s.Deliver(context.Background(), strings.Repeat("x", 1<<20), nil, strings.NewReader("")); err == nil {
+					t.Error("an endless sender is stored")
+				}
+			}))
+		}
+	}
+	commit(t, s, history.Batch{})
+	if n := len(must[[]history.ConnectionRecord](t)(s.Connections(t.Context(), history.ConnectionFilter{}))); n != 100 {
+		t.Errorf("%d connections, want 100", n)
+	}
+}
+
+// waitFor runs f at once, and returns a function that waits for its end.
+func waitFor(f func()) func() {
+	var wg sync.WaitGroup
+	wg.Go(f)
+	return wg.Wait
 }
 
 func TestConcurrentCommitsShareTransactions(t *testing.T) {
