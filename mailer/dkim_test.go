@@ -46,6 +46,7 @@ func TestDKIM(t *testing.T) {
 		"body":          {"Your provider", "Your neighbour"},
 		"subject":       {"Subject: ", "Subject: not "},
 		"second From":   {"To: ", "From: evil@x.example\r\nTo: "},
+		"From on top":   {"From: ", "From: evil@x.example\r\nFrom: "},
 		"automatic":     {"auto-replied", "no"},
 		"second header": {"Subject: ", "Subject: x\r\nSubject: "},
 	} {

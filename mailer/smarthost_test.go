@@ -69,7 +69,7 @@ func (s *relaySession) AuthMechanisms() []string { return []string{sasl.Plain} }
 func (s *relaySession) Auth(string) (sasl.Server, error) {
 	return sasl.NewPlainServer(func(_, user, password string) error {
 		if password != "secret" {
-			return errors.New("wrong password")
+			return smtp.ErrAuthFailed
 		}
 		s.got.User = user
 		return nil
@@ -178,7 +178,7 @@ func TestSmarthost(t *testing.T) {
 		},
 		"no STARTTLS":    {contains: "STARTTLS"},
 		"unknown issuer": {server: withTLS, change: func(o *mailer.SmarthostOptions) { o.Roots = strange }, contains: "certificate"},
-		"wrong password": {server: withTLS, change: func(o *mailer.SmarthostOptions) { o.Password = "guess" }, want: mailer.Outcome{Code: 454, Text: "wrong password"}},
+		"wrong password": {server: withTLS, change: func(o *mailer.SmarthostOptions) { o.Password = "guess" }, want: mailer.Outcome{Code: 535, Text: "Authentication failed"}},
 		"not reachable": {
 			change: func(o *mailer.SmarthostOptions) {
 				o.Dial = func(context.Context, string, string) (net.Conn, error) { return nil, errors.New("no route") }
