@@ -119,6 +119,9 @@ type Policy struct {
 	// plaintext, on a new connection, if the handshake failed for a reason
 	// other than the certificate.
 	PlaintextAfterHandshakeFailure bool
+	// UnadvertisedStartTLS sends STARTTLS also where TLS is required and not
+	// offered (mox).
+	UnadvertisedStartTLS bool
 }
 
 // Names returns the names of the policies that Named knows, from weak to

@@ -91,7 +91,7 @@ func (x *session) talk(ctx context.Context, conn net.Conn) {
 		return
 	}
 	offered, _ := c.Extension("STARTTLS")
-	if offered && x.d.useTLS {
+	if x.d.useTLS && (offered || x.d.mustTLS && x.s.policy.UnadvertisedStartTLS) {
 		reply, err := x.startTLS(conn)
 		switch {
 		case err == nil:

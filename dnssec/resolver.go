@@ -130,7 +130,8 @@ type Answer struct {
 	// Status is that of the weakest link: aliases, wildcard proofs and denials
 	// count.
 	Status Status
-	// Rcode is NOERROR or NXDOMAIN. NOERROR without RRs is NODATA.
+	// Rcode is NOERROR or NXDOMAIN, and SERVFAIL if bogus. NOERROR without RRs
+	// is NODATA.
 	Rcode int
 	// CanonicalName is the name that the aliases lead to, fully qualified and
 	// in lower case.
