@@ -39,12 +39,12 @@ func (discard) Message(context.Context, evidence.Connection) sink.Reply { return
 func (discard) Closed(evidence.Connection)                              {}
 
 // deliverOnce does one full transaction over STARTTLS.
-func deliverOnce(addr string, config *tls.Config) error {
-	c, err := net.Dial("tcp", addr)
+func deliverOnce(ctx context.Context, addr string, config *tls.Config) error {
+	c, err := (&net.Dialer{}).DialContext(ctx, "tcp", addr)
 	if err != nil {
 		return err
 	}
-	defer c.Close()
+	defer c.Close() //nolint:errcheck // the end of the transaction
 	r := textproto.NewReader(bufio.NewReader(c))
 	step := func(w io.Writer, line string, code int) {
 		if err == nil && line != "" {
@@ -61,7 +61,7 @@ func deliverOnce(addr string, config *tls.Config) error {
 		return err
 	}
 	tc := tls.Client(c, config)
-	if err := tc.Handshake(); err != nil {
+	if err := tc.HandshakeContext(ctx); err != nil {
 		return err
 	}
 	r = textproto.NewReader(bufio.NewReader(tc))
@@ -75,12 +75,13 @@ func deliverOnce(addr string, config *tls.Config) error {
 }
 
 func deliverAll(b *testing.B, addr string) {
+	b.Helper()
 	config := insecure(host(scenario.MX04))
 	b.ReportAllocs()
 	b.ResetTimer()
 	b.RunParallel(func(pb *testing.PB) {
 		for pb.Next() {
-			if err := deliverOnce(addr, config); err != nil {
+			if err := deliverOnce(b.Context(), addr, config); err != nil {
 				b.Error(err)
 				return
 			}
@@ -103,12 +104,12 @@ func BenchmarkTransaction(b *testing.B) {
 		}
 		server := smtp.NewServer(bare{})
 		server.TLSConfig = &tls.Config{Certificates: pairs, SessionTicketsDisabled: true, MinVersion: tls.VersionTLS10}
-		l, err := net.Listen("tcp", "127.0.0.1:0")
+		l, err := (&net.ListenConfig{}).Listen(b.Context(), "tcp", "127.0.0.1:0")
 		if err != nil {
 			b.Fatal(err)
 		}
-		go server.Serve(l)
-		b.Cleanup(func() { server.Close() })
+		go server.Serve(l) //nolint:errcheck // it ends with the benchmark
+		b.Cleanup(func() { _ = server.Close() })
 		deliverAll(b, l.Addr().String())
 	})
 }
@@ -126,7 +127,7 @@ func BenchmarkIdleConnection(b *testing.B) {
 		clients := make([]net.Conn, 0, n)
 		buf := make([]byte, 4096)
 		for range n {
-			c, err := net.Dial("tcp", addr)
+			c, err := (&net.Dialer{}).DialContext(b.Context(), "tcp", addr)
 			if err != nil {
 				b.Fatal(err)
 			}
@@ -134,7 +135,9 @@ func BenchmarkIdleConnection(b *testing.B) {
 			if _, err := c.Read(buf); err != nil {
 				b.Fatal(err)
 			}
-			io.WriteString(c, "EHLO x\r\n")
+			if _, err := io.WriteString(c, "EHLO x\r\n"); err != nil {
+				b.Fatal(err)
+			}
 			if _, err := c.Read(buf); err != nil {
 				b.Fatal(err)
 			}
@@ -144,7 +147,7 @@ func BenchmarkIdleConnection(b *testing.B) {
 		used := int64(after.HeapInuse+after.StackInuse) - int64(before.HeapInuse+before.StackInuse)
 		b.ReportMetric(float64(used)/n/1024, "KiB/connection")
 		for _, c := range clients {
-			c.Close()
+			_ = c.Close()
 		}
 		for range n {
 			f.director.next(b)

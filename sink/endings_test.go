@@ -44,10 +44,10 @@ func factsOf(c evidence.Connection) facts {
 // leave closes the TCP connection below TLS without a word.
 func leave(c *client) {
 	if tc, ok := c.Conn.(*tls.Conn); ok {
-		tc.NetConn().Close()
+		_ = tc.NetConn().Close()
 		return
 	}
-	c.Conn.Close()
+	_ = c.Close()
 }
 
 func reset(c *client) {
@@ -55,8 +55,8 @@ func reset(c *client) {
 	if tc, ok := raw.(*tls.Conn); ok {
 		raw = tc.NetConn()
 	}
-	raw.(*net.TCPConn).SetLinger(0)
-	raw.Close()
+	_ = raw.(*net.TCPConn).SetLinger(0)
+	_ = raw.Close()
 }
 
 // verifying is a client that checks our certificate within the handshake.
@@ -64,106 +64,125 @@ func verifying(sni string, version uint16) *tls.Config {
 	return &tls.Config{ServerName: sni, RootCAs: x509.NewCertPool(), MinVersion: version, MaxVersion: version}
 }
 
-func secured(t *testing.T, c *client, sni string) {
-	t.Helper()
-	if err := c.starttls(insecure(sni)); err != nil {
-		t.Fatal(err)
-	}
-}
-
 func TestEndings(t *testing.T) {
 	mx04, mx05, ut := host(scenario.MX04), host(scenario.MX05), host(scenario.UT)
 	before, certificate, finished := evidence.StageBeforeCertificate, evidence.StageCertificate, evidence.StageFinished
 	for name, c := range map[string]struct {
-		play func(t *testing.T, c *client)
+		play func(c *client)
 		want facts
 	}{
-		"FIN before the greeting is read": {func(_ *testing.T, c *client) { c.Conn.(*net.TCPConn).CloseWrite(); io.Copy(io.Discard, c.Conn) },
-			facts{Status: "None", Ending: "fin", Server: 1, Destination: "unknown"}},
-		"quit at once": {func(_ *testing.T, c *client) { c.expect(220); c.cmd("QUIT", 221) },
-			facts{Status: "None", Ending: "quit", Server: 1, Destination: "unknown"}},
-		"quit after EHLO": {func(_ *testing.T, c *client) { c.hello(); c.cmd("quit", 221) },
-			facts{Status: "None", Ending: "quit", Server: 1, Destination: "unknown"}},
-		"reset": {func(_ *testing.T, c *client) { c.hello(); reset(c) },
-			facts{Status: "None", Ending: "reset", Server: 1, Destination: "unknown"}},
-		"FIN after MAIL": {func(_ *testing.T, c *client) { c.hello(); c.cmd("MAIL FROM:<>", 250); leave(c) },
-			facts{Status: "Mail", Ending: "fin", Server: 1, Destination: "unknown"}},
-		"FIN within DATA": {func(_ *testing.T, c *client) { c.hello(); c.mail("de@ut.sink.example"); c.send("half a li"); leave(c) },
-			facts{Status: "Mail", Ending: "fin", Server: 7, Destination: "ut"}},
-		"FIN within BDAT LAST": {func(_ *testing.T, c *client) {
+		"FIN before the greeting is read": {
+			func(c *client) { c.halfClose(); drain(c.Conn) },
+			facts{Status: "None", Ending: "fin", Server: 1, Destination: "unknown"},
+		},
+		"quit at once": {
+			func(c *client) { c.expect(220); c.cmd("QUIT", 221) },
+			facts{Status: "None", Ending: "quit", Server: 1, Destination: "unknown"},
+		},
+		"quit after EHLO": {
+			func(c *client) { c.hello(); c.cmd("quit", 221) },
+			facts{Status: "None", Ending: "quit", Server: 1, Destination: "unknown"},
+		},
+		"reset": {
+			func(c *client) { c.hello(); reset(c) },
+			facts{Status: "None", Ending: "reset", Server: 1, Destination: "unknown"},
+		},
+		"FIN after MAIL": {
+			func(c *client) { c.hello(); c.cmd("MAIL FROM:<>", 250); leave(c) },
+			facts{Status: "Mail", Ending: "fin", Server: 1, Destination: "unknown"},
+		},
+		"FIN within DATA": {
+			func(c *client) { c.hello(); c.mail("de@ut.sink.example"); c.send("half a li"); leave(c) },
+			facts{Status: "Mail", Ending: "fin", Server: 7, Destination: "ut"},
+		},
+		"FIN within BDAT LAST": {func(c *client) {
 			c.hello()
 			c.cmd("MAIL FROM:<>", 250)
 			c.cmd("RCPT TO:<en@et.sink.example>", 250)
 			c.send("BDAT 100 LAST\r\nhalf a chunk")
 			leave(c)
 		}, facts{Status: "Mail", Ending: "fin", Server: 1, Destination: "et"}},
-		"FIN instead of ClientHello": {func(_ *testing.T, c *client) { c.hello(); c.cmd("STARTTLS", 220); leave(c) },
-			facts{Status: "None", Ending: "fin", Server: 2, Destination: "unknown", Stage: before}},
-		"plaintext instead of ClientHello": {func(_ *testing.T, c *client) {
+		"FIN instead of ClientHello": {
+			func(c *client) { c.hello(); c.cmd("STARTTLS", 220); leave(c) },
+			facts{Status: "None", Ending: "fin", Server: 2, Destination: "unknown", Stage: before},
+		},
+		"plaintext instead of ClientHello": {func(c *client) {
 			c.hello()
 			c.cmd("STARTTLS", 220)
 			c.send("MAIL FROM:<j@sender.example>\r\n")
-			io.Copy(io.Discard, c.Conn)
+			drain(c.Conn)
 		}, facts{Status: "None", Ending: "server", Server: 2, Destination: "unknown", Stage: before}},
-		"alert TLS 1.3, in the handshake": {func(t *testing.T, c *client) { mustFail(t, c.starttls(verifying(mx04, tls.VersionTLS13))) },
-			facts{Status: "SniSeen", Ending: "alert", Server: 4, Destination: "et", Stage: certificate, Certificate: "self-signed", TLSA: "match", Alert: "bad certificate"}},
-		"alert TLS 1.2, in the handshake": {func(t *testing.T, c *client) { mustFail(t, c.starttls(verifying(mx05, tls.VersionTLS12))) },
-			facts{Status: "SniSeen", Ending: "alert", Server: 5, Destination: "et", Stage: certificate, Certificate: "ca", TLSA: "mismatch", Alert: "bad certificate"}},
-		"no version in common": {func(t *testing.T, c *client) {
+		"alert TLS 1.3, in the handshake": {
+			func(c *client) { c.mustFail(c.starttls(verifying(mx04, tls.VersionTLS13))) },
+			facts{Status: "SniSeen", Ending: "alert", Server: 4, Destination: "et", Stage: certificate, Certificate: "self-signed", TLSA: "match", Alert: "bad certificate"},
+		},
+		"alert TLS 1.2, in the handshake": {
+			func(c *client) { c.mustFail(c.starttls(verifying(mx05, tls.VersionTLS12))) },
+			facts{Status: "SniSeen", Ending: "alert", Server: 5, Destination: "et", Stage: certificate, Certificate: "ca", TLSA: "mismatch", Alert: "bad certificate"},
+		},
+		"no version in common": {func(c *client) {
 			c.hello()
 			c.cmd("STARTTLS", 220)
-			c.Conn.Write(sslv3Hello)
-			io.Copy(io.Discard, c.Conn)
+			c.send(string(sslv3Hello))
+			drain(c.Conn)
 		}, facts{Status: "None", Ending: "server", Server: 2, Destination: "unknown", Stage: before}},
-		"FIN after our certificate": {func(t *testing.T, c *client) {
+		"FIN after our certificate": {func(c *client) {
 			c.hello()
 			c.cmd("STARTTLS", 220)
 			config := insecure(ut)
-			config.VerifyConnection = func(tls.ConnectionState) error { c.Conn.(*net.TCPConn).CloseWrite(); return errors.New("leaving") }
-			tls.Client(muteAfterHello{c.Conn}, config).Handshake()
-			io.Copy(io.Discard, c.Conn)
+			config.VerifyConnection = func(tls.ConnectionState) error { c.halfClose(); return errors.New("leaving") }
+			c.abandon(muteAfterHello{c.Conn}, config)
 		}, facts{Status: "SniSeen", Ending: "fin", Server: 7, Destination: "ut", Stage: certificate, Certificate: "ca", TLSA: "none"}},
-		"alert in the clear within TLS 1.3": {func(t *testing.T, c *client) {
+		"alert in the clear within TLS 1.3": {func(c *client) {
 			c.hello()
 			c.cmd("STARTTLS", 220)
 			config := insecure(mx04)
 			config.VerifyConnection = func(tls.ConnectionState) error {
-				c.Conn.Write([]byte{21, 3, 3, 0, 2, 2, 48}) // as OpenSSL does
+				c.send("\x15\x03\x03\x00\x02\x02\x30") // as OpenSSL does
 				return errors.New("leaving")
 			}
-			tls.Client(muteAfterHello{c.Conn}, config).Handshake()
-			io.Copy(io.Discard, c.Conn)
+			c.abandon(muteAfterHello{c.Conn}, config)
 		}, facts{Status: "SniSeen", Ending: "alert", Server: 4, Destination: "et", Stage: certificate, Certificate: "self-signed", TLSA: "match", Alert: "unknown certificate authority"}},
-		"close_notify after the handshake": {func(t *testing.T, c *client) {
-			secured(t, c, mx04)
-			c.Conn.(*tls.Conn).CloseWrite()
-			io.Copy(io.Discard, c.Conn)
+		"close_notify after the handshake": {
+			func(c *client) {
+				c.secured(mx04)
+				_ = c.Conn.(*tls.Conn).CloseWrite()
+				drain(c.Conn)
+			},
+			facts{Status: "TlsStarted", Ending: "close_notify", Server: 4, Destination: "et", Stage: finished, Certificate: "self-signed", TLSA: "match"},
 		},
-			facts{Status: "TlsStarted", Ending: "close_notify", Server: 4, Destination: "et", Stage: finished, Certificate: "self-signed", TLSA: "match"}},
-		"bare FIN after the handshake": {func(t *testing.T, c *client) { secured(t, c, mx04); leave(c) },
-			facts{Status: "TlsStarted", Ending: "fin", Server: 4, Destination: "et", Stage: finished, Certificate: "self-signed", TLSA: "match"}},
-		"reset after the handshake": {func(t *testing.T, c *client) { secured(t, c, mx04); reset(c) },
-			facts{Status: "TlsStarted", Ending: "reset", Server: 4, Destination: "et", Stage: finished, Certificate: "self-signed", TLSA: "match"}},
-		"QUIT inside TLS, no SNI": {func(t *testing.T, c *client) { secured(t, c, ""); c.cmd("QUIT", 221) },
-			facts{Status: "TlsStarted", Ending: "quit", Server: 2, Destination: "unknown", Stage: finished, Certificate: "self-signed", TLSA: "unknown"}},
-		"unknown SNI": {func(t *testing.T, c *client) { secured(t, c, "mx.elsewhere.example"); c.cmd("QUIT", 221) },
-			facts{Status: "TlsStarted", Ending: "quit", Server: 2, Destination: "unknown", Stage: finished, Certificate: "self-signed", TLSA: "unknown"}},
-		"no SNI, recipient at et": {func(t *testing.T, c *client) {
-			secured(t, c, "")
+		"bare FIN after the handshake": {
+			func(c *client) { c.secured(mx04); leave(c) },
+			facts{Status: "TlsStarted", Ending: "fin", Server: 4, Destination: "et", Stage: finished, Certificate: "self-signed", TLSA: "match"},
+		},
+		"reset after the handshake": {
+			func(c *client) { c.secured(mx04); reset(c) },
+			facts{Status: "TlsStarted", Ending: "reset", Server: 4, Destination: "et", Stage: finished, Certificate: "self-signed", TLSA: "match"},
+		},
+		"QUIT inside TLS, no SNI": {
+			func(c *client) { c.secured(""); c.cmd("QUIT", 221) },
+			facts{Status: "TlsStarted", Ending: "quit", Server: 2, Destination: "unknown", Stage: finished, Certificate: "self-signed", TLSA: "unknown"},
+		},
+		"unknown SNI": {
+			func(c *client) { c.secured("mx.elsewhere.example"); c.cmd("QUIT", 221) },
+			facts{Status: "TlsStarted", Ending: "quit", Server: 2, Destination: "unknown", Stage: finished, Certificate: "self-signed", TLSA: "unknown"},
+		},
+		"no SNI, recipient at et": {func(c *client) {
+			c.secured("")
 			c.cmd("EHLO x", 250)
 			c.cmd("MAIL FROM:<>", 250)
 			c.cmd("RCPT TO:<en@et.sink.example>", 250)
 			c.cmd("QUIT", 221)
 		}, facts{Status: "Mail", Ending: "quit", Server: 2, Destination: "et", Stage: finished, Certificate: "self-signed", TLSA: "mismatch"}},
-		"no SNI, recipient at ut": {func(t *testing.T, c *client) {
-			secured(t, c, "")
+		"no SNI, recipient at ut": {func(c *client) {
+			c.secured("")
 			c.cmd("EHLO x", 250)
 			c.cmd("MAIL FROM:<>", 250)
 			c.cmd("RCPT TO:<en@ut.sink.example>", 250)
 			c.cmd("QUIT", 221)
 		}, facts{Status: "Mail", Ending: "quit", Server: 7, Destination: "ut", Stage: finished, Certificate: "self-signed", TLSA: "none"}},
-		"SNI wins over a recipient that disagrees": {func(t *testing.T, c *client) {
-			secured(t, c, mx05)
+		"SNI wins over a recipient that disagrees": {func(c *client) {
+			c.secured(mx05)
 			c.cmd("EHLO x", 250)
 			c.cmd("MAIL FROM:<>", 250)
 			c.cmd("RCPT TO:<en@ut.sink.example>", 250)
@@ -173,7 +192,7 @@ func TestEndings(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			f := newFixture(t, evidence.Secure)
 			client := f.dial(t, f.listen(t))
-			c.play(t, client)
+			c.play(client)
 			got := f.director.next(t)
 			if d := cmp.Diff(c.want, factsOf(got)); d != "" {
 				t.Errorf("(-want +got):\n%s\n%s", d, join(got.Replies, got.TLS))
@@ -187,13 +206,6 @@ func TestEndings(t *testing.T) {
 				t.Error("complete and stage disagree")
 			}
 		})
-	}
-}
-
-func mustFail(t *testing.T, err error) {
-	t.Helper()
-	if err == nil {
-		t.Fatal("the client accepted the certificate")
 	}
 }
 
@@ -223,13 +235,15 @@ func TestAlertAfterTheHandshake(t *testing.T) {
 	c.hello()
 	c.cmd("STARTTLS", 220)
 	tc := tls.Client(spoil, insecure(host(scenario.MX05)))
-	if err := tc.Handshake(); err != nil {
+	if err := tc.HandshakeContext(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	io.WriteString(tc, "EHLO mta.sender.example\r\n")
+	if _, err := io.WriteString(tc, "EHLO mta.sender.example\r\n"); err != nil {
+		t.Fatal(err)
+	}
 	// A record that crypto/tls cannot decrypt makes the client send an alert.
 	spoil.spoil = true
-	io.ReadAll(tc)
+	drain(tc)
 	got := factsOf(f.director.next(t))
 	want := facts{Status: "TlsStarted", Ending: "alert", Server: 5, Destination: "et", Stage: evidence.StageFinished, Certificate: "ca", TLSA: "mismatch", Alert: "bad record MAC"}
 	if d := cmp.Diff(want, got); d != "" {
@@ -258,10 +272,10 @@ func TestTimeouts(t *testing.T) {
 	for name, play := range map[string]func(c *client){
 		"silent":       func(c *client) { c.expect(220); c.expect(421) },
 		"half a line":  func(c *client) { c.expect(220); c.send("EH"); c.expect(421) },
-		"in handshake": func(c *client) { c.send("EHLO x\r\nSTARTTLS\r\n"); io.Copy(io.Discard, c.Conn) },
+		"in handshake": func(c *client) { c.send("EHLO x\r\nSTARTTLS\r\n"); drain(c.Conn) },
 		"within a mail": func(c *client) {
 			c.send("EHLO x\r\nMAIL FROM:<>\r\nRCPT TO:<en@et.sink.example>\r\nDATA\r\nx")
-			io.Copy(io.Discard, c.Conn)
+			drain(c.Conn)
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -290,7 +304,7 @@ func TestHalfClosedClient(t *testing.T) {
 	f := newFixture(t, evidence.Downgrade)
 	c := f.dial(t, f.listen(t))
 	c.send("EHLO x\r\nMAIL FROM:<>\r\nRCPT TO:<en@et.sink.example>\r\nDATA\r\n" + body)
-	c.Conn.(*net.TCPConn).CloseWrite()
+	c.halfClose()
 	for _, code := range []int{220, 250, 250, 250, 354, 451} {
 		c.expect(code)
 	}
@@ -307,7 +321,7 @@ func TestConnectionsAsJSONLines(t *testing.T) {
 	h.Test = evidence.Test{ID: "demo", Zone: zone}
 	for _, sni := range []string{"", host(scenario.MX04), host(scenario.UT)} {
 		c := f.dial(t, addr)
-		secured(t, c, sni)
+		c.secured(sni)
 		c.cmd("EHLO x", 250)
 		c.mail("en@et.sink.example")
 		c.send(body)

@@ -122,7 +122,7 @@ func (d *fixedDirector) Accepted(id evidence.ConnID, _, _ netip.AddrPort) (sink.
 func (d *fixedDirector) Phase(evidence.ConnID) evidence.Phase { return d.phase.Load().(evidence.Phase) }
 
 func (d *fixedDirector) ClientHello(_ evidence.ConnID, sni string) scenario.Certificate {
-	if t, ok := scenario.Find(zone, sni); ok && t.Host != "" {
+	if t, ok := scenario.Find(zone, sni); ok && t.Host != "" && t.Slot < 2 {
 		return scenario.Certificate{Slot: t.Slot, Owner: scenario.Owner(t.Host), Kind: scenario.HostKind(t.Host)}
 	}
 	return scenario.Certificate{Owner: scenario.OwnerDefault, Kind: scenario.SelfSigned}
@@ -156,11 +156,11 @@ func (d *fixedDirector) Closed(c evidence.Connection) {
 }
 
 // next returns the record of the connection that was closed next.
-func (d *fixedDirector) next(t testing.TB) evidence.Connection {
-	t.Helper()
+func (d *fixedDirector) next(tb testing.TB) evidence.Connection {
+	tb.Helper()
 	c, ok := <-d.finals
 	if !ok {
-		t.Fatal("no record")
+		tb.Fatal("no record")
 	}
 	return c
 }
@@ -215,34 +215,34 @@ func options(phase evidence.Phase) (sink.Options, *fixture) {
 	}, f
 }
 
-func newFixture(t testing.TB, phase evidence.Phase, change ...func(*sink.Options)) *fixture {
-	t.Helper()
+func newFixture(tb testing.TB, phase evidence.Phase, change ...func(*sink.Options)) *fixture {
+	tb.Helper()
 	o, f := options(phase)
 	for _, c := range change {
 		c(&o)
 	}
 	s, err := sink.New(o)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	f.server = s
 	return f
 }
 
 // listen serves on a loopback port until the test ends.
-func (f *fixture) listen(t testing.TB) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+func (f *fixture) listen(tb testing.TB) string {
+	tb.Helper()
+	l, err := (&net.ListenConfig{}).Listen(tb.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	served := make(chan error, 1)
 	go func() { served <- f.server.Serve(ctx, l) }()
-	t.Cleanup(func() {
+	tb.Cleanup(func() {
 		cancel()
 		if err := <-served; err != nil {
-			t.Errorf("Serve: %v", err)
+			tb.Errorf("Serve: %v", err)
 		}
 	})
 	return l.Addr().String()
@@ -255,18 +255,19 @@ type client struct {
 	r *textproto.Reader
 }
 
-func (f *fixture) dial(t testing.TB, addr string) *client {
-	t.Helper()
-	c, err := net.Dial("tcp", addr)
+func (f *fixture) dial(tb testing.TB, addr string) *client {
+	tb.Helper()
+	c, err := (&net.Dialer{}).DialContext(tb.Context(), "tcp", addr)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	t.Cleanup(func() { c.Close() })
-	return newClient(t, c)
+	tb.Cleanup(func() { _ = c.Close() })
+	return newClient(tb, c)
 }
 
-func newClient(t testing.TB, c net.Conn) *client {
-	return &client{t, c, textproto.NewReader(bufio.NewReader(c))}
+func newClient(tb testing.TB, c net.Conn) *client {
+	tb.Helper()
+	return &client{tb, c, textproto.NewReader(bufio.NewReader(c))}
 }
 
 func (c *client) send(s string) {
@@ -316,12 +317,43 @@ func (c *client) starttls(config *tls.Config) error {
 
 func (c *client) handshake(config *tls.Config) error {
 	tc := tls.Client(c.Conn, config)
-	if err := tc.Handshake(); err != nil {
+	if err := tc.HandshakeContext(c.Context()); err != nil {
 		return err
 	}
 	c.Conn, c.r = tc, textproto.NewReader(bufio.NewReader(tc))
 	return nil
 }
+
+func (c *client) secured(sni string) {
+	c.Helper()
+	if err := c.starttls(insecure(sni)); err != nil {
+		c.Fatal(err)
+	}
+}
+
+func (c *client) mustFail(err error) {
+	c.Helper()
+	if err == nil {
+		c.Fatal("the client accepted the certificate")
+	}
+}
+
+// halfClose ends our direction of a TCP connection.
+func (c *client) halfClose() {
+	c.Helper()
+	if err := c.Conn.(*net.TCPConn).CloseWrite(); err != nil {
+		c.Error(err)
+	}
+}
+
+// abandon runs a handshake that is not meant to succeed and waits for the end.
+func (c *client) abandon(conn net.Conn, config *tls.Config) {
+	c.Helper()
+	c.mustFail(tls.Client(conn, config).HandshakeContext(c.Context()))
+	drain(c.Conn)
+}
+
+func drain(r io.Reader) { _, _ = io.Copy(io.Discard, r) }
 
 func (c *client) mail(rcpt string) {
 	c.Helper()

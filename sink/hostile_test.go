@@ -19,7 +19,7 @@ import (
 func TestQuitWithoutWaiting(t *testing.T) {
 	f := newFixture(t, evidence.Secure)
 	c := f.dial(t, f.listen(t))
-	secured(t, c, host(scenario.MX03))
+	c.secured(host(scenario.MX03))
 	c.send("QUIT\r\n")
 	leave(c)
 	if got := f.director.next(t); got.Ending != evidence.EndingQuit {
@@ -84,7 +84,7 @@ func TestClientsAreCountedByNetwork(t *testing.T) {
 			connect := func(ip string) *client {
 				server, remote := pipe()
 				server.(*end).remote = &net.TCPAddr{IP: net.ParseIP(ip), Port: 40000}
-				t.Cleanup(func() { remote.Close() })
+				t.Cleanup(func() { _ = remote.Close() })
 				go f.server.ServeConn(t.Context(), server)
 				return newClient(t, remote)
 			}
@@ -102,10 +102,10 @@ func TestClientsAreCountedByNetwork(t *testing.T) {
 func clientFlight(tb testing.TB) []byte {
 	tb.Helper()
 	server, remote := pipe()
-	go tls.Client(remote, insecure(host(scenario.MX04))).Handshake() //nolint:errcheck // it never ends well
+	go tls.Client(remote, insecure(host(scenario.MX04))).HandshakeContext(tb.Context()) //nolint:errcheck // it never ends well
 	b := make([]byte, 16<<10)
 	n, err := server.Read(b)
-	server.Close()
+	_ = server.Close()
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -138,7 +138,7 @@ func FuzzSession(f *testing.F) {
 			rest = rest[n:]
 		}
 		remote.(*end).out.update(func() { remote.(*end).out.closed = true })
-		io.Copy(io.Discard, remote)
+		drain(remote)
 		<-done
 		got := x.director.next(t)
 		if x.director.closed[got.ID] != 1 || x.director.accepted[got.ID] != 1 {

@@ -39,8 +39,9 @@ type Director interface {
 	// Phase returns the phase of the client now. It is asked at EHLO, before
 	// MAIL, and now and then while the client is silent.
 	Phase(id evidence.ConnID) evidence.Phase
-	// ClientHello chooses the certificate; sni is as sent, "" without one. The
-	// handshake may still fail before a certificate is sent.
+	// ClientHello chooses the certificate; sni is as sent, "" without one.
+	// Without SNI, or with a name that is no mail host of ours, it must choose
+	// a default certificate. The handshake may still fail before it is sent.
 	ClientHello(id evidence.ConnID, sni string) scenario.Certificate
 	// HandshakeDone is called after each ClientHello or failed handshake.
 	HandshakeDone(id evidence.ConnID, err error)

@@ -106,7 +106,7 @@ func (s *Server) ServeConn(ctx context.Context, c net.Conn) {
 	// What is in progress outlives ctx, but not the drain.
 	work, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
-	x := newSession(s, work, id, local, client, treatment.Phase)
+	x := newSession(work, s, id, local, client, treatment.Phase)
 	x.conn = wire.New(c, s.wireLimits(), x)
 	unregister := context.AfterFunc(ctx, func() {
 		x.conn.Stop()
@@ -176,7 +176,7 @@ func (s *Server) refuse(c net.Conn, why error) {
 	c.SetWriteDeadline(time.Now().Add(refuseTimeout)) //nolint:errcheck // best effort
 	reply := wire.Reply{Code: 421, Enhanced: [3]int{4, 7, 0}, Text: s.options.Hostname + " " + why.Error()}
 	c.Write([]byte(reply.String())) //nolint:errcheck // best effort
-	c.Close()
+	c.Close()                       //nolint:errcheck // best effort
 }
 
 // clientKey is what limits are counted by: an IPv4 address or an IPv6 /64.

@@ -3,7 +3,6 @@ package sink_test
 import (
 	"context"
 	"errors"
-	"io"
 	"net"
 	"strings"
 	"testing"
@@ -125,11 +124,11 @@ func TestServeNeedsAndReportsListeners(t *testing.T) {
 	if err := f.server.Serve(t.Context()); err == nil {
 		t.Error("served nothing")
 	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	l.Close()
+	_ = l.Close()
 	if err := f.server.Serve(t.Context(), l); err == nil || !strings.Contains(err.Error(), l.Addr().String()) {
 		t.Errorf("error %v, want one that names the listener", err)
 	}
@@ -140,11 +139,11 @@ func TestServeNeedsAndReportsListeners(t *testing.T) {
 func TestDrain(t *testing.T) {
 	f := newFixture(t, evidence.Downgrade)
 	f.director.blockUntil = make(chan struct{})
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	l6, err := net.Listen("tcp", "127.0.0.1:0")
+	l6, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -160,12 +159,12 @@ func TestDrain(t *testing.T) {
 	cancel()
 	idle.expect(421)
 	idle.eof()
-	idle.Close()
+	_ = idle.Close()
 	close(f.director.blockUntil)
 	busy.expect(451)
 	busy.expect(421)
 	busy.eof()
-	busy.Close()
+	_ = busy.Close()
 	if err := <-served; err != nil {
 		t.Errorf("Serve: %v", err)
 	}
@@ -174,7 +173,7 @@ func TestDrain(t *testing.T) {
 			t.Errorf("ending %s, want server", got.Ending)
 		}
 	}
-	if _, err := net.Dial("tcp", l.Addr().String()); err == nil {
+	if _, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", l.Addr().String()); err == nil {
 		t.Error("still listening")
 	}
 }
@@ -192,7 +191,7 @@ func TestDrainIsBounded(t *testing.T) {
 	c.send(body)
 	<-f.director.inMessage
 	cancel()
-	io.Copy(io.Discard, remote)
+	drain(remote)
 	<-done
 	if got := f.director.next(t); got.Ending != evidence.EndingServer || !got.Data {
 		t.Errorf("ending %s, data %v", got.Ending, got.Data)

@@ -47,7 +47,7 @@ type transaction struct {
 	mailboxes []string
 }
 
-func newSession(s *Server, ctx context.Context, id evidence.ConnID, local, client netip.AddrPort, phase evidence.Phase) *session {
+func newSession(ctx context.Context, s *Server, id evidence.ConnID, local, client netip.AddrPort, phase evidence.Phase) *session {
 	return &session{
 		server: s, ctx: ctx, id: id, client: client.Addr(),
 		record: evidence.Connection{
@@ -247,13 +247,16 @@ func (x *session) snapshot() evidence.Connection {
 // face returns what TLS presented. x.mu is held.
 func (x *session) face(domain scenario.Domain) scenario.Face {
 	kind := x.chosen.Presented()
+	isDefault := x.chosen.Owner == scenario.OwnerDefault
 	switch {
-	case x.chosen.Owner != scenario.OwnerDefault:
-		return scenario.Named(scenario.Host(x.chosen.Owner), kind)
-	case x.sni.Host != "":
+	case x.sni.Host != "" && isDefault:
 		return scenario.Default(x.sni.Host.Domain(), kind)
+	case x.sni.Host != "":
+		return scenario.Named(scenario.Host(x.chosen.Owner), kind)
+	case isDefault:
+		return scenario.Default(domain, kind)
 	}
-	return scenario.Default(domain, kind)
+	return scenario.Default(scenario.UnknownDomain, kind) // not for Director to choose: it claims nothing
 }
 
 func union(a, b []string) []string {

@@ -2,8 +2,6 @@ package sink_test
 
 import (
 	"crypto/tls"
-	"io"
-	"net"
 	"slices"
 	"strings"
 	"testing"
@@ -29,7 +27,7 @@ func TestKeywords(t *testing.T) {
 			client := f.dial(t, f.listen(t))
 			text := ""
 			if c.tls {
-				secured(t, client, "")
+				client.secured("")
 				text = client.cmd("EHLO x", 250)
 			} else {
 				text = client.hello()
@@ -54,7 +52,7 @@ func play(t *testing.T, f *fixture, input string) (codes []string) {
 	t.Helper()
 	c := f.dial(t, f.listen(t))
 	c.send(input)
-	c.Conn.(*net.TCPConn).CloseWrite()
+	c.halfClose()
 	for {
 		line, err := c.r.ReadLine()
 		if err != nil {
@@ -242,7 +240,7 @@ func TestNoTickets(t *testing.T) {
 			t.Fatal(err)
 		}
 		c.cmd("QUIT", 221)
-		io.Copy(io.Discard, c.Conn)
+		drain(c.Conn)
 		if c.Conn.(*tls.Conn).ConnectionState().DidResume {
 			t.Error("resumption skips the check of our certificate")
 		}
@@ -253,7 +251,7 @@ func TestCertificateFailureIsOurs(t *testing.T) {
 	f := newFixture(t, evidence.Secure)
 	f.certs.fail = true
 	c := f.dial(t, f.listen(t))
-	mustFail(t, c.starttls(insecure(host(scenario.MX04))))
+	c.mustFail(c.starttls(insecure(host(scenario.MX04))))
 	got := f.director.next(t)
 	want := facts{Status: "SniSeen", Ending: "server", Server: 4, Destination: "et", Stage: evidence.StageBeforeCertificate}
 	if d := cmp.Diff(want, factsOf(got)); d != "" {

@@ -115,16 +115,16 @@ func (e *end) SetReadDeadline(t time.Time) error {
 }
 
 // bubble runs play against a sink on fake time and returns the record.
-func bubble(t *testing.T, phase evidence.Phase, play func(t *testing.T, f *fixture, c *client)) (got evidence.Connection) {
+func bubble(t *testing.T, phase evidence.Phase, play func(f *fixture, c *client)) (got evidence.Connection) {
 	t.Helper()
 	keys() // made outside: it may take long
 	synctest.Test(t, func(t *testing.T) {
 		f := newFixture(t, phase)
 		server, remote := pipe()
 		go f.server.ServeConn(context.Background(), server)
-		play(t, f, newClient(t, remote))
+		play(f, newClient(t, remote))
 		got = f.director.next(t)
-		remote.Close()
+		_ = remote.Close()
 		synctest.Wait()
 		if n := f.director.closed[got.ID]; n != 1 {
 			t.Errorf("Closed %d times", n)
@@ -134,8 +134,8 @@ func bubble(t *testing.T, phase evidence.Phase, play func(t *testing.T, f *fixtu
 }
 
 func TestSilenceAfter451EndsTheSession(t *testing.T) {
-	got := bubble(t, evidence.Secure, func(t *testing.T, _ *fixture, c *client) {
-		secured(t, c, host(scenario.MX04))
+	got := bubble(t, evidence.Secure, func(_ *fixture, c *client) {
+		c.secured(host(scenario.MX04))
 		c.cmd("EHLO x", 250)
 		c.mail("en@et.sink.example")
 		c.send(body)
@@ -153,26 +153,26 @@ func TestSilenceAfter451EndsTheSession(t *testing.T) {
 
 func TestPhaseChangeEndsTheSession(t *testing.T) {
 	for name, c := range map[string]struct {
-		play func(t *testing.T, f *fixture, c *client)
+		play func(f *fixture, c *client)
 		mail bool
 	}{
-		"when silent": {func(t *testing.T, f *fixture, c *client) {
+		"when silent": {func(f *fixture, c *client) {
 			c.hello()
 			time.Sleep(time.Minute)
 			f.director.phase.Store(evidence.Secure)
 			c.expect(421)
 		}, false},
-		"at MAIL": {func(t *testing.T, f *fixture, c *client) {
+		"at MAIL": {func(f *fixture, c *client) {
 			c.hello()
 			f.director.phase.Store(evidence.Secure)
 			c.cmd("MAIL FROM:<>", 421)
 		}, false},
-		"at EHLO": {func(t *testing.T, f *fixture, c *client) {
+		"at EHLO": {func(f *fixture, c *client) {
 			c.hello()
 			f.director.phase.Store(evidence.Secure)
 			c.cmd("EHLO x", 421)
 		}, false},
-		"never within a transaction": {func(t *testing.T, f *fixture, c *client) {
+		"never within a transaction": {func(f *fixture, c *client) {
 			c.hello()
 			c.cmd("MAIL FROM:<>", 250)
 			f.director.phase.Store(evidence.Secure)
@@ -198,7 +198,7 @@ func TestPhaseChangeEndsTheSession(t *testing.T) {
 }
 
 func TestPhaseIsThatOfTheFirstEHLO(t *testing.T) {
-	got := bubble(t, evidence.Downgrade, func(t *testing.T, f *fixture, c *client) {
+	got := bubble(t, evidence.Downgrade, func(f *fixture, c *client) {
 		c.expect(220)
 		f.director.phase.Store(evidence.Secure)
 		c.cmd("EHLO x", 250)
@@ -211,7 +211,7 @@ func TestPhaseIsThatOfTheFirstEHLO(t *testing.T) {
 
 // A slow message is not cut off, an abandoned one is.
 func TestDataDeadlineIsRefreshed(t *testing.T) {
-	got := bubble(t, evidence.Downgrade, func(t *testing.T, _ *fixture, c *client) {
+	got := bubble(t, evidence.Downgrade, func(_ *fixture, c *client) {
 		c.hello()
 		c.mail("en@et.sink.example")
 		for range 8 {
@@ -225,7 +225,7 @@ func TestDataDeadlineIsRefreshed(t *testing.T) {
 	if !got.Data {
 		t.Error("a slow message was cut off")
 	}
-	got = bubble(t, evidence.Downgrade, func(t *testing.T, _ *fixture, c *client) {
+	got = bubble(t, evidence.Downgrade, func(_ *fixture, c *client) {
 		c.hello()
 		c.mail("en@et.sink.example")
 		start := time.Now()
@@ -240,7 +240,7 @@ func TestDataDeadlineIsRefreshed(t *testing.T) {
 }
 
 func TestSilentClient(t *testing.T) {
-	got := bubble(t, evidence.Downgrade, func(t *testing.T, _ *fixture, c *client) {
+	got := bubble(t, evidence.Downgrade, func(_ *fixture, c *client) {
 		c.expect(220)
 		start := time.Now()
 		c.expect(421)
@@ -254,12 +254,15 @@ func TestSilentClient(t *testing.T) {
 }
 
 func TestAcceptedSessionGoesOn(t *testing.T) {
-	got := bubble(t, evidence.Downgrade, func(t *testing.T, f *fixture, c *client) {
+	got := bubble(t, evidence.Secure, func(f *fixture, c *client) {
 		f.director.reply = sink.Reply{Code: 250, Text: "done"}
-		c.hello()
+		c.secured(host(scenario.UT)) // silence within TLS must not break it
+		c.cmd("EHLO x", 250)
 		for range 3 {
-			c.mail("en@et.sink.example")
-			c.send(body)
+			c.mail("en@ut.sink.example")
+			c.send(body[:10])
+			time.Sleep(time.Minute)
+			c.send(body[10:])
 			c.expect(250)
 			time.Sleep(time.Minute)
 		}

@@ -2,7 +2,6 @@ package wire
 
 import (
 	"bytes"
-	"errors"
 	"io"
 	"net"
 	"time"
@@ -109,14 +108,8 @@ func (c *Conn) flush() bool {
 // may still be there, an alert for example.
 func (c *Conn) unwritable(err error) {
 	c.raw.SetReadDeadline(time.Now().Add(c.limits.Linger)) //nolint:errcheck // reading will tell
-	_, rerr := io.CopyN(io.Discard, c.br, 64<<10)
-	if rerr != nil && !isTimeout(rerr) && !errors.Is(rerr, io.EOF) {
-		c.broken(rerr)
-		return
-	}
-	if errors.Is(rerr, io.EOF) && c.tls != nil {
-		c.broken(rerr)
-		return
+	if _, rerr := io.CopyN(io.Discard, c.br, 64<<10); rerr != nil && !isTimeout(rerr) {
+		err = rerr
 	}
 	c.broken(err)
 }

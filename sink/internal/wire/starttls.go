@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"context"
 	"crypto/tls"
 	"time"
 )
@@ -47,7 +48,7 @@ func (c *Conn) handshake() {
 	c.raw.SetDeadline(deadline) //nolint:errcheck // the handshake will tell
 	c.tap = t
 	conn := tls.Server(t, config)
-	err := conn.Handshake()
+	err := conn.HandshakeContext(context.Background()) // the deadline ends it
 	result := Handshake{Err: err, Certificate: t.certificate, State: conn.ConnectionState()}
 	if err != nil {
 		c.broken(err)

@@ -84,6 +84,7 @@ func (b *backend) Mail(from string, _ *smtp.MailOptions) error {
 	b.locked(func() { b.envelope = []string{from} })
 	return nil
 }
+
 func (b *backend) Rcpt(to string, _ *smtp.RcptOptions) error {
 	b.locked(func() { b.envelope = append(b.envelope, to) })
 	return nil
