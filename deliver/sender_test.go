@@ -420,4 +420,3 @@ func TestShuffleOnlyEqualPreferences(t *testing.T) {
 	}
 	w.server.seen()
 }
-
