@@ -152,7 +152,14 @@ func (a *Assessor) reportLate(t *test, batch *history.Batch, now time.Time) {
 		return
 	}
 	t.rec.Reported = true
-	batch.Enqueue = append(batch.Enqueue, history.QueueItem{ID: t.rec.Test.ID, TestID: t.rec.Test.ID, To: t.rec.ReportTo, Created: now, Due: now})
+	batch.Enqueue = append(batch.Enqueue, history.QueueItem{ID: t.rec.Test.ID, TestID: t.rec.Test.ID, To: t.rec.ReportTo, Network: firstOf(t.rec.Clients), Created: now, Due: now})
+}
+
+func firstOf(list []string) string {
+	if len(list) == 0 {
+		return ""
+	}
+	return list[0]
 }
 
 // attachAll stores what was attributed by address, and the queries that belong
@@ -288,18 +295,12 @@ func (a *Assessor) forget(id string, t *test, now time.Time) {
 	}
 }
 
-// Need says what running tests still need from the MX order.
-type Need struct {
-	Wanted      []scenario.Host // to be met as most preferred host
-	SecureStart bool            // a client has entered its secure phase since the last call
-}
-
-// Need returns what running tests in a slot still need.
-func (a *Assessor) Need(slot int) Need {
+// Wanted returns the hosts that running tests of a slot still need to be met
+// as the most preferred one.
+func (a *Assessor) Wanted(slot int) []scenario.Host {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	n := Need{SecureStart: a.secured}
-	a.secured = false
+	var out []scenario.Host
 	for _, t := range a.runningTests() {
 		if t.verdict == nil || t.rec.Test.Slot != slot {
 			continue
@@ -308,10 +309,20 @@ func (a *Assessor) Need(slot int) Need {
 			if m.Face < 3 || m.Face > 6 {
 				continue
 			}
-			if h := scenario.MXHosts()[m.Face-3]; !slices.Contains(n.Wanted, h) {
-				n.Wanted = append(n.Wanted, h)
+			if h := scenario.MXHosts()[m.Face-3]; !slices.Contains(out, h) {
+				out = append(out, h)
 			}
 		}
 	}
-	return n
+	return out
+}
+
+// SecureStart reports whether a client under test has entered its secure phase
+// since the last call.
+func (a *Assessor) SecureStart() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	started := a.secured
+	a.secured = false
+	return started
 }

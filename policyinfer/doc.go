@@ -29,6 +29,11 @@
 // something was delivered. Within an attempt a delivery overrides refusals at
 // the same face.
 //
+// A refusal inside TLS that only the client address ties to the sender may be
+// that of another sender, who never hands anything over and so stays unseen.
+// It counts only in attempts in which this sender's mail came, too, and needs
+// two of them.
+//
 // Absence of DNS queries and policy fetches is never evidence, so a history
 // that lost them gives the same verdict or an undetermined one.
 //

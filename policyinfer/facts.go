@@ -67,7 +67,7 @@ func firstContact(test evidence.Test, as []attempt) time.Time {
 	both := false
 	for _, a := range as {
 		for _, c := range a.conns {
-			both = both || namesUT(test, c) && namesET(test, c)
+			both = both || namesUT(test, c.Addressed) && names(test, c.Addressed, et)
 		}
 	}
 	for _, a := range as {
@@ -80,12 +80,10 @@ func firstContact(test evidence.Test, as []attempt) time.Time {
 	return time.Time{}
 }
 
-func namesUT(test evidence.Test, c *evidence.Connection) bool {
-	return slices.ContainsFunc(c.Addressed, func(a string) bool { return domainOf(test, a) == ut })
-}
+func namesUT(test evidence.Test, addressed []string) bool { return names(test, addressed, ut) }
 
-func namesET(test evidence.Test, c *evidence.Connection) bool {
-	return slices.ContainsFunc(c.Addressed, func(a string) bool { return domainOf(test, a) == et })
+func names(test evidence.Test, addressed []string, d scenario.Domain) bool {
+	return slices.ContainsFunc(addressed, func(a string) bool { return domainOf(test, a) == d })
 }
 
 // early reports whether a lazy sender may still be without policy in attempt
@@ -183,6 +181,7 @@ type place struct {
 	face scenario.Face
 	sni  scenario.Ternary
 	out  outcome
+	weak bool // only the client address ties it to the sender
 }
 
 // tally counts, for one place, the attempts in which it was refused.
@@ -199,7 +198,11 @@ func (l *ledger) refusals() {
 		if !a.complete {
 			continue // a delivery may still follow
 		}
+		anchored := slices.ContainsFunc(a.events, func(e event) bool { return e.delivered() })
 		for p, r := range refusedIn(a) {
+			if p.weak && !anchored && p.out == refusedTLS {
+				continue // another sender behind the same address may have come alone
+			}
 			t := tallies[p]
 			if t == nil {
 				t = &tally{}
@@ -218,26 +221,28 @@ func (l *ledger) refusals() {
 			continue
 		}
 		here := l.deliveredAt(p)
+		once := strong[p.host] && (!p.weak || p.out == refusedPlaintext)
 		o := observation{face: p.face, outcome: p.out, sni: p.sni}
 		switch {
-		case counts(t.late.explicit, t.late.silent, strong[p.host], here):
+		case counts(t.late.explicit, t.late.silent, once, here):
 			l.add(o, t.conns...)
-		case counts(t.explicit, t.silent, strong[p.host], here):
+		case counts(t.explicit, t.silent, once, here):
 			o.early = true
 			l.add(o, t.conns...)
 		}
 	}
 }
 
-// counts is the rule of grades. A refusal where the same host delivered at
-// another time needs two attempts to be believed even if it is explicit.
-func counts(explicit, silent int, deliveredElsewhere, deliveredHere bool) bool {
+// counts is the rule of grades. once: one explicit refusal may suffice, since
+// the host delivered over TLS elsewhere, and it is certain whose refusal it
+// was. Where the same host delivered at another time it needs two attempts.
+func counts(explicit, silent int, once, deliveredHere bool) bool {
 	switch {
 	case explicit >= 2:
 		return true
 	case deliveredHere:
 		return false
-	case explicit == 1 && deliveredElsewhere:
+	case explicit == 1 && once:
 		return true
 	}
 	return explicit+silent >= 2
@@ -270,7 +275,7 @@ func refusedIn(a attempt) map[place]refused {
 		if !e.refused() || slices.ContainsFunc(a.events, func(d event) bool { return overrides(d, e) }) {
 			continue
 		}
-		p := place{e.host, e.face, e.sni, e.outcome}
+		p := place{e.host, e.face, e.sni, e.outcome, e.weak}
 		r := out[p]
 		r.grade = max(r.grade, e.grade)
 		r.conns = append(r.conns, e.conn.ID)
@@ -301,7 +306,7 @@ func comparePlaces(a, b place) int {
 		return c
 	}
 	key := func(p place) string {
-		return fmt.Sprint(p.face.Domain, p.face.Host, p.face.Certificate, p.face.StartTLS, p.sni, p.out)
+		return fmt.Sprint(p.face.Domain, p.face.Host, p.face.Certificate, p.face.StartTLS, p.sni, p.out, p.weak)
 	}
 	return strings.Compare(key(a), key(b))
 }

@@ -1,6 +1,7 @@
 package policyinfer
 
 import (
+	"slices"
 	"time"
 
 	"github.com/tlsink/tlsink/evidence"
@@ -10,40 +11,79 @@ import (
 // minSilentAttempts is how often a sender must have stayed away.
 const minSilentAttempts = 3
 
-// silentUT: a mail that names ut was delivered over TLS at a host whose TLSA
-// records match, the sender kept coming, and nothing that could have been for
-// ut ever came. Connections that were not offered STARTTLS and left could have
-// been, but the silence that counts is the one after STARTTLS was offered.
+// dateSkew is how far a sender's clock may be ahead of ours.
+const dateSkew = 2 * time.Minute
+
+// silentUT: a mail that names ut was delivered over TLS at hosts whose TLSA
+// records match, the sender kept coming with it, and nothing that could have
+// been for ut ever came. Connections that were not offered STARTTLS and left
+// could have been, but the silence that counts is the one after STARTTLS was
+// offered.
 func (l *ledger) silentUT() {
-	var first, last time.Time
-	var conns []evidence.ConnID
-	n, named := 0, false
+	mails := make(map[string]*silentMail)
+	var order []string
 	for _, a := range l.attempts {
-		seen := false
-		for _, c := range a.conns {
-			if maybeUT(l.test, c) {
-				return
-			}
+		if slices.ContainsFunc(a.conns, func(c *evidence.Connection) bool { return maybeUT(l.test, c) }) {
+			return
 		}
 		for _, e := range a.events {
-			if e.outcome != deliveredTLS || e.sni != scenario.Yes || e.face.TLSA != scenario.TLSAMatch {
+			if e.outcome != deliveredTLS || e.sni != scenario.Yes || e.face.TLSA != scenario.TLSAMatch || !a.complete {
 				continue
 			}
-			named = named || namesUT(l.test, e.conn)
-			seen = seen || named
-			conns = append(conns, e.conn.ID)
+			for _, tx := range e.conn.Transactions {
+				if !namesUT(l.test, tx.Addressed) {
+					continue
+				}
+				m := mails[tx.MessageID]
+				if m == nil {
+					m = &silentMail{first: a.start, last: a.start, attempts: 1}
+					mails[tx.MessageID] = m
+					order = append(order, tx.MessageID)
+				}
+				if !a.start.Equal(m.last) {
+					m.last = a.start
+					m.attempts++
+				}
+				if tx.Message != nil {
+					m.date = tx.Message.Date
+				}
+				m.conns = append(m.conns, e.conn.ID)
+			}
 		}
-		if !seen || !a.complete {
-			continue
-		}
-		if n++; n == 1 {
-			first = a.start
-		}
-		last = a.start
 	}
-	if named && n >= minSilentAttempts && last.Sub(first) >= l.t.silence {
-		l.add(observation{face: scenario.Face{Domain: ut, Host: scenario.UT}, outcome: neverAtUT}, conns...)
+	for _, id := range order {
+		m := mails[id]
+		if m.attempts >= minSilentAttempts && m.last.Sub(m.first) >= l.t.silence && !l.maybeBounced(m.date) {
+			l.add(observation{face: scenario.Face{Domain: ut, Host: scenario.UT}, outcome: neverAtUT}, m.conns...)
+		}
 	}
+}
+
+// silentMail is a mail that should have come to ut, too.
+type silentMail struct {
+	first, last, date time.Time
+	attempts          int
+	conns             []evidence.ConnID
+}
+
+// maybeBounced reports whether the copy for ut of a mail written at date may
+// have bounced when STARTTLS was withheld. A sender that bounces then does so
+// for either domain, and ut has one host: so ut may have been met once, and et
+// not at all, or its copy would not have come later. Two meetings without
+// STARTTLS since the mail was written show that the sender does not bounce;
+// none at all, that it had no reason to.
+func (l *ledger) maybeBounced(date time.Time) bool {
+	since := func(t time.Time) (n int) {
+		for _, a := range l.attempts {
+			for _, e := range a.events {
+				if e.outcome == refusedPlaintext && !e.conn.Start.Before(t) {
+					n++
+				}
+			}
+		}
+		return n
+	}
+	return since(date) < 2 && since(date.Add(-dateSkew)) > 0
 }
 
 // maybeUT reports whether c could have been for ut.
@@ -74,7 +114,7 @@ func (l *ledger) silentMX03(states []evidence.State) {
 			}
 		}
 		next, ok := mostPreferredAfterMX03(states, a, l.t.margin)
-		if !ok || !a.complete {
+		if !ok || !a.complete || slices.ContainsFunc(a.conns, func(c *evidence.Connection) bool { return maybeMX03(l.test, c) }) {
 			continue
 		}
 		for _, e := range a.events {
@@ -94,6 +134,13 @@ func (l *ledger) silentMX03(states []evidence.State) {
 	if n >= minSilentAttempts && last.Sub(first) >= l.t.silence {
 		l.add(observation{face: scenario.Face{Domain: et, Host: scenario.MX03}, outcome: neverAtMX03}, conns...)
 	}
+}
+
+// maybeMX03 reports whether c may have been meant for mx03: it ended before
+// its host was known.
+func maybeMX03(test evidence.Test, c *evidence.Connection) bool {
+	host, _ := sniOf(test, c)
+	return host == "" && c.Destination != string(ut)
 }
 
 // mostPreferredAfterMX03 returns the second most preferred host if mx03 was,

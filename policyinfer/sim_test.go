@@ -108,6 +108,7 @@ type simSender struct {
 	bouncedET bool
 	bouncedUT bool
 	mails     int
+	sent      time.Time // the Date of the current mail
 }
 
 func newSimSender(rng *rand.Rand, p Policy) *simSender {
@@ -317,7 +318,7 @@ func (s *simSender) mail(w *simWorld, c *evidence.Connection, use simUse, tls bo
 	}
 	from := "user@sender.example"
 	c.MailFrom, c.RcptTo, c.Data, c.Addressed, c.Destination = &from, []string{rcpt}, true, both, string(use.domain)
-	c.Transactions = []evidence.Transaction{{MailFrom: from, RcptTo: c.RcptTo, Data: true, Reply: 451, TLS: tls, Addressed: both, MessageID: fmt.Sprintf("<%d@sender.example>", s.mails)}}
+	c.Transactions = []evidence.Transaction{{MailFrom: from, RcptTo: c.RcptTo, Data: true, Reply: 451, TLS: tls, Addressed: both, MessageID: fmt.Sprintf("<%d@sender.example>", s.mails), Message: &evidence.Message{Date: s.sent}}}
 	c.Status, c.Ending = evidence.StatusMail, evidence.EndingQuit
 }
 
@@ -384,11 +385,13 @@ func TestSimulatedSendersAreNeverMisjudged(t *testing.T) {
 		p := e.policies[index]
 		w, s := newSimWorld(rng), newSimSender(rng, p)
 		w.weak = rng.IntN(2) == 0
+		s.sent = w.now.Add(time.Duration(rng.IntN(60)-30) * time.Second)
 		done := false
 		for range 2 + rng.IntN(14) {
 			s.attempt(w)
 			if (s.bouncedET || s.bouncedUT) && rng.IntN(2) == 0 {
 				s.bouncedET, s.bouncedUT, s.mails = false, false, s.mails+1 // the user sends it again
+				s.sent = w.now
 			}
 			w.wait(s.retry + time.Duration(rng.IntN(60))*time.Second)
 			w.h.Until = w.now
