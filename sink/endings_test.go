@@ -143,6 +143,24 @@ func TestEndings(t *testing.T) {
 			}
 			c.abandon(muteAfterHello{c.Conn}, config)
 		}, facts{Status: "SniSeen", Ending: "alert", Server: 4, Destination: "et", Stage: certificate, Certificate: "self-signed", TLSA: "match", Alert: "unknown certificate authority"}},
+		"FIN after our HelloRetryRequest": {
+			func(c *client) {
+				c.hello()
+				c.cmd("STARTTLS", 220)
+				config := insecure(mx04)
+				config.MinVersion, config.CurvePreferences = tls.VersionTLS13, []tls.CurveID{tls.CurveP256}
+				hello := clientFlight(c, config)
+				// A key share of an unknown group: ours is yet to be asked for.
+				share, unknown := []byte{0, 23, 0, 65, 4}, []byte{0x7a, 0x7a, 0, 65, 4}
+				c.send(string(bytes.Replace(hello, share, unknown, 1)))
+				if b, err := c.r.R.ReadByte(); b != 22 || err != nil {
+					c.Errorf("no HelloRetryRequest: record type %d, %v", b, err)
+				}
+				c.halfClose()
+				drain(c.r.R)
+			},
+			facts{Status: "SniSeen", Ending: "fin", Server: 4, Destination: "et", Stage: before},
+		},
 		"close_notify after the handshake": {
 			func(c *client) {
 				c.secured(mx04)

@@ -99,10 +99,10 @@ func TestClientsAreCountedByNetwork(t *testing.T) {
 }
 
 // clientFlight returns what a TLS client sends first.
-func clientFlight(tb testing.TB) []byte {
+func clientFlight(tb testing.TB, config *tls.Config) []byte {
 	tb.Helper()
 	server, remote := pipe()
-	go tls.Client(remote, insecure(host(scenario.MX04))).HandshakeContext(tb.Context()) //nolint:errcheck // it never ends well
+	go tls.Client(remote, config).HandshakeContext(tb.Context()) //nolint:errcheck // it never ends well
 	b := make([]byte, 16<<10)
 	n, err := server.Read(b)
 	_ = server.Close()
@@ -115,7 +115,7 @@ func clientFlight(tb testing.TB) []byte {
 // Whatever a client sends, in whatever pieces: no panic, one record, one
 // Closed, and nothing accepted that was not ours.
 func FuzzSession(f *testing.F) {
-	hello := clientFlight(f)
+	hello := clientFlight(f, insecure(host(scenario.MX04)))
 	for _, s := range []string{
 		"EHLO x\r\nMAIL FROM:<a@b.example>\r\nRCPT TO:<en@et.sink.example>\r\nDATA\r\nhi\r\n.\r\nQUIT\r\n",
 		"EHLO x\r\nMAIL FROM:<a@b.example>\r\nRCPT TO:<postmaster>\r\nBDAT 3\r\nabcBDAT 0 LAST\r\n",

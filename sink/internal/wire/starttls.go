@@ -25,9 +25,8 @@ func (c *Conn) startTLS(refusal *Reply) {
 	}
 	if c.br.Buffered() > 0 {
 		// RFC 3207 §4: nothing may follow STARTTLS before TLS. Whoever put it
-		// there, it must not become part of the session.
+		// there, it must not become part of the session: handshake drops it.
 		c.handler.Anomaly("plaintext pipelined behind STARTTLS")
-		c.br.Discard(c.br.Buffered()) //nolint:errcheck // buffered
 	}
 	c.Answer("STARTTLS", Reply{220, [3]int{2, 0, 0}, "Ready to start TLS"})
 	if c.flush() {
@@ -61,6 +60,6 @@ func (c *Conn) handshake() {
 	}
 	t.following, t.head = false, nil
 	c.tls, c.needEHLO, c.errors = conn, true, 0
-	c.br.Reset(conn)
+	c.br.Reset(conn) // what was read in plaintext is gone
 	c.handler.Handshake(result)
 }
