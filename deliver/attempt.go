@@ -27,17 +27,15 @@ type attempt struct {
 
 // host tries the addresses of one MX host until one takes a decision.
 func (a *attempt) host(ctx context.Context, host string) {
-	skip := func(err error) {
-		a.tries = append(a.tries, Try{MX: host, Outcome: Skipped, Err: err})
-	}
 	l, err := a.s.locate(ctx, host)
 	if err != nil {
-		skip(err)
+		a.tries = append(a.tries, Try{MX: host, Outcome: Skipped, Err: err})
 		return
 	}
 	d, err := a.s.demands(ctx, a.env, a.route, a.sts, host, l)
 	if err != nil {
-		skip(err)
+		byDANE := errors.Is(err, errTLSA) || errors.Is(err, errNoTLSA)
+		a.tries = append(a.tries, Try{MX: host, DANE: byDANE, STS: d.sts, Outcome: Skipped, Err: err})
 		return
 	}
 	for _, address := range l.addresses {
@@ -70,7 +68,7 @@ func (a *attempt) address(ctx context.Context, address string, d demands) {
 
 // connect makes one connection and records how it went.
 func (a *attempt) connect(ctx context.Context, address string, d demands) Try {
-	x := &session{s: a.s, d: d, env: a.env, try: Try{MX: d.host, Address: address}}
+	x := &session{s: a.s, d: d, env: a.env, try: Try{MX: d.host, Address: address, DANE: d.dane != tlspolicy.NoDANE, STS: d.sts}}
 	x.run(ctx)
 	t := x.try
 	a.tries = append(a.tries, t)
@@ -134,6 +132,9 @@ func (a *attempt) conclude(ctx context.Context) Result {
 	case FailedTLS:
 		return temporary(450, "4.7.5 cannot start TLS with %s: %v", last.MX, last.Err)
 	case Skipped:
+		if !last.DANE && !last.STS {
+			return temporary(451, "4.4.3 host %s not used: %v", last.MX, last.Err)
+		}
 		return temporary(450, "4.7.5 host %s not used: %v", last.MX, last.Err)
 	case Rejected:
 		return temporary(450, "4.4.0 host %s refused to talk: %s", last.MX, last.Reply)

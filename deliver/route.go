@@ -173,6 +173,7 @@ func (s *Sender) tlsa(ctx context.Context, host string, l location) (tlspolicy.R
 
 var (
 	errUnlisted = errors.New("the host is not in the MTA-STS policy")
+	errTLSA     = errors.New("TLSA records")
 	errNoTLSA   = errors.New("DANE is required, and the host has no usable secure TLSA records")
 )
 
@@ -214,7 +215,7 @@ func (s *Sender) demands(ctx context.Context, env Envelope, r route, sts stsPoli
 		var base string
 		var err error
 		if d.dane, d.records, base, err = s.tlsa(ctx, host, l); err != nil {
-			return d, fmt.Errorf("TLSA records: %w", err)
+			return d, fmt.Errorf("%w: %w", errTLSA, err)
 		}
 		if base != "" {
 			d.base = base

@@ -161,6 +161,8 @@ const (
 type Try struct {
 	MX       string
 	Address  string // host:25
+	DANE     bool   // TLSA records were in force, or the lack of them decided
+	STS      bool   // an MTA-STS policy was in force
 	TLS      bool   // a handshake ended well
 	SNI      string
 	Version  uint16 // as in crypto/tls

@@ -43,7 +43,7 @@ func TestDNS(t *testing.T) {
 		{"TLSA not to be had: not contacted", "dane", func(w *world) {
 			w.hosts("mx04")
 			w.dns.set("_25._tcp.mx04.et.sink.example TLSA", dnssec.Error)
-		}, []deliver.Outcome{deliver.Skipped}, true, "TLSA"},
+		}, []deliver.Outcome{deliver.Skipped}, true, "4.7.5"},
 		{"only DANE senders mind", "may", func(w *world) {
 			w.hosts("mx04")
 			w.dns.set("_25._tcp.mx04.et.sink.example TLSA", dnssec.Error)
@@ -83,6 +83,8 @@ func TestDNS(t *testing.T) {
 		{"MX bogus", "may", func(w *world) { w.dns.set("et.sink.example MX", dnssec.Bogus) }, nil, true, "4.4.3"},
 		{"MX not to be had", "may", func(w *world) { w.dns.set("et.sink.example MX", dnssec.Error) }, nil, true, "4.4.3"},
 		{"host without address", "may", func(w *world) { w.hosts("mx99", "mx06") }, []deliver.Outcome{deliver.Skipped, deliver.Delivered}, false, ""},
+		{"no host has an address", "may", func(w *world) { w.hosts("mx99") }, []deliver.Outcome{deliver.Skipped}, true, "4.4.3"},
+		{"no host is listed", "mta-sts", func(w *world) { w.hosts("mx03") }, []deliver.Outcome{deliver.Skipped}, true, "4.7.5"},
 		{"addresses bogus", "may", func(w *world) {
 			w.hosts("mx06")
 			w.dns.set("mx06.et.sink.example AAAA", dnssec.Bogus)
@@ -151,7 +153,7 @@ func TestMessageAndRecipients(t *testing.T) {
 		t.Errorf("%+v\n%s", r, d)
 	}
 	x := r.Tries[0]
-	if x.MX != "mx06.et.sink.example" || x.Address != "192.0.2.6:25" || !x.TLS || x.Version != tls.VersionTLS13 || x.Cipher == 0 || x.Verified != deliver.VerifiedDANE || x.Reply != "250 2.0.0 taken" {
+	if x.MX != "mx06.et.sink.example" || x.Address != "192.0.2.6:25" || !x.DANE || x.STS || !x.TLS || x.Version != tls.VersionTLS13 || x.Cipher == 0 || x.Verified != deliver.VerifiedDANE || x.Reply != "250 2.0.0 taken" {
 		t.Errorf("try %+v", x)
 	}
 }

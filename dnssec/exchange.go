@@ -11,6 +11,7 @@ import (
 )
 
 const (
+	rounds         = 2        // each server is asked so often: a datagram may be lost
 	udpSize        = 1232     // EDNS payload size that is not fragmented (RFC 9715)
 	maxCachedBytes = 16 << 10 // longer responses are not kept
 )
@@ -29,8 +30,9 @@ func (l *lookup) query(name string, qtype uint16) (*dns.Msg, error) {
 		return m, nil
 	}
 	var errs []error
-	for _, server := range l.r.opts.Servers {
-		m, err := l.ask(q, server)
+	servers := l.r.opts.Servers
+	for i := range rounds * len(servers) {
+		m, err := l.ask(q, servers[i%len(servers)])
 		if err == nil {
 			l.r.cache.put(q, m, l.now)
 			return m, nil

@@ -306,6 +306,21 @@ func TestNextServerIsAsked(t *testing.T) {
 	}
 }
 
+func TestLostDatagramIsSentAgain(t *testing.T) {
+	w := testWorld(t)
+	lost := map[dns.Question]bool{}
+	w.fail = func(q dns.Question, _ string) (*dns.Msg, error) {
+		if !lost[q] {
+			lost[q] = true
+			return nil, context.DeadlineExceeded
+		}
+		return nil, nil
+	}
+	if a, err := w.resolver(t).Lookup(t.Context(), "www.signed.example", dns.TypeA); err != nil || a.Status != dnssec.Secure {
+		t.Errorf("got %+v, %v", a, err)
+	}
+}
+
 func TestCache(t *testing.T) {
 	w := testWorld(t)
 	at := now
