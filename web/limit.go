@@ -1,0 +1,157 @@
+package web
+
+import (
+	"net"
+	"net/netip"
+	"sync"
+	"time"
+)
+
+// Costs of requests in tokens. A refused policy fetch would change what the
+// sender under test does, so fetches are cheap.
+const (
+	pageCost  = 10
+	fetchCost = 1
+)
+
+// clientOf returns whom limits apply to: an IPv4 address or an IPv6 /64. The
+// zero prefix stands for clients without an address.
+func clientOf(remote string) netip.Prefix {
+	ap, err := netip.ParseAddrPort(remote)
+	if err != nil {
+		return netip.Prefix{}
+	}
+	addr := ap.Addr().Unmap().WithZone("")
+	bits := 32
+	if addr.Is6() {
+		bits = 64
+	}
+	prefix, err := addr.Prefix(bits)
+	if err != nil {
+		return netip.Prefix{}
+	}
+	return prefix
+}
+
+// rateLimit is a token bucket for each client. A minute's worth of tokens may
+// be spent at once.
+type rateLimit struct {
+	perSecond, burst float64
+	max              int
+
+	mu      sync.Mutex
+	buckets map[netip.Prefix]bucket
+}
+
+type bucket struct {
+	tokens float64
+	at     time.Time
+}
+
+func newRateLimit(l Limits) *rateLimit {
+	burst := float64(l.PagesPerMinute * pageCost)
+	return &rateLimit{perSecond: burst / 60, burst: burst, max: l.Clients, buckets: make(map[netip.Prefix]bucket)}
+}
+
+// allow takes cost tokens of the client, if it has them.
+func (r *rateLimit) allow(client netip.Prefix, cost int, now time.Time) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	b, ok := r.buckets[client]
+	if !ok {
+		r.makeRoom(now)
+		b = bucket{tokens: r.burst, at: now}
+	}
+	b.tokens = min(r.burst, b.tokens+now.Sub(b.at).Seconds()*r.perSecond)
+	b.at = now
+	allowed := b.tokens >= float64(cost)
+	if allowed {
+		b.tokens -= float64(cost)
+	}
+	r.buckets[client] = b
+	return allowed
+}
+
+// makeRoom forgets clients whose bucket is full again, and if that is not
+// enough any other: memory is bounded, whoever comes.
+func (r *rateLimit) makeRoom(now time.Time) {
+	if len(r.buckets) < r.max {
+		return
+	}
+	for client, b := range r.buckets {
+		if now.Sub(b.at) >= time.Minute {
+			delete(r.buckets, client)
+		}
+	}
+	for client := range r.buckets {
+		if len(r.buckets) < r.max {
+			return
+		}
+		delete(r.buckets, client)
+	}
+}
+
+// connLimit counts open connections over all listeners.
+type connLimit struct {
+	total, perClient int
+
+	mu      sync.Mutex
+	open    int
+	clients map[netip.Prefix]int
+}
+
+func newConnLimit(l Limits) *connLimit {
+	return &connLimit{total: l.Connections, perClient: l.PerClient, clients: make(map[netip.Prefix]int)}
+}
+
+func (c *connLimit) listener(l net.Listener) net.Listener { return limitedListener{l, c} }
+
+func (c *connLimit) acquire(client netip.Prefix) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.open >= c.total || c.clients[client] >= c.perClient {
+		return false
+	}
+	c.open++
+	c.clients[client]++
+	return true
+}
+
+func (c *connLimit) release(client netip.Prefix) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.open--
+	if c.clients[client]--; c.clients[client] == 0 {
+		delete(c.clients, client)
+	}
+}
+
+// limitedListener closes connections over the limit at once.
+type limitedListener struct {
+	net.Listener
+	limit *connLimit
+}
+
+func (l limitedListener) Accept() (net.Conn, error) {
+	for {
+		conn, err := l.Listener.Accept()
+		if err != nil {
+			return nil, err
+		}
+		client := clientOf(conn.RemoteAddr().String())
+		if l.limit.acquire(client) {
+			return &limitedConn{Conn: conn, release: sync.OnceFunc(func() { l.limit.release(client) })}, nil
+		}
+		_ = conn.Close() // refused: nothing was promised
+	}
+}
+
+type limitedConn struct {
+	net.Conn
+	release func()
+}
+
+func (c *limitedConn) Close() error {
+	defer c.release()
+	return c.Conn.Close()
+}
