@@ -19,7 +19,11 @@ import (
 
 // cli is the command line.
 type cli struct {
+	Serve   serveCmd   `cmd:"" help:"Run the sink."`
 	Infer   inferCmd   `cmd:"" help:"Infer a sender's policy from recorded histories (JSON Lines)."`
+	History historyCmd `cmd:"" help:"Look at the tests of the running sink."`
+	Inbox   inboxCmd   `cmd:"" help:"Read mail to postmaster and abuse."`
+	Zone    zoneCmd    `cmd:"" help:"Print the NS, glue and DS records that the parent zone has to publish."`
 	Version versionCmd `cmd:"" help:"Print the version."`
 }
 

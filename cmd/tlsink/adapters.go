@@ -1,0 +1,189 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net"
+	"strings"
+	"time"
+
+	"github.com/miekg/dns"
+
+	"github.com/tlsink/tlsink/assess"
+	"github.com/tlsink/tlsink/dnssec"
+	"github.com/tlsink/tlsink/evidence"
+	"github.com/tlsink/tlsink/history"
+	"github.com/tlsink/tlsink/mailauth"
+	"github.com/tlsink/tlsink/mailer"
+	"github.com/tlsink/tlsink/report"
+)
+
+// Adapters between packages that do not know each other.
+
+func tlsClient(roots *x509.CertPool) *tls.Config {
+	return &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}
+}
+
+// lookups makes a dnssec.Resolver a mailauth.Resolver. Bogus answers are
+// temporary failures.
+type lookups struct{ r *dnssec.Resolver }
+
+var _ mailauth.Resolver = lookups{}
+
+func (l lookups) lookup(ctx context.Context, name string, qtype uint16) ([]dns.RR, error) {
+	a, err := l.r.Lookup(ctx, name, qtype)
+	switch {
+	case err != nil:
+		return nil, &net.DNSError{Err: err.Error(), Name: name, IsTemporary: true}
+	case a.Status == dnssec.Bogus:
+		return nil, &net.DNSError{Err: "bogus: " + a.Why, Name: name, IsTemporary: true}
+	case len(a.RRs) == 0:
+		return nil, &net.DNSError{Err: "no such host", Name: name, IsNotFound: true}
+	}
+	return a.RRs, nil
+}
+
+// LookupTXT implements mailauth.Resolver.
+func (l lookups) LookupTXT(ctx context.Context, name string) ([]string, error) {
+	rrs, err := l.lookup(ctx, name, dns.TypeTXT)
+	var out []string
+	for _, rr := range rrs {
+		if t, ok := rr.(*dns.TXT); ok {
+			out = append(out, strings.Join(t.Txt, ""))
+		}
+	}
+	return out, err
+}
+
+// LookupMX implements mailauth.Resolver.
+func (l lookups) LookupMX(ctx context.Context, name string) ([]*net.MX, error) {
+	rrs, err := l.lookup(ctx, name, dns.TypeMX)
+	var out []*net.MX
+	for _, rr := range rrs {
+		if m, ok := rr.(*dns.MX); ok {
+			out = append(out, &net.MX{Host: m.Mx, Pref: m.Preference})
+		}
+	}
+	return out, err
+}
+
+// LookupIPAddr implements mailauth.Resolver.
+func (l lookups) LookupIPAddr(ctx context.Context, host string) ([]net.IPAddr, error) {
+	var out []net.IPAddr
+	for _, qtype := range []uint16{dns.TypeA, dns.TypeAAAA} {
+		rrs, err := l.lookup(ctx, host, qtype)
+		if err != nil {
+			if e, ok := errors.AsType[*net.DNSError](err); !ok || !e.IsNotFound {
+				return nil, err
+			}
+		}
+		for _, rr := range rrs {
+			switch rr := rr.(type) {
+			case *dns.A:
+				out = append(out, net.IPAddr{IP: rr.A})
+			case *dns.AAAA:
+				out = append(out, net.IPAddr{IP: rr.AAAA})
+			}
+		}
+	}
+	if len(out) == 0 {
+		return nil, &net.DNSError{Err: "no such host", Name: host, IsNotFound: true}
+	}
+	return out, nil
+}
+
+// LookupAddr implements mailauth.Resolver.
+func (l lookups) LookupAddr(ctx context.Context, addr string) ([]string, error) {
+	name, err := dns.ReverseAddr(addr)
+	if err != nil {
+		return nil, err
+	}
+	rrs, err := l.lookup(ctx, name, dns.TypePTR)
+	var out []string
+	for _, rr := range rrs {
+		if p, ok := rr.(*dns.PTR); ok {
+			out = append(out, p.Ptr)
+		}
+	}
+	return out, err
+}
+
+// reportQueue makes the history a mailer.Queue.
+type reportQueue struct{ store *history.Store }
+
+// Due implements mailer.Queue.
+func (q reportQueue) Due(now time.Time, limit int) ([]mailer.Item, error) {
+	return items(q.store.Due(now, limit))
+}
+
+// NextDue implements mailer.Queue.
+func (q reportQueue) NextDue() (time.Time, bool, error) { return q.store.NextDue() }
+
+// List implements mailer.Queue.
+func (q reportQueue) List(ctx context.Context) ([]mailer.Item, error) {
+	return items(q.store.Queue(ctx))
+}
+
+// Update implements mailer.Queue.
+func (q reportQueue) Update(ctx context.Context, it mailer.Item) error {
+	return q.store.Commit(ctx, history.Batch{Update: []history.QueueItem{history.QueueItem(it)}})
+}
+
+func items(list []history.QueueItem, err error) ([]mailer.Item, error) {
+	out := make([]mailer.Item, 0, len(list))
+	for _, it := range list {
+		out = append(out, mailer.Item(it))
+	}
+	return out, err
+}
+
+// input gathers what a report tells about a test.
+func (s *service) input(v assess.View) report.Input {
+	in := report.Input{
+		Service: s.cfg.Zone, Test: v.Record.Test, History: v.History, Verdict: v.Verdict, State: v.Record.State, Generated: time.Now(),
+		Link: s.cfg.resultURL(v.Record.Capability), LeftOut: v.Record.LeftOut, Delivery: v.Record.ReportBlocked, Engine: v.Record.Engine,
+	}
+	if q, err := s.store.QueueItem(v.Record.Test.ID); err == nil {
+		in.Delivery = q.LastError
+		if !q.Sent.IsZero() {
+			in.Delivery = ""
+		}
+	}
+	return in
+}
+
+// render writes the report of a queue item.
+func (s *service) render(_ context.Context, it mailer.Item) (mailer.Message, error) {
+	v, err := s.assess.View(it.TestID)
+	if err != nil {
+		return mailer.Message{}, fmt.Errorf("report of test %s: %w", it.TestID, err)
+	}
+	in := s.input(v)
+	in.Delivery = ""
+	html, err := report.HTML(in)
+	if err != nil {
+		return mailer.Message{}, fmt.Errorf("report of test %s: %w", it.TestID, err)
+	}
+	data, err := report.JSON(in)
+	if err != nil {
+		return mailer.Message{}, fmt.Errorf("report of test %s: %w", it.TestID, err)
+	}
+	m := mailer.Message{
+		To: it.To, Subject: report.Subject(in), Text: report.Text(in), HTML: string(html),
+		Attachments: []mailer.Attachment{{Name: "tlsink-" + it.TestID + ".json", Type: "application/json", Data: data}},
+	}
+	if ids := v.Record.MessageIDs; len(ids) > 0 {
+		m.InReplyTo, m.References = ids[0], ids[:1]
+	}
+	return m, nil
+}
+
+// fetched passes policy fetches on, without our own.
+func (s *service) fetched(f evidence.PolicyFetch) {
+	if f.UserAgent != selfCheckAgent {
+		s.assess.Fetched(f)
+	}
+}

@@ -1,0 +1,177 @@
+package main
+
+import (
+	"context"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/netip"
+	"sync"
+	"time"
+
+	"github.com/miekg/dns"
+
+	"github.com/tlsink/tlsink/dnssec"
+	"github.com/tlsink/tlsink/scenario"
+	"github.com/tlsink/tlsink/tlspolicy"
+)
+
+// selfCheck verifies our own zone from its DS record, and fetches our own
+// policy. While that fails, every sender that relies on them truthfully looks
+// as if it did not, and unprotected verdicts are suspended.
+type selfCheck struct {
+	service *service
+
+	mu   sync.Mutex
+	last string // why it failed; "" if it did not
+	at   time.Time
+}
+
+// userAgent of our own fetches, which are no evidence about a sender.
+const selfCheckAgent = "tlsink-self-check"
+
+// run checks at once and then now and then, until ctx ends.
+func (c *selfCheck) run(ctx context.Context, l *listeners) error {
+	interval := time.Duration(c.service.cfg.Timing.SelfCheck)
+	for {
+		err := c.check(ctx, l)
+		if ctx.Err() != nil {
+			return nil
+		}
+		why := ""
+		if err != nil {
+			why = err.Error()
+			c.service.log.Error("own zone or policy not verifiable, unprotected verdicts are suspended", "err", err)
+		}
+		c.mu.Lock()
+		c.last, c.at = why, time.Now()
+		c.mu.Unlock()
+		c.service.assess.SetUnverifiable(why)
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(interval):
+		}
+	}
+}
+
+// state returns the last result.
+func (c *selfCheck) state() (why string, at time.Time) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.last, c.at
+}
+
+func (c *selfCheck) check(ctx context.Context, l *listeners) error {
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	var errs []error
+	if l.dns != nil {
+		errs = append(errs, c.zone(ctx, l))
+	}
+	if len(l.https) > 0 {
+		for slot := range c.service.cfg.Slots {
+			errs = append(errs, c.policy(ctx, l.https[0].Addr(), slot))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// zone validates what senders rely on, from our DS record as trust anchor.
+func (c *selfCheck) zone(ctx context.Context, l *listeners) error {
+	var anchors []dns.RR
+	for _, ds := range c.service.zone.DS() {
+		anchors = append(anchors, ds)
+	}
+	r, err := dnssec.New(dnssec.Options{TrustAnchors: anchors, Servers: []string{reachable(l.dns.UDP[0].LocalAddr())}, CacheEntries: -1})
+	if err != nil {
+		return err
+	}
+	for slot := range c.service.cfg.Slots {
+		n := scenario.Names(c.service.cfg.Zone, slot)
+		type want struct {
+			name  string
+			qtype uint16
+			found bool
+		}
+		wants := []want{{n.ET, dns.TypeMX, true}, {n.TLSA(scenario.UT), dns.TypeTLSA, false}, {n.UT, dns.TypeMX, true}}
+		for _, h := range scenario.MXHosts() {
+			wants = append(wants, want{n.TLSA(h), dns.TypeTLSA, true})
+		}
+		for _, w := range wants {
+			a, err := r.Lookup(ctx, w.name, w.qtype)
+			switch {
+			case err != nil:
+				return fmt.Errorf("own zone: %s %s: %w", w.name, dns.TypeToString[w.qtype], err)
+			case a.Status != dnssec.Secure:
+				return fmt.Errorf("own zone: %s %s is %s: %s", w.name, dns.TypeToString[w.qtype], a.Status, a.Why)
+			case (len(a.RRs) > 0) != w.found:
+				return fmt.Errorf("own zone: %s %s: %d records, want some: %v", w.name, dns.TypeToString[w.qtype], len(a.RRs), w.found)
+			}
+		}
+	}
+	return nil
+}
+
+// policy fetches our own MTA-STS policy as a sender would.
+func (c *selfCheck) policy(ctx context.Context, https net.Addr, slot int) error {
+	to := reachable(https)
+	client := &http.Client{Transport: agent{httpTransport(c.service.ca.Pool(), func(ctx context.Context, network, _ string) (net.Conn, error) {
+		return (&net.Dialer{}).DialContext(ctx, network, to)
+	})}}
+	defer client.CloseIdleConnections()
+	n := scenario.Names(c.service.cfg.Zone, slot)
+	p, err := tlspolicy.Fetch(ctx, client, n.ET)
+	if err != nil {
+		return fmt.Errorf("own policy: %w", err)
+	}
+	for _, h := range scenario.MXHosts() {
+		if listed := p.Matches(n.Host(h)); listed != (h != scenario.MX03) || p.Mode != tlspolicy.ModeEnforce {
+			return fmt.Errorf("own policy of %s: mode %s, %s listed: %v", n.ET, p.Mode, n.Host(h), listed)
+		}
+	}
+	return nil
+}
+
+// agent adds our User-Agent.
+type agent struct{ http.RoundTripper }
+
+// RoundTrip implements http.RoundTripper.
+func (a agent) RoundTrip(r *http.Request) (*http.Response, error) {
+	r = r.Clone(r.Context())
+	r.Header.Set("User-Agent", selfCheckAgent)
+	return a.RoundTripper.RoundTrip(r)
+}
+
+// CloseIdleConnections lets http.Client close them.
+func (a agent) CloseIdleConnections() {
+	if t, ok := a.RoundTripper.(*http.Transport); ok {
+		t.CloseIdleConnections()
+	}
+}
+
+// reachable returns the address under which we reach our own listener.
+func reachable(a net.Addr) string {
+	ap, err := netip.ParseAddrPort(a.String())
+	if err != nil {
+		return a.String()
+	}
+	if ip := ap.Addr().Unmap(); ip.IsUnspecified() {
+		loopback := netip.MustParseAddr("127.0.0.1")
+		if ip.Is6() && ap.Addr().Is6() && !ap.Addr().Is4In6() {
+			// A dual-stack wildcard answers on IPv4, too, but one that is IPv6 only does not.
+			loopback = netip.IPv6Loopback()
+		}
+		return netip.AddrPortFrom(loopback, ap.Port()).String()
+	}
+	return ap.String()
+}
+
+// httpTransport verifies against roots and dials with dial, if given.
+func httpTransport(roots *x509.CertPool, dial func(ctx context.Context, network, address string) (net.Conn, error)) *http.Transport {
+	t := &http.Transport{TLSHandshakeTimeout: 30 * time.Second, ResponseHeaderTimeout: 30 * time.Second, DialContext: dial, MaxIdleConns: 4, IdleConnTimeout: 10 * time.Second}
+	t.TLSClientConfig = tlsClient(roots)
+	return t
+}

@@ -1,0 +1,71 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"strings"
+
+	"golang.org/x/sync/errgroup"
+)
+
+type serveCmd struct {
+	Config string `required:"" help:"Configuration file; tlsink.example.toml documents every key." type:"path" placeholder:"FILE"`
+}
+
+// Run serves until it is interrupted.
+func (c *serveCmd) Run(e *env) error {
+	cfg, err := loadConfig(c.Config)
+	if err != nil {
+		return err
+	}
+	log, err := newLogger(e.stderr, cfg.Log)
+	if err != nil {
+		return err
+	}
+	l, err := listen(e.ctx, cfg.Listen)
+	if err != nil {
+		return err
+	}
+	s, err := newService(e.ctx, cfg, network{}, log)
+	if err != nil {
+		l.close()
+		return err
+	}
+	log.Info("tlsink serves", "zone", cfg.Zone, "smtp", cfg.Listen.SMTP, "dns", cfg.Listen.DNS, "https", cfg.Listen.HTTPS)
+	return s.serve(e.ctx, l)
+}
+
+// serve runs s and its control socket.
+func (s *service) serve(ctx context.Context, l *listeners) error {
+	control, err := listenControl(ctx, s.cfg.path(controlSocket))
+	if err != nil {
+		l.close()
+		return err
+	}
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return s.run(ctx, l) })
+	g.Go(func() error { return serveControl(ctx, control, s) })
+	return g.Wait()
+}
+
+func newLogger(w io.Writer, c logConfig) (*slog.Logger, error) {
+	level, err := logLevel(c.Level)
+	if err != nil {
+		return nil, err
+	}
+	o := &slog.HandlerOptions{Level: level}
+	if c.Format == "json" {
+		return slog.New(slog.NewJSONHandler(w, o)), nil
+	}
+	return slog.New(slog.NewTextHandler(w, o)), nil
+}
+
+func logLevel(s string) (slog.Level, error) {
+	var l slog.Level
+	if err := l.UnmarshalText([]byte(strings.ToUpper(s))); err != nil {
+		return 0, fmt.Errorf("log.level is %q: want debug, info, warn or error", s)
+	}
+	return l, nil
+}

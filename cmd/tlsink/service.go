@@ -1,0 +1,409 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"log/slog"
+	mathrand "math/rand/v2"
+	"net"
+	"net/http"
+	"net/netip"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/miekg/dns"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/tlsink/tlsink/assess"
+	"github.com/tlsink/tlsink/certs"
+	"github.com/tlsink/tlsink/deliver"
+	"github.com/tlsink/tlsink/dnssec"
+	"github.com/tlsink/tlsink/evidence"
+	"github.com/tlsink/tlsink/history"
+	"github.com/tlsink/tlsink/mailauth"
+	"github.com/tlsink/tlsink/mailer"
+	"github.com/tlsink/tlsink/mxrotator"
+	"github.com/tlsink/tlsink/scenario"
+	"github.com/tlsink/tlsink/sink"
+	"github.com/tlsink/tlsink/web"
+	"github.com/tlsink/tlsink/zones"
+)
+
+// service is a running sink: every part, wired. One test mail goes through it
+// like this:
+//
+//	sink ─▶ mailauth (DKIM, SPF) ─▶ assess ─▶ policyinfer
+//	                                  │
+//	                                  ▼
+//	                               history ─▶ mailer ─▶ report, deliver
+//
+// while zones answers DNS, mxrotator changes the MX order through it, web
+// serves the MTA-STS policy and the result pages, and selfCheck verifies that
+// all of that can be verified.
+type service struct {
+	cfg     config
+	log     *slog.Logger
+	network network
+	started time.Time
+
+	store   *history.Store
+	ca      *certs.LocalCA
+	certs   *certs.Store
+	zone    *zones.Zone
+	assess  *assess.Assessor
+	sink    *sink.Server
+	rotator *mxrotator.Rotator
+	web     *web.Server
+	mailer  *mailer.Mailer
+	check   *selfCheck
+}
+
+// network is what a service uses of the network besides its listeners. The
+// zero value is the real one; the demo stays on loopback.
+type network struct {
+	resolver *dnssec.Resolver // recursive; nil: as configured
+	dial     func(ctx context.Context, network, address string) (net.Conn, error)
+	roots    *x509.CertPool // nil: the system's, or as configured
+}
+
+// newService opens and wires everything; nothing runs yet.
+func newService(ctx context.Context, cfg config, n network, log *slog.Logger) (_ *service, err error) {
+	s := &service{cfg: cfg, log: log, network: n, started: time.Now()}
+	if s.store, err = history.Open(history.Options{
+		Path: cfg.path("history.db"), Logger: log.With("part", "history"), MailboxMax: cfg.Limits.MailboxMessages,
+	}); err != nil {
+		return nil, fmt.Errorf("data_dir %q: %w", cfg.DataDir, err)
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, s.store.Close())
+		}
+	}()
+	if err = s.openCertificates(ctx); err != nil {
+		return nil, err
+	}
+	dkim, err := mailer.OpenDKIM(cfg.Zone, cfg.Mail.DKIMSelector, cfg.path("dkim.pem"))
+	if err != nil {
+		return nil, err
+	}
+	if err = s.openZone(dkim); err != nil {
+		return nil, err
+	}
+	if s.network.resolver == nil {
+		if s.network.resolver, err = newResolver(cfg); err != nil {
+			return nil, err
+		}
+	}
+	if s.assess, err = assess.New(ctx, assess.Options{
+		Zone: cfg.Zone, Slots: cfg.Slots, Store: s.store, Timing: cfg.timing(), Now: time.Now, Rand: rand.Reader,
+		Logger: log.With("part", "assess"), Queries: s.zone.Queries, ResultURL: cfg.resultURL,
+	}); err != nil {
+		return nil, err
+	}
+	if err = s.openSink(); err != nil {
+		return nil, err
+	}
+	if err = s.openRotator(); err != nil {
+		return nil, err
+	}
+	if err = s.openWeb(); err != nil {
+		return nil, err
+	}
+	if err = s.openMailer(dkim); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+func (s *service) openCertificates(ctx context.Context) (err error) {
+	dir, caDir := s.cfg.path("certs"), s.cfg.path("ca")
+	if s.ca, err = certs.OpenLocalCA(certs.LocalCAOptions{Dir: caDir, Zone: s.cfg.Zone}); err != nil {
+		return err
+	}
+	s.certs, err = certs.Open(ctx, certs.Options{
+		Dir: dir, Zone: s.cfg.Zone, Slots: s.cfg.Slots, Issuer: s.ca, Logger: s.log.With("part", "certs"),
+	})
+	return err
+}
+
+func (s *service) openZone(dkim *mailer.DKIM) error {
+	txt, err := dkim.TXT()
+	if err != nil {
+		return err
+	}
+	tlsa := make(map[string][]zones.TLSARecord)
+	for host, records := range s.certs.TLSA() {
+		for _, r := range records {
+			tlsa[host] = append(tlsa[host], zones.TLSARecord{Usage: r.Usage, Selector: r.Selector, MatchingType: r.MatchingType, Data: r.Data})
+		}
+	}
+	c := s.cfg.DNS
+	s.zone, err = zones.New(zones.Options{
+		Zone: s.cfg.Zone, Slots: s.cfg.Slots, Addresses: c.Addresses, MXAddresses: c.MXAddresses, UTAddresses: c.UTAddresses,
+		TLSA: tlsa, PolicyID: "1", DKIM: []zones.DKIM{{Selector: s.cfg.Mail.DKIMSelector, Record: txt}}, NameServers: c.NameServers,
+		TTL: time.Duration(c.TTL), State: zones.FileState{Path: s.cfg.path("zone.json")}, Log: s.log.With("part", "zones"),
+	})
+	return err
+}
+
+func (s *service) openSink() error {
+	inspector, err := mailauth.New(mailauth.Options{
+		Zone: s.cfg.Zone, Slots: s.cfg.Slots, Resolver: lookups{s.network.resolver}, Logger: s.log.With("part", "mailauth"),
+	})
+	if err != nil {
+		return err
+	}
+	l := s.cfg.Limits
+	s.sink, err = sink.New(sink.Options{
+		Zone: s.cfg.Zone, Slots: s.cfg.Slots, Director: s.assess, Certificates: s.certs, Inspector: inspector, Mailbox: s.store,
+		NewID: s.store.NewConnID, Now: time.Now, Logger: s.log.With("part", "sink"),
+		Limits: sink.Limits{Connections: l.Connections, PerClient: l.PerClient, MessageSize: l.MessageSize},
+	})
+	return err
+}
+
+func (s *service) openRotator() (err error) {
+	seed := mathrand.Uint64()
+	s.rotator, err = mxrotator.New(mxrotator.Options{
+		Zone: s.zone.Name(), Slots: s.cfg.Slots, Provider: s.zone, Interval: s.cfg.timing().Rotation, TTL: s.ttl(), Seed: seed,
+		Need: func() mxrotator.Need { return mxrotator.Need{Wanted: s.assess.Wanted(0)} },
+		OnState: func(at time.Time, mx map[string]int) {
+			for slot := range s.cfg.Slots {
+				s.assess.RecordState(slot, evidence.State{Time: at, MX: mx})
+			}
+		},
+		Logger: s.log.With("part", "mxrotator"),
+	})
+	return err
+}
+
+func (s *service) ttl() time.Duration {
+	if s.cfg.DNS.TTL > 0 {
+		return time.Duration(s.cfg.DNS.TTL)
+	}
+	return zones.MaxTTL
+}
+
+func (s *service) openWeb() (err error) {
+	s.check = &selfCheck{service: s}
+	s.web, err = web.New(web.Options{
+		Zone: s.cfg.Zone, Slots: s.cfg.Slots, Certificates: s.certs, Source: pages{s}, Fetched: s.fetched,
+		Now: time.Now, Logger: s.log.With("part", "web"),
+	})
+	return err
+}
+
+func (s *service) openMailer(dkim *mailer.DKIM) error {
+	transport, err := s.transport()
+	if err != nil {
+		return err
+	}
+	l := s.cfg.Limits
+	s.mailer, err = mailer.New(mailer.Options{
+		Queue: reportQueue{s.store}, Transport: transport, Signer: dkim, Render: s.render, From: s.cfg.Mail.From, Now: time.Now,
+		Rand:   mathrand.New(mathrand.NewPCG(mathrand.Uint64(), mathrand.Uint64())), //nolint:gosec // jitter
+		Logger: s.log.With("part", "mailer"), Limits: mailer.Limits{Address: l.ReportsAddress, Domain: l.ReportsDomain, Network: l.ReportsNetwork},
+		FirstRetry: time.Duration(s.cfg.Timing.Retry), GiveUp: s.cfg.timing().GiveUp,
+	})
+	return err
+}
+
+// transport delivers reports: directly, enforcing what the recipient's domain
+// publishes, or through the operator's smarthost.
+func (s *service) transport() (mailer.Transport, error) {
+	roots, err := s.roots()
+	if err != nil {
+		return nil, err
+	}
+	if h := s.cfg.Mail.Smarthost; h.Address != "" {
+		password := ""
+		if h.PasswordFile != "" {
+			b, err := os.ReadFile(h.PasswordFile)
+			if err != nil {
+				return nil, fmt.Errorf("mail.smarthost.password_file: %w", err)
+			}
+			password = strings.TrimSpace(string(b))
+		}
+		return mailer.NewSmarthost(mailer.SmarthostOptions{
+			Addr: h.Address, Username: h.Username, Password: password, Plaintext: h.Plaintext, Hello: scenario.ServiceHost(s.cfg.Zone), Roots: roots,
+		})
+	}
+	opts := deliver.Options{
+		Resolver: s.network.resolver, HTTPClient: &http.Client{Transport: httpTransport(roots, s.network.dial)}, Roots: roots, Dial: s.network.dial,
+		LocalName: scenario.ServiceHost(s.cfg.Zone), Logger: s.log.With("part", "deliver"),
+	}
+	if s.cfg.Mail.LocalAddress != "" {
+		opts.LocalAddr = netip.MustParseAddr(s.cfg.Mail.LocalAddress)
+	}
+	// What the recipient's domain publishes must hold, all of it: no fallback.
+	sender, err := deliver.New(deliver.Policy{
+		TLS: deliver.TLSOffered, DANE: deliver.DANEEnforce, STS: deliver.STSEnforce, Both: deliver.BothMustHold,
+		SNI: deliver.SNIAlways, Filter: deliver.FilterEarly, ShuffleEqual: true,
+	}, opts)
+	if err != nil {
+		return nil, err
+	}
+	return mailer.NewDirect(sender), nil
+}
+
+func (s *service) roots() (*x509.CertPool, error) {
+	if s.network.roots != nil {
+		return s.network.roots, nil
+	}
+	pool, err := x509.SystemCertPool()
+	if err != nil {
+		pool = x509.NewCertPool()
+	}
+	if file := s.cfg.Certificates.Roots; file != "" {
+		b, err := os.ReadFile(file)
+		if err != nil {
+			return nil, fmt.Errorf("certificates.roots: %w", err)
+		}
+		pool = x509.NewCertPool()
+		if !pool.AppendCertsFromPEM(b) {
+			return nil, fmt.Errorf("certificates.roots %q: no certificate in it", file)
+		}
+	}
+	return pool, nil
+}
+
+// listeners are the sockets of a service.
+type listeners struct {
+	smtp, http, https []net.Listener
+	dns               *zones.Listeners
+}
+
+func listen(ctx context.Context, c listenConfig) (_ *listeners, err error) {
+	l := &listeners{}
+	defer func() {
+		if err != nil {
+			l.close()
+		}
+	}()
+	for _, part := range []struct {
+		name      string
+		addresses []string
+		to        *[]net.Listener
+	}{{"listen.smtp", c.SMTP, &l.smtp}, {"listen.http", c.HTTP, &l.http}, {"listen.https", c.HTTPS, &l.https}} {
+		for _, a := range part.addresses {
+			one, err := (&net.ListenConfig{}).Listen(ctx, "tcp", a)
+			if err != nil {
+				return nil, fmt.Errorf("%s %q: %w; is another server running there, or is the right to bind low ports missing?", part.name, a, err)
+			}
+			*part.to = append(*part.to, one)
+		}
+	}
+	if len(c.DNS) > 0 {
+		if l.dns, err = zones.Listen(ctx, c.DNS...); err != nil {
+			return nil, fmt.Errorf("listen.dns: %w; is another name server running there, or is the right to bind low ports missing?", err)
+		}
+	}
+	return l, nil
+}
+
+func (l *listeners) close() {
+	for _, list := range [][]net.Listener{l.smtp, l.http, l.https} {
+		for _, one := range list {
+			one.Close()
+		}
+	}
+	if l.dns != nil {
+		l.dns.Close()
+	}
+}
+
+// run serves until ctx ends, then drains and closes the store last.
+func (s *service) run(ctx context.Context, l *listeners) error {
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return s.sink.Serve(ctx, l.smtp...) })
+	g.Go(func() error { return s.web.Serve(ctx, l.http, l.https) })
+	if l.dns != nil {
+		g.Go(func() error { return s.zone.Serve(ctx, l.dns) })
+	}
+	g.Go(func() error { return s.zone.Run(ctx) })
+	g.Go(func() error { return s.rotator.Run(ctx) })
+	g.Go(func() error { return s.assess.Run(ctx) })
+	g.Go(func() error { return s.mailer.Run(ctx) })
+	g.Go(func() error { return s.check.run(ctx, l) })
+	g.Go(func() error { return s.housekeep(ctx) })
+	err := g.Wait()
+	return errors.Join(err, s.store.Close())
+}
+
+// housekeep renews certificates, deletes what is too old, and lets the rotator
+// and the mailer know what they wait for.
+func (s *service) housekeep(ctx context.Context) error {
+	hour := time.NewTicker(time.Hour)
+	defer hour.Stop()
+	short := time.NewTicker(max(s.cfg.timing().Attempt/4, 100*time.Millisecond))
+	defer short.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-short.C:
+			s.mailer.Kick()
+			if s.assess.SecureStart() {
+				s.rotator.Trigger()
+			}
+		case <-hour.C:
+			if err := s.certs.Renew(ctx); err != nil {
+				s.log.Error("certificates not renewed", "err", err)
+			}
+			before := time.Now().AddDate(0, 0, -s.cfg.Mail.RetentionDays)
+			if _, err := s.store.Purge(ctx, before); err != nil {
+				s.log.Error("old evidence not deleted", "err", err)
+			}
+		}
+	}
+}
+
+// newResolver returns the recursive resolver for everything that is not ours.
+func newResolver(cfg config) (*dnssec.Resolver, error) {
+	servers := cfg.DNS.Resolvers
+	if len(servers) == 0 {
+		c, err := dns.ClientConfigFromFile("/etc/resolv.conf")
+		if err != nil || len(c.Servers) == 0 {
+			return nil, errors.New("dns.resolvers is missing, and /etc/resolv.conf names none: list recursive resolvers, e.g. [\"127.0.0.1:53\"]")
+		}
+		for _, s := range c.Servers {
+			servers = append(servers, net.JoinHostPort(s, c.Port))
+		}
+	}
+	anchors := dnssec.RootAnchors()
+	if file := cfg.DNS.TrustAnchors; file != "" {
+		var err error
+		if anchors, err = readAnchors(file); err != nil {
+			return nil, fmt.Errorf("dns.trust_anchors: %w", err)
+		}
+	}
+	r, err := dnssec.New(dnssec.Options{TrustAnchors: anchors, Servers: servers})
+	if err != nil {
+		return nil, fmt.Errorf("dns.resolvers: %w", err)
+	}
+	return r, nil
+}
+
+func readAnchors(file string) ([]dns.RR, error) {
+	f, err := os.Open(file)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	p := dns.NewZoneParser(f, ".", file)
+	var out []dns.RR
+	for rr, ok := p.Next(); ok; rr, ok = p.Next() {
+		out = append(out, rr)
+	}
+	if err := p.Err(); err != nil {
+		return nil, err
+	}
+	if len(out) == 0 {
+		return nil, fmt.Errorf("%s holds no records", file)
+	}
+	return out, nil
+}
