@@ -234,8 +234,12 @@ func TestManyConnections(t *testing.T) {
 		in.History.Connections = append(in.History.Connections, c)
 		in.Verdict.Reasons[0].Connections = append(in.Verdict.Reasons[0].Connections, c.ID)
 	}
+	in.Verdict.Hosts = make(map[string]policyinfer.Name)
+	for i := range 1000 {
+		in.Verdict.Hosts[fmt.Sprintf("192.0.2.%d", i)] = policyinfer.None
+	}
 	text := report.Text(in)
-	for _, want := range []string{"10000 connections. Times", "... 9970 connections left out here ...", ": #14\n", ": #9985\n"} {
+	for _, want := range []string{"- …: 960 more", "10000 connections. Times", "... 9970 connections left out here ...", ": #14\n", ": #9985\n"} {
 		if !strings.Contains(text, want) {
 			t.Errorf("no %q in the text", want)
 		}
@@ -255,10 +259,10 @@ func TestManyConnections(t *testing.T) {
 		t.Fatal(err)
 	}
 	var got struct {
-		Omitted int `json:"connections_omitted"`
+		Omitted int `json:"records_omitted"`
 	}
 	if err := json.Unmarshal(b, &got); err != nil || got.Omitted != 8000 {
-		t.Errorf("%d connections omitted, error %v; want 8000", got.Omitted, err)
+		t.Errorf("%d records omitted, error %v; want 8000", got.Omitted, err)
 	}
 }
 

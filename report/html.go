@@ -28,7 +28,7 @@ func HTML(in Input) ([]byte, error) {
 func Fragment(in Input) (template.HTML, error) {
 	b, err := execute(pageTemplate, "report.html.tmpl", in)
 	// The template has escaped every value.
-	return template.HTML(b), err //nolint:gosec
+	return template.HTML(b), err
 }
 
 func execute(t *template.Template, name string, in Input) ([]byte, error) {
@@ -47,7 +47,7 @@ func classOnly(names ...string) template.HTMLAttr {
 		}
 		s += "r-" + n
 	}
-	return template.HTMLAttr(`class="` + s + `"`) //nolint:gosec // names come from the templates and from level
+	return template.HTMLAttr(`class="` + s + `"`)
 }
 
 func inlineStyle(names ...string) template.HTMLAttr {
@@ -59,7 +59,7 @@ func inlineStyle(names ...string) template.HTMLAttr {
 			}
 		}
 	}
-	return classOnly(names...) + template.HTMLAttr(` style="`+css+`"`) //nolint:gosec // constants only
+	return classOnly(names...) + template.HTMLAttr(` style="`+css+`"`)
 }
 
 // mailStyles are the inline styles by class. Colours hold on white and, should

@@ -21,7 +21,8 @@ const (
 const (
 	foldKeep       = 15   // connections shown at the beginning and at the end
 	aroundKeep     = 20   // queries and fetches shown as "around that time"
-	jsonKeep       = 1000 // connections in JSON at the beginning and at the end
+	jsonKeep       = 1000 // records of a kind in JSON at the beginning and at the end
+	hostsKeep      = 40   // hosts of a mixed verdict
 	mailsKeep      = 5    // mails shown of one connection
 	recipientsKeep = 4    // recipients shown of one mail
 )
@@ -63,16 +64,15 @@ type document struct {
 	Verdict   policyinfer.Verdict `json:"verdict"`
 	LeftOut   int                 `json:"left_out"`
 	Delivery  string              `json:"delivery,omitempty"`
-	Omitted   int                 `json:"connections_omitted,omitempty"`
+	Omitted   int                 `json:"records_omitted,omitempty"`
 	History   []json.RawMessage   `json:"history"`
 }
 
 // JSON returns the verdict and the redacted history. The records of the
 // history are those of the interchange format. Of a very long one the middle
-// is left out and counted in connections_omitted.
+// is left out and counted in records_omitted.
 func JSON(in Input) ([]byte, error) {
-	kept, omitted := fold(in.History.Connections, jsonKeep)
-	in.History.Connections = kept
+	omitted := foldHistory(&in.History)
 	h := redactHistory(in)
 	records, err := recordsOf(h)
 	if err != nil {
@@ -88,6 +88,16 @@ func JSON(in Input) ([]byte, error) {
 		return nil, fmt.Errorf("encode report of test %q: %w", in.Test.ID, err)
 	}
 	return append(b, '\n'), nil
+}
+
+// foldHistory bounds each kind of record, and returns how many were left out.
+func foldHistory(h *evidence.History) int {
+	var connections, queries, fetches, states int
+	h.Connections, connections = fold(h.Connections, jsonKeep)
+	h.Queries, queries = fold(h.Queries, jsonKeep)
+	h.Fetches, fetches = fold(h.Fetches, jsonKeep)
+	h.States, states = fold(h.States, jsonKeep)
+	return connections + queries + fetches + states
 }
 
 // fold returns the first and the last n of s, and how many are left out

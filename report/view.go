@@ -76,7 +76,11 @@ func newView(in Input) view {
 		{"Report of", stamp(in.Generated) + " UTC"},
 		{"Service", clean(in.Service, maxName)},
 	}
-	for _, host := range slices.Sorted(maps.Keys(in.Verdict.Hosts)) {
+	for i, host := range slices.Sorted(maps.Keys(in.Verdict.Hosts)) {
+		if i == hostsKeep {
+			v.Hosts = append(v.Hosts, fact{"…", fmt.Sprintf("%d more", len(in.Verdict.Hosts)-hostsKeep)})
+			break
+		}
 		v.Hosts = append(v.Hosts, fact{clean(host, maxName), clean(string(in.Verdict.Hosts[host]), maxName)})
 	}
 	starts := startsOf(in.History)

@@ -60,7 +60,7 @@ var table = [...]words{
 		"encrypt", levelFair,
 		"Your provider never sends mail unencrypted, but does not check who receives it. An attacker who poses as the receiving server gets the mail.",
 		"Policy encrypt (Postfix: smtp_tls_security_level = encrypt): TLS is required, certificates and TLSA records are not checked.",
-		"Add a check of the receiving server: in Postfix, smtp_tls_security_level = dane-only or verify for the domains that need it, dane for all others. Then send a new test mail.",
+		"Add a check of the receiving server. In Postfix, keep encrypt as the rule and set dane-only, verify or secure in smtp_tls_policy_maps for the domains that need it; dane as the rule would enforce TLSA records everywhere, but allow plaintext where there are none. Then send a new test mail.",
 	},
 	{
 		"verify", levelFair,
