@@ -88,6 +88,7 @@ type fixedDirector struct {
 	phase  atomic.Value // evidence.Phase
 	reply  sink.Reply
 	refuse error
+	always *scenario.Certificate // whatever the SNI
 
 	mu         sync.Mutex
 	snapshots  []evidence.Connection
@@ -122,6 +123,9 @@ func (d *fixedDirector) Accepted(id evidence.ConnID, _, _ netip.AddrPort) (sink.
 func (d *fixedDirector) Phase(evidence.ConnID) evidence.Phase { return d.phase.Load().(evidence.Phase) }
 
 func (d *fixedDirector) ClientHello(_ evidence.ConnID, sni string) scenario.Certificate {
+	if d.always != nil {
+		return *d.always
+	}
 	if t, ok := scenario.Find(zone, sni); ok && t.Host != "" && t.Slot < 2 {
 		return scenario.Certificate{Slot: t.Slot, Owner: scenario.Owner(t.Host), Kind: scenario.HostKind(t.Host)}
 	}

@@ -119,7 +119,6 @@ func (s *Server) ServeConn(ctx context.Context, c net.Conn) {
 	})
 	wire.Serve(s.engine(x), x.conn)
 	unregister()
-	cancel()
 	s.options.Director.Closed(x.final())
 }
 

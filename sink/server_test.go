@@ -143,14 +143,16 @@ func TestDrain(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	l6, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	second, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	served := make(chan error, 1)
-	go func() { served <- f.server.Serve(ctx, l, l6) }()
-	idle, busy := f.dial(t, l.Addr().String()), f.dial(t, l6.Addr().String())
+	go func() { served <- f.server.Serve(ctx, l, second) }()
+	idle, busy, open := f.dial(t, l.Addr().String()), f.dial(t, second.Addr().String()), f.dial(t, l.Addr().String())
+	open.hello()
+	open.cmd("MAIL FROM:<>", 250)
 	idle.hello()
 	busy.hello()
 	busy.mail("en@et.sink.example")
@@ -160,6 +162,11 @@ func TestDrain(t *testing.T) {
 	idle.expect(421)
 	idle.eof()
 	_ = idle.Close()
+	open.cmd("RCPT TO:<en@et.sink.example>", 250)
+	open.cmd("RSET", 250)
+	open.expect(421)
+	open.eof()
+	_ = open.Close()
 	close(f.director.blockUntil)
 	busy.expect(451)
 	busy.expect(421)
@@ -168,7 +175,7 @@ func TestDrain(t *testing.T) {
 	if err := <-served; err != nil {
 		t.Errorf("Serve: %v", err)
 	}
-	for range 2 {
+	for range 3 {
 		if got := f.director.next(t); got.Ending != evidence.EndingServer {
 			t.Errorf("ending %s, want server", got.Ending)
 		}

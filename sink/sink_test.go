@@ -128,3 +128,21 @@ func TestRecordsOfSessions(t *testing.T) {
 		})
 	}
 }
+
+// The keys of the default certificates match no TLSA record, whoever gets them.
+func TestTLSAOfTheDefaultCertificate(t *testing.T) {
+	for sni, want := range map[string]string{
+		"": "unknown", "elsewhere.example": "unknown", host(scenario.MX04): "mismatch", host(scenario.MX06): "mismatch", host(scenario.UT): "none",
+	} {
+		t.Run(sni, func(t *testing.T) {
+			f := newFixture(t, evidence.Secure)
+			f.director.always = &scenario.Certificate{Owner: scenario.OwnerDefault, Kind: scenario.CA}
+			c := f.dial(t, f.listen(t))
+			c.secured(sni)
+			c.cmd("QUIT", 221)
+			if got := f.director.next(t).TLS; got.TLSA != want || got.Certificate != "ca-default" {
+				t.Errorf("certificate %s, TLSA %s, want ca-default, %s", got.Certificate, got.TLSA, want)
+			}
+		})
+	}
+}

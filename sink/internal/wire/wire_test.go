@@ -319,3 +319,52 @@ func TestTruncatedChunkIsNoMessage(t *testing.T) {
 		t.Errorf("messages %q, ending %s", got, c.Ending())
 	}
 }
+
+// lastWords returns all its octets together with the end of the stream.
+type lastWords struct {
+	*script
+}
+
+func (l lastWords) Read(b []byte) (int, error) {
+	n := copy(b, l.in)
+	l.in = l.in[n:]
+	return n, io.EOF
+}
+
+// The end of the network must not be seen before the octets that came with it
+// are used: they may hold a close_notify.
+func TestTapHoldsErrorsBack(t *testing.T) {
+	p := &tap{Conn: lastWords{&script{in: []byte("x")}}}
+	b := make([]byte, 10)
+	if n, err := p.Read(b); n != 1 || err != nil || p.eof != nil {
+		t.Errorf("first read: %d, %v, %v", n, err, p.eof)
+	}
+	if n, err := p.Read(b); n != 0 || !errors.Is(err, io.EOF) || !errors.Is(p.eof, io.EOF) {
+		t.Errorf("second read: %d, %v, %v", n, err, p.eof)
+	}
+}
+
+// Alerts in the clear are found in whatever pieces the records come.
+func TestTapFindsAlerts(t *testing.T) {
+	for name, c := range map[string]struct {
+		records string
+		want    string
+	}{
+		"fatal":              {"\x15\x03\x03\x00\x02\x02\x30", "unknown certificate authority"},
+		"behind a handshake": {"\x16\x03\x01\x00\x03abc\x15\x03\x03\x00\x02\x02\x2a", "bad certificate"},
+		"warning":            {"\x15\x03\x03\x00\x02\x01\x5a", ""},
+		"encrypted":          {"\x15\x03\x03\x00\x13\x02\x30" + strings.Repeat("x", 17), ""},
+		"within a record":    {"\x17\x03\x03\x00\x07\x15\x03\x03\x00\x02\x02\x30", ""},
+		"unknown number":     {"\x15\x03\x03\x00\x02\x02\xff", "alert(255)"},
+	} {
+		for size := 1; size <= len(c.records); size++ {
+			p := &tap{}
+			for piece := range slices.Chunk([]byte(c.records), size) {
+				p.follow(piece)
+			}
+			if p.alert != c.want {
+				t.Errorf("%s in pieces of %d: alert %q, want %q", name, size, p.alert, c.want)
+			}
+		}
+	}
+}
