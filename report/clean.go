@@ -107,14 +107,6 @@ func redactText(s, zone string, max int) string {
 	return clean(s, max)
 }
 
-func redactAll(list []string, zone string, of func(s, zone string) string) []string {
-	out := make([]string, 0, len(list))
-	for _, s := range list {
-		out = append(out, of(s, zone))
-	}
-	return out
-}
-
 // senderDomain returns the domain of the sender, for people.
 func senderDomain(sender string) string {
 	at := strings.LastIndexByte(sender, '@')

@@ -150,7 +150,7 @@ func checkElements(t *testing.T, page []byte, styles bool) {
 	t.Helper()
 	checkPlain(t, "HTML", string(page))
 	allowed := map[string]bool{}
-	for _, name := range strings.Fields("html head meta title style body div h1 h2 p strong br bdi table tbody tr th td ul li span a") {
+	for name := range strings.FieldsSeq("html head meta title style body div h1 h2 p strong br bdi table tbody tr th td ul li span a") {
 		allowed[name] = true
 	}
 	attributes := map[string]bool{"class": true, "style": styles, "href": true, "rel": true, "scope": true, "lang": true, "charset": true, "name": true, "content": true}

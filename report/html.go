@@ -5,6 +5,7 @@ import (
 	"embed"
 	"fmt"
 	"html/template"
+	"strings"
 )
 
 //go:embed templates/*.tmpl
@@ -39,27 +40,26 @@ func execute(t *template.Template, name string, in Input) ([]byte, error) {
 	return b.Bytes(), nil
 }
 
+// classOnly and inlineStyle write attributes. Their arguments come from the
+// templates and from level, never from a stranger.
 func classOnly(names ...string) template.HTMLAttr {
-	s := ""
-	for i, n := range names {
-		if i > 0 {
-			s += " "
-		}
-		s += "r-" + n
+	classes := make([]string, 0, len(names))
+	for _, n := range names {
+		classes = append(classes, "r-"+n)
 	}
-	return template.HTMLAttr(`class="` + s + `"`)
+	return template.HTMLAttr(`class="` + strings.Join(classes, " ") + `"`)
 }
 
 func inlineStyle(names ...string) template.HTMLAttr {
-	css := ""
+	var css strings.Builder
 	for _, n := range names {
 		for _, s := range mailStyles {
 			if s.name == n {
-				css += s.css
+				css.WriteString(s.css)
 			}
 		}
 	}
-	return classOnly(names...) + template.HTMLAttr(` style="`+css+`"`)
+	return classOnly(names...) + template.HTMLAttr(` style="`+css.String()+`"`)
 }
 
 // mailStyles are the inline styles by class. Colours hold on white and, should

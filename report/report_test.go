@@ -26,12 +26,11 @@ var engine = policyinfer.New()
 
 func readHistory(t *testing.T, name string) evidence.History {
 	t.Helper()
-	f, err := os.Open(filepath.Join(histories, name+".jsonl"))
+	b, err := os.ReadFile(filepath.Join(histories, name+".jsonl"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer f.Close()
-	h, err := evidence.ReadHistory(f)
+	h, err := evidence.ReadHistory(bytes.NewReader(b))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -76,6 +75,7 @@ func cases(t *testing.T) map[string]report.Input {
 
 // running is a test after its first minutes.
 func running(t *testing.T) report.Input {
+	t.Helper()
 	h := readHistory(t, "postfix-may")
 	h.Connections = h.Connections[:12]
 	in := inputOf(h)
@@ -88,6 +88,7 @@ func running(t *testing.T) report.Input {
 }
 
 func nothingSeen(t *testing.T) report.Input {
+	t.Helper()
 	h := readHistory(t, "postfix-dane")
 	h.Connections, h.Queries, h.Fetches = nil, nil, nil
 	in := inputOf(h)
@@ -97,6 +98,7 @@ func nothingSeen(t *testing.T) report.Input {
 
 // mixed joins two senders of different policies behind two addresses.
 func mixed(t *testing.T) report.Input {
+	t.Helper()
 	h := readHistory(t, "postfix-dane")
 	shift := h.Test.Started.Sub(readHistory(t, "postfix-none").Test.Started)
 	for _, c := range readHistory(t, "postfix-none").Connections {
@@ -110,6 +112,7 @@ func mixed(t *testing.T) report.Input {
 }
 
 func optedOut(t *testing.T) report.Input {
+	t.Helper()
 	h := readHistory(t, "postfix-dane")
 	for i := range h.Connections {
 		// Signatures are in no recording.
@@ -127,6 +130,7 @@ func optedOut(t *testing.T) report.Input {
 }
 
 func unverifiable(t *testing.T) report.Input {
+	t.Helper()
 	h := readHistory(t, "postfix-may")
 	for i := range h.States {
 		h.States[i].Unverifiable = "no DS record at the parent"

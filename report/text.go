@@ -100,10 +100,10 @@ func (b *textBuilder) items(heading string, items []item) {
 
 func (b *textBuilder) history(v view) {
 	b.heading("Connection History", '-')
-	b.wrap(fmt.Sprintf("%s. Times are UTC.", count(v.Connections, "connection")), "", "")
+	b.wrap(fmt.Sprintf("%s. Times are UTC.", count(v.Connections)), "", "")
 	for _, l := range v.History {
 		if l.Gap > 0 {
-			fmt.Fprintf(b, "... %s left out here ...\n", count(l.Gap, "connection"))
+			b.WriteString("... " + count(l.Gap) + " left out here ...\n")
 		}
 		b.wrap(l.Head+": "+l.ID, "", "    ")
 		if l.Notes != "" {

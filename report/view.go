@@ -143,10 +143,7 @@ func citation(ids []evidence.ConnID, starts map[evidence.ConnID]time.Time) strin
 			names = append(names, "…")
 		}
 	}
-	s := "1 connection"
-	if len(ids) > 1 {
-		s = fmt.Sprintf("%d connections", len(ids))
-	}
+	s := count(len(ids))
 	switch {
 	case first.IsZero():
 	case len(ids) == 1:
@@ -209,19 +206,19 @@ func faceText(m policyinfer.Missing) string {
 func leftOut(in Input) []string {
 	var out []string
 	if n := in.LeftOut; n > 0 {
-		out = append(out, fmt.Sprintf("%s from addresses of this sender were not used: they carried no mail, and at that time they could have belonged to another test.", count(n, "connection")))
+		out = append(out, fmt.Sprintf("%s from addresses of this sender were not used: they carried no mail, and at that time they could have belonged to another test.", count(n)))
 	}
 	if n := in.Verdict.LeftOut; n > 0 {
-		out = append(out, fmt.Sprintf("%s contradict the mails of this sender and were not used: they probably belong to another sender behind the same address.", count(n, "connection")))
+		out = append(out, fmt.Sprintf("%s contradict the mails of this sender and were not used: they probably belong to another sender behind the same address.", count(n)))
 	}
 	return out
 }
 
-func count(n int, what string) string {
+func count(n int) string {
 	if n == 1 {
-		return "1 " + what
+		return "1 connection"
 	}
-	return fmt.Sprintf("%d %ss", n, what)
+	return fmt.Sprintf("%d connections", n)
 }
 
 // dnsFacts counts the queries by type, and the policy fetches, of the test.

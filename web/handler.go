@@ -1,7 +1,10 @@
 package web
 
 import (
+	"context"
+	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"strings"
@@ -16,7 +19,7 @@ func (s *Server) guard(next http.Handler) http.Handler {
 		rec := &statusWriter{ResponseWriter: w}
 		defer func() {
 			p := recover()
-			if p == http.ErrAbortHandler {
+			if err, ok := p.(error); ok && errors.Is(err, http.ErrAbortHandler) {
 				panic(p) // the server's own way to abort a response
 			}
 			if p != nil {
@@ -66,6 +69,9 @@ func (s *Server) admit(w http.ResponseWriter, r *http.Request, next http.Handler
 func (s *Server) routes() http.Handler {
 	pages := s.pages()
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		ctx, cancel := context.WithTimeout(r.Context(), s.o.Limits.SourceTimeout)
+		defer cancel()
+		r = r.WithContext(ctx)
 		target, ok := s.target(hostOf(r))
 		switch {
 		case ok && target.Role == scenario.RolePolicy:
@@ -92,15 +98,12 @@ func (s *Server) probe(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 	w.Header().Set("Cache-Control", "no-store")
 	if r.URL.Path == "/readyz" {
-		ctx, cancel := s.sourceContext(r)
-		defer cancel()
-		if status := s.o.Source.Status(ctx); !status.Ready {
-			w.WriteHeader(http.StatusServiceUnavailable)
-			fmt.Fprintln(w, "not ready: "+status.NotReady)
+		if status := s.o.Source.Status(r.Context()); !status.Ready {
+			http.Error(w, "not ready: "+status.NotReady, http.StatusServiceUnavailable)
 			return
 		}
 	}
-	fmt.Fprintln(w, "ok")
+	_, _ = io.WriteString(w, "ok\n") // a client that left needs no answer
 }
 
 // hostOf returns the host that a request is for, in canonical form.

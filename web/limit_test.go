@@ -24,7 +24,7 @@ func TestRateLimit(t *testing.T) {
 		o.Limits = web.Limits{PagesPerMinute: 6, Clients: 3}
 	})
 	from := func(addr, url string) int {
-		r := httptest.NewRequest("GET", url, http.NoBody)
+		r := httptest.NewRequestWithContext(t.Context(), http.MethodGet, url, http.NoBody)
 		r.RemoteAddr, r.TLS.ServerName = addr, ""
 		w := httptest.NewRecorder()
 		f.server.Handler().ServeHTTP(w, r)
@@ -92,8 +92,9 @@ func (p *pipes) dial() net.Conn {
 	return client
 }
 
-// start serves the listener inside a bubble, and returns what ends it.
+// serveOn serves the listener inside a bubble, and returns what ends it.
 func serveOn(t *testing.T, l net.Listener, limits web.Limits) (stop func()) {
+	t.Helper()
 	f := newFixture(t, func(o *web.Options) { o.Limits, o.Now = limits, time.Now })
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
@@ -105,6 +106,9 @@ func serveOn(t *testing.T, l net.Listener, limits web.Limits) (stop func()) {
 		}
 	}
 }
+
+// send writes as much as the server reads; it may answer before the end.
+func send(c net.Conn, s string) { _, _ = io.WriteString(c, s) }
 
 func TestSlowClientsAreClosed(t *testing.T) {
 	for _, c := range []struct {
@@ -150,12 +154,12 @@ func TestConnectionLimit(t *testing.T) {
 			t.Errorf("third connection: %v, want EOF", err)
 		}
 		ask := func(c net.Conn) string {
-			go io.WriteString(c, "GET /healthz HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+			go send(c, "GET /healthz HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
 			res, err := http.ReadResponse(bufio.NewReader(c), nil)
 			if err != nil {
 				return err.Error()
 			}
-			defer res.Body.Close()
+			defer closed(t, res.Body)
 			_, _ = io.Copy(io.Discard, res.Body)
 			return res.Status
 		}
@@ -163,14 +167,14 @@ func TestConnectionLimit(t *testing.T) {
 			if got := ask(c); got != "200 OK" {
 				t.Errorf("connection within the limit: %s", got)
 			}
-			c.Close()
+			closed(t, c)
 		}
 		synctest.Wait()
 		fourth := l.dial()
 		if got := ask(fourth); got != "200 OK" {
 			t.Errorf("after others have left: %s", got)
 		}
-		fourth.Close()
+		closed(t, fourth)
 		stop()
 	})
 }
@@ -180,16 +184,18 @@ func TestLongHeaderIsRefused(t *testing.T) {
 		l := newPipes()
 		stop := serveOn(t, l, web.Limits{})
 		conn := l.dial()
-		go io.WriteString(conn, "GET / HTTP/1.1\r\nHost: a\r\nX: "+strings.Repeat("x", 20<<10))
+		go send(conn, "GET / HTTP/1.1\r\nHost: a\r\nX: "+strings.Repeat("x", 20<<10))
 		res, err := http.ReadResponse(bufio.NewReader(conn), nil)
 		if err != nil {
 			t.Fatal(err)
 		}
-		res.Body.Close()
+		if err := res.Body.Close(); err != nil {
+			t.Error(err)
+		}
 		if res.StatusCode != http.StatusRequestHeaderFieldsTooLarge {
 			t.Errorf("status %s, want 431", res.Status)
 		}
-		conn.Close()
+		closed(t, conn)
 		stop()
 	})
 }

@@ -2,7 +2,6 @@ package web
 
 import (
 	"bytes"
-	"context"
 	"embed"
 	"fmt"
 	"html/template"
@@ -76,14 +75,12 @@ func (s *Server) front(w http.ResponseWriter, _ *http.Request) {
 	names := scenario.Names(s.o.Zone, 0)
 	front := frontPage{ET: "en@" + names.ET, UT: "en@" + names.UT}
 	// Both names come from the configuration.
-	front.Mailto = template.URL("mailto:" + front.ET + "," + front.UT + "?subject=Test") //nolint:gosec
+	front.Mailto = template.URL("mailto:" + front.ET + "," + front.UT + "?subject=Test")
 	s.write(w, http.StatusOK, page{Title: "Test how your provider protects mail", Front: &front})
 }
 
 func (s *Server) status(w http.ResponseWriter, r *http.Request) {
-	ctx, cancel := s.sourceContext(r)
-	defer cancel()
-	st := s.o.Source.Status(ctx)
+	st := s.o.Source.Status(r.Context())
 	s.write(w, http.StatusOK, page{Title: "Status", Status: &statusPage{
 		Status: st, Checked: stamp(st.ZoneChecked), Next: stamp(st.NextRotation),
 		Uptime: s.o.Now().Sub(s.started).Round(time.Second).String(), Version: s.o.Version,
@@ -111,9 +108,7 @@ func (s *Server) result(w http.ResponseWriter, r *http.Request) {
 		s.fail(w, http.StatusNotFound)
 		return
 	}
-	ctx, cancel := s.sourceContext(r)
-	defer cancel()
-	in, ok, err := s.o.Source.Result(ctx, capability)
+	in, ok, err := s.o.Source.Result(r.Context(), capability)
 	switch {
 	case err != nil:
 		s.o.Logger.Error("look up a result", "err", scrub(r, err.Error()))
@@ -181,8 +176,4 @@ func (s *Server) write(w http.ResponseWriter, status int, p page) {
 	w.Header().Set("Content-Length", fmt.Sprint(b.Len()))
 	w.WriteHeader(status)
 	_, _ = w.Write(b.Bytes()) // a client that left needs no answer
-}
-
-func (s *Server) sourceContext(r *http.Request) (context.Context, context.CancelFunc) {
-	return context.WithTimeout(r.Context(), s.o.Limits.SourceTimeout)
 }

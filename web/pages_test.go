@@ -232,7 +232,7 @@ func TestHostileRequests(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			f := newFixture(t, nil)
-			r := httptest.NewRequest("GET", "https://sink.example/", http.NoBody)
+			r := httptest.NewRequestWithContext(t.Context(), http.MethodGet, "https://sink.example/", http.NoBody)
 			r.Method, r.Host, r.URL.Path, r.TLS.ServerName = c.method, c.host, c.path, ""
 			if c.change != nil {
 				c.change(r)

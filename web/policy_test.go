@@ -3,6 +3,7 @@ package web_test
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"io"
 	"net"
 	"net/http"
@@ -48,6 +49,7 @@ func serve(t *testing.T, change func(*web.Options)) *running {
 // client returns a client that reaches the server under every name, trusts
 // its certificates and follows no redirect (RFC 8461 §3.3).
 func (s *running) client(t *testing.T) *http.Client {
+	t.Helper()
 	transport := &http.Transport{
 		TLSClientConfig:   &tls.Config{RootCAs: s.ca.pool()},
 		ForceAttemptHTTP2: true,
@@ -67,7 +69,13 @@ func (s *running) client(t *testing.T) *http.Client {
 	}
 }
 
-func fetch(t *testing.T, c *http.Client, url, userAgent string) (*http.Response, string) {
+// An answer is a response that was read.
+type answer struct {
+	*http.Response
+	body string
+}
+
+func fetch(t *testing.T, c *http.Client, url, userAgent string) answer {
 	t.Helper()
 	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, http.NoBody)
 	if err != nil {
@@ -78,12 +86,18 @@ func fetch(t *testing.T, c *http.Client, url, userAgent string) (*http.Response,
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer res.Body.Close()
 	body, err := io.ReadAll(res.Body)
-	if err != nil {
+	if err := errors.Join(err, res.Body.Close()); err != nil {
 		t.Fatal(err)
 	}
-	return res, string(body)
+	return answer{res, string(body)}
+}
+
+func closed(t *testing.T, c io.Closer) {
+	t.Helper()
+	if err := c.Close(); err != nil {
+		t.Error(err)
+	}
 }
 
 func TestPolicyOverTLS(t *testing.T) {
@@ -94,9 +108,9 @@ func TestPolicyOverTLS(t *testing.T) {
 		"mta-sts.et3.sink.example": "version: STSv1\r\nmode: enforce\r\nmx: mx04.et3.sink.example\r\nmx: mx05.et3.sink.example\r\nmx: mx06.et3.sink.example\r\nmax_age: 86400\r\n",
 	} {
 		t.Run(host, func(t *testing.T) {
-			res, body := fetch(t, c, "https://"+host+"/.well-known/mta-sts.txt", "sender/1")
-			if res.StatusCode != http.StatusOK || body != want {
-				t.Errorf("status %d, policy %q, want %q", res.StatusCode, body, want)
+			res := fetch(t, c, "https://"+host+"/.well-known/mta-sts.txt", "sender/1")
+			if res.StatusCode != http.StatusOK || res.body != want {
+				t.Errorf("status %d, policy %q, want %q", res.StatusCode, res.body, want)
 			}
 			if got := res.Header.Values("Content-Type"); !cmp.Equal(got, []string{"text/plain"}) {
 				t.Errorf("Content-Type %q", got)
@@ -108,13 +122,13 @@ func TestPolicyOverTLS(t *testing.T) {
 		})
 	}
 	t.Run("plain HTTP", func(t *testing.T) {
-		res, _ := fetch(t, c, "http://mta-sts.et.sink.example/.well-known/mta-sts.txt", "sender/1")
+		res := fetch(t, c, "http://mta-sts.et.sink.example/.well-known/mta-sts.txt", "sender/1")
 		if res.StatusCode != http.StatusNotFound || res.Header.Get("Location") != "" {
 			t.Errorf("status %d, location %q; want 404 and none", res.StatusCode, res.Header.Get("Location"))
 		}
 	})
 	t.Run("pages", func(t *testing.T) {
-		res, _ := fetch(t, c, "https://sink.example/", "browser")
+		res := fetch(t, c, "https://sink.example/", "browser")
 		if res.StatusCode != http.StatusOK || res.ProtoMajor != 2 {
 			t.Errorf("status %d over %s", res.StatusCode, res.Proto)
 		}
@@ -126,7 +140,7 @@ func TestPolicyOverTLS(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer res.Body.Close()
+		defer closed(t, res.Body)
 		if res.StatusCode != http.StatusMisdirectedRequest {
 			t.Errorf("status %d, want 421", res.StatusCode)
 		}
@@ -158,7 +172,7 @@ func TestHandshake(t *testing.T) {
 			conn, err := d.DialContext(t.Context(), "tcp", s.https)
 			if c.want == "" {
 				if err == nil {
-					conn.Close()
+					closed(t, conn)
 					t.Error("the handshake was completed")
 				}
 				return
@@ -166,7 +180,7 @@ func TestHandshake(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			defer conn.Close()
+			defer closed(t, conn)
 			if err := conn.(*tls.Conn).ConnectionState().PeerCertificates[0].VerifyHostname(c.want); err != nil {
 				t.Error(err)
 			}

@@ -181,7 +181,7 @@ func newFixture(t *testing.T, change func(*web.Options)) *fixture {
 
 // do sends a request to the handler. The URL's scheme decides about TLS.
 func (f *fixture) do(method, url string, header ...string) *httptest.ResponseRecorder {
-	r := httptest.NewRequest(method, url, http.NoBody)
+	r := httptest.NewRequestWithContext(context.Background(), method, url, http.NoBody)
 	r.RemoteAddr = "192.0.2.1:4711"
 	for i := 0; i+1 < len(header); i += 2 {
 		r.Header.Set(header[i], header[i+1])
