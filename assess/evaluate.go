@@ -242,6 +242,9 @@ func (a *Assessor) capped(t *test, v *policyinfer.Verdict, now time.Time) bool {
 		return false
 	}
 	h, _ := a.evidenceLocked(t)
+	if v.Settles != nil && attemptsSince(h, *v.Settles, a.o.Timing.Attempt) < 2 {
+		return false
+	}
 	for _, m := range v.Missing {
 		if !met(h, m) {
 			return false
@@ -251,6 +254,24 @@ func (a *Assessor) capped(t *test, v *policyinfer.Verdict, now time.Time) bool {
 	return slices.ContainsFunc(h.Connections, func(c evidence.Connection) bool {
 		return c.Data && c.Destination == string(scenario.ET)
 	})
+}
+
+// attemptsSince counts the attempts that began at a time or later.
+func attemptsSince(h evidence.History, from time.Time, gap time.Duration) int {
+	n := 0
+	var end time.Time
+	for _, c := range slices.SortedFunc(slices.Values(h.Connections), func(a, b evidence.Connection) int { return a.Start.Compare(b.Start) }) {
+		if c.Start.Before(from) {
+			continue
+		}
+		if n == 0 || c.Start.Sub(end) > gap {
+			n++
+		}
+		if c.End.After(end) {
+			end = c.End
+		}
+	}
+	return n
 }
 
 // met reports whether the sender has been to a face that is missing, more than

@@ -19,6 +19,7 @@ import (
 
 // cli is the command line.
 type cli struct {
+	Demo    demoCmd    `cmd:"" help:"Show the whole service at work, on loopback, with senders of every policy."`
 	Serve   serveCmd   `cmd:"" help:"Run the sink."`
 	Infer   inferCmd   `cmd:"" help:"Infer a sender's policy from recorded histories (JSON Lines)."`
 	History historyCmd `cmd:"" help:"Look at the tests of the running sink."`
