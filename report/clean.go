@@ -59,9 +59,9 @@ func clean(s string, max int) string {
 // our domains, such as "john%example.org", was made up by the sender.
 var ownLocal = regexp.MustCompile(`^[a-z0-9-]{1,32}$`)
 
-// addressPattern finds what looks like a mail address, quoted local parts
-// included, up to the last @.
-var addressPattern = regexp.MustCompile(`(?:"(?:[^"\\]|\\.)*"|[^\s<>()\[\],;"]+)@[^\s<>()\[\],;"]*[^\s<>()\[\],;".:]`)
+// addressPattern finds what looks like a mail address, up to the last @: with
+// quoted local parts, and at address literals.
+var addressPattern = regexp.MustCompile(`(?:"(?:[^"\\]|\\.)*"|[^\s<>()\[\],;]+)@\[?[^\s<>()\[\],;"]*[^\s<>()\[\],;".:]`)
 
 // redactAddress returns addr with its local part reduced to its first and last
 // character. Addresses of the zone are kept. The empty address stays empty.

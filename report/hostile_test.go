@@ -223,6 +223,39 @@ func TestRedaction(t *testing.T) {
 	}
 }
 
+// Addresses are found in the middle of a text, too.
+func TestRedactionInText(t *testing.T) {
+	for _, c := range []struct{ name, text, want string }{
+		{"plain", "no user john.doe@example.org here", "no user j***e@example.org here"},
+		{"in brackets", "550 <john.doe@example.org>: unknown", "550 <j***e@example.org>: unknown"},
+		{"with a full stop", "unknown: john.doe@example.org.", "unknown: j***e@example.org."},
+		{"quoted", `to "john doe"@example.org failed`, "to j***e@example.org failed"},
+		{"quote inside", `to john"doe@example.org failed`, "to j***e@example.org failed"},
+		{"address literal", "to john.doe@[192.0.2.1] failed", "to j***e@[192.0.2.1] failed"},
+		{"two", "john.doe@example.org,jane.doe@example.org", "j***e@example.org,j***e@example.org"},
+		{"two signs", "john.doe@example.org@relay.example", "j***g@relay.example"},
+		{"as a link", "mailto:john.doe@example.org", "m***e@example.org"},
+		{"ours", "to en@et.sink.example failed", "to en@et.sink.example failed"},
+		{"no address", "at 12:00 @ home", "at 12:00 @ home"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			in := hostile()
+			in.Delivery = c.text
+			b, err := report.JSON(in)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var got struct{ Delivery string }
+			if err := json.Unmarshal(b, &got); err != nil {
+				t.Fatal(err)
+			}
+			if got.Delivery != c.want {
+				t.Errorf("got %q, want %q", got.Delivery, c.want)
+			}
+		})
+	}
+}
+
 // A long history is folded: the first, the last, and how many are between.
 func TestManyConnections(t *testing.T) {
 	in := recorded(t, "postfix-dane")

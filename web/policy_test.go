@@ -3,6 +3,7 @@ package web_test
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"io"
 	"net"
@@ -241,6 +242,25 @@ func TestUserAgentIsBounded(t *testing.T) {
 	got := (<-f.fetches).UserAgent
 	if len(got) > 200 || !strings.HasPrefix(got, "a?[31m??é") {
 		t.Errorf("%d octets: %q", len(got), got)
+	}
+}
+
+// A client that knows RSA only gets the certificate it can use.
+func TestCertificateOfTheClientsKind(t *testing.T) {
+	s := serve(t, nil)
+	for suite, want := range map[uint16]x509.PublicKeyAlgorithm{
+		tls.TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256: x509.ECDSA,
+		tls.TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256:   x509.RSA,
+	} {
+		d := tls.Dialer{Config: &tls.Config{ServerName: zone, RootCAs: s.ca.pool(), MaxVersion: tls.VersionTLS12, CipherSuites: []uint16{suite}}}
+		conn, err := d.DialContext(t.Context(), "tcp", s.https)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := conn.(*tls.Conn).ConnectionState().PeerCertificates[0].PublicKeyAlgorithm; got != want {
+			t.Errorf("suite %s: %s, want %s", tls.CipherSuiteName(suite), got, want)
+		}
+		closed(t, conn)
 	}
 }
 

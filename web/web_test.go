@@ -3,9 +3,11 @@ package web_test
 import (
 	"bytes"
 	"context"
+	"crypto"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/rsa"
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
@@ -120,16 +122,25 @@ func (a *authority) Certificates(id scenario.Certificate) ([]tls.Certificate, er
 	if c, ok := a.made[id]; ok {
 		return c, nil
 	}
-	key := a.newKey()
+	keys := []crypto.Signer{a.newKey()}
+	if id.Owner == scenario.OwnerService {
+		key, err := rsa.GenerateKey(rand.Reader, 2048)
+		if err != nil {
+			return nil, err
+		}
+		keys = append(keys, key)
+	}
 	template := &x509.Certificate{
 		SerialNumber: big.NewInt(int64(len(a.made) + 2)), DNSNames: scenario.CertificateNames(zone, 4, id),
 		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
 	}
-	der, err := x509.CreateCertificate(rand.Reader, template, a.cert, key.Public(), a.key)
-	if err != nil {
-		return nil, err
+	for _, key := range keys {
+		der, err := x509.CreateCertificate(rand.Reader, template, a.cert, key.Public(), a.key)
+		if err != nil {
+			return nil, err
+		}
+		a.made[id] = append(a.made[id], tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key})
 	}
-	a.made[id] = []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}}
 	return a.made[id], nil
 }
 
