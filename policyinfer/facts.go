@@ -221,6 +221,9 @@ func (l *ledger) refusals() {
 			continue
 		}
 		here := l.deliveredAt(p)
+		if p.weak && here {
+			continue // more likely somebody else's than a change of this sender
+		}
 		once := strong[p.host] && (!p.weak || p.out == refusedPlaintext)
 		o := observation{face: p.face, outcome: p.out, sni: p.sni}
 		switch {
