@@ -22,7 +22,7 @@ func TestEachPolicyIsRecognised(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					w := newWorld(t, 1)
 					defer w.stop()
-					s := w.sender("192.0.2.10", "user@sender.example", p)
+					s := w.sender("user@sender.example", p)
 					attempts := s.until(40, retry)
 					w.wait(time.Minute)
 					v := w.test(s.from)
@@ -51,7 +51,7 @@ func TestRepliesSayWhatIsGoingOn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, 1)
 		defer w.stop()
-		s := w.sender("192.0.2.10", "user@sender.example", policyinfer.May)
+		s := w.sender("user@sender.example", policyinfer.May)
 		s.attempt()
 		for _, want := range []string{"tlsink test ", "STARTTLS withheld on purpose", "https://sink.example/t/"} {
 			if !strings.Contains(s.text, want) {
@@ -77,7 +77,7 @@ func TestNewMailAfterTheAckIsAFreshTest(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, 1)
 		defer w.stop()
-		s := w.sender("192.0.2.10", "user@sender.example", policyinfer.May)
+		s := w.sender("user@sender.example", policyinfer.May)
 		s.until(20, 10*time.Minute)
 		w.wait(10 * time.Minute)
 		s.policy = policyinfer.Encrypt
@@ -102,7 +102,7 @@ func TestResendContinuesTheTest(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, 1)
 		defer w.stop()
-		s := w.sender("192.0.2.10", "user@sender.example", policyinfer.May)
+		s := w.sender("user@sender.example", policyinfer.May)
 		s.attempt()
 		s.mail()
 		s.attempt()
@@ -126,7 +126,7 @@ func TestContradictingResendSplitsTheTest(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, 1)
 		defer w.stop()
-		s := w.sender("192.0.2.10", "user@sender.example", policyinfer.DANEMTASTS)
+		s := w.sender("user@sender.example", policyinfer.DANEMTASTS)
 		s.perTry = 1
 		for range 3 {
 			s.attempt()
@@ -152,7 +152,7 @@ func TestFinishedMessageIDIsAcceptedAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, 1)
 		defer w.stop()
-		s := w.sender("192.0.2.10", "user@sender.example", policyinfer.None)
+		s := w.sender("user@sender.example", policyinfer.None)
 		s.until(20, 10*time.Minute)
 		w.wait(48 * time.Hour)
 		s.acked = make(map[scenario.Domain]bool)
@@ -210,7 +210,7 @@ func TestRestart(t *testing.T) {
 		t.Run(string(p), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				w := newWorld(t, 3)
-				s := w.sender("192.0.2.10", "user@sender.example", p)
+				s := w.sender("user@sender.example", p)
 				for range 12 {
 					s.attempt()
 					w.stop()
@@ -241,7 +241,7 @@ func TestUnverifiableZoneSuspendsVerdicts(t *testing.T) {
 		w := newWorld(t, 1)
 		defer w.stop()
 		w.a.SetUnverifiable("RRSIG expired")
-		s := w.sender("192.0.2.10", "user@sender.example", policyinfer.May)
+		s := w.sender("user@sender.example", policyinfer.May)
 		for range 5 {
 			s.attempt()
 			w.wait(10 * time.Minute)
@@ -258,7 +258,7 @@ func TestReportNeedsAnAuthenticSender(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, 1)
 		defer w.stop()
-		s := w.sender("192.0.2.10", "", policyinfer.None) // null reverse-path
+		s := w.sender("", policyinfer.None) // null reverse-path
 		s.until(20, 10*time.Minute)
 		queue, err := w.store.Queue(t.Context())
 		if err != nil || len(queue) != 0 {
@@ -275,7 +275,7 @@ func TestTestCloses(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, 1)
 		defer w.stop()
-		s := w.sender("192.0.2.10", "user@sender.example", policyinfer.May)
+		s := w.sender("user@sender.example", policyinfer.May)
 		s.attempt()
 		w.wait(9 * time.Hour)
 		r := w.tests(s.from)[0]

@@ -80,11 +80,6 @@ func (c *client) over(now time.Time, forget time.Duration) bool {
 	return len(c.tests) > 0 && !slices.ContainsFunc(c.tests, func(t *test) bool { return t.rec.Open() })
 }
 
-// running reports whether a test of the client still lacks evidence.
-func (c *client) running() bool {
-	return slices.ContainsFunc(c.tests, func(t *test) bool { return t.running() })
-}
-
 func (c *client) join(t *test) {
 	if !slices.Contains(c.tests, t) {
 		c.tests = append(c.tests, t)

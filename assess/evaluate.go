@@ -295,7 +295,8 @@ func met(h evidence.History, m policyinfer.Missing) bool {
 // treatment rests on it any more.
 func (a *Assessor) forgotten(t *test, now time.Time) bool {
 	for key, c := range t.clients {
-		if a.clients[key] == c && !(c.over(now, a.o.Timing.Forget) && c.open == 0 && now.Sub(c.last) >= a.o.Timing.Attempt) {
+		idle := c.open == 0 && now.Sub(c.last) >= a.o.Timing.Attempt
+		if a.clients[key] == c && (!idle || !c.over(now, a.o.Timing.Forget)) {
 			return false
 		}
 	}

@@ -54,8 +54,16 @@ func (t Timing) Check() error {
 		name string
 		v    time.Duration
 	}{
-		{"downgrade", t.Downgrade}, {"rotation", t.Rotation}, {"settle", t.Settle}, {"silence", t.Silence}, {"margin", t.Margin},
-		{"attempt", t.Attempt}, {"close", t.Close}, {"forget", t.Forget}, {"date_skew", t.DateSkew}, {"give_up", t.GiveUp},
+		{"downgrade", t.Downgrade},
+		{"rotation", t.Rotation},
+		{"settle", t.Settle},
+		{"silence", t.Silence},
+		{"margin", t.Margin},
+		{"attempt", t.Attempt},
+		{"close", t.Close},
+		{"forget", t.Forget},
+		{"date_skew", t.DateSkew},
+		{"give_up", t.GiveUp},
 	} {
 		if d.v < 0 {
 			return fmt.Errorf("timing.%s is %v: want a positive duration", d.name, d.v)

@@ -43,7 +43,7 @@ func twoSenders(t *testing.T, first, second policyinfer.Name, seed uint64) {
 	}
 	var all []*queued
 	for i, p := range []policyinfer.Name{first, second} {
-		s := w.sender("192.0.2.10", fmt.Sprintf("user%d@sender%d.example", i, i), p)
+		s := w.sender(fmt.Sprintf("user%d@sender%d.example", i, i), p)
 		s.perTry, s.sni = 1+w.rng.IntN(2), w.rng.IntN(3) == 0
 		q := &queued{sender: s, every: retries[w.rng.IntN(len(retries))] * time.Minute}
 		if i == 1 {

@@ -151,8 +151,8 @@ type sender struct {
 	port   int
 }
 
-func (w *world) sender(ip, from string, p policyinfer.Name) *sender {
-	s := &sender{w: w, ip: ip, from: from, policy: p, perTry: 2, port: 20000}
+func (w *world) sender(from string, p policyinfer.Name) *sender {
+	s := &sender{w: w, ip: "192.0.2.10", from: from, policy: p, perTry: 2, port: 20000}
 	s.mail()
 	return s
 }

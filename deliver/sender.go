@@ -104,8 +104,13 @@ func (t *Timeouts) setDefaults() {
 		field *time.Duration
 		value time.Duration
 	}{
-		{&t.Dial, time.Minute}, {&t.Greeting, 5 * time.Minute}, {&t.Handshake, time.Minute}, {&t.Command, 5 * time.Minute},
-		{&t.DataStart, 2 * time.Minute}, {&t.DataBlock, 3 * time.Minute}, {&t.DataEnd, 10 * time.Minute},
+		{&t.Dial, time.Minute},
+		{&t.Greeting, 5 * time.Minute},
+		{&t.Handshake, time.Minute},
+		{&t.Command, 5 * time.Minute},
+		{&t.DataStart, 2 * time.Minute},
+		{&t.DataBlock, 3 * time.Minute},
+		{&t.DataEnd, 10 * time.Minute},
 	} {
 		if *f.field <= 0 {
 			*f.field = f.value

@@ -158,8 +158,7 @@ func (x *session) talkTLS(ctx context.Context, plain net.Conn) {
 	x.try.SNI = x.d.sni
 	conn := tls.Client(plain, config)
 	if err := conn.HandshakeContext(ctx); err != nil {
-		var refused refusal
-		if errors.As(err, &refused) {
+		if refused, ok := errors.AsType[refusal](err); ok {
 			x.end(Refused, refused.err)
 			return
 		}

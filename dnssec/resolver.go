@@ -153,14 +153,14 @@ func (r *Resolver) Lookup(ctx context.Context, name string, qtype uint16) (Answe
 		return failed, fmt.Errorf("dnssec: type %s can't be looked up as an RRset", dns.TypeToString[qtype])
 	}
 	l := &lookup{r: r, ctx: ctx, now: r.opts.Now()}
-	a, err := l.run(fqdn, qtype)
+	a, err := l.run(fqdn, qtype) //nolint:contextcheck // a lookup carries its own
 	if isBogus(err) {
 		// What was kept may have been signed with keys that were rolled since.
 		hit := l.hit
 		l.forget()
 		if hit {
 			l = &lookup{r: r, ctx: ctx, now: r.opts.Now()}
-			if a, err = l.run(fqdn, qtype); isBogus(err) {
+			if a, err = l.run(fqdn, qtype); isBogus(err) { //nolint:contextcheck // as above
 				l.forget()
 			}
 		}

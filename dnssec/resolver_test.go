@@ -423,8 +423,10 @@ func TestNewRefuses(t *testing.T) {
 func FuzzResponse(f *testing.F) {
 	w := testWorld(f)
 	for _, q := range []dns.Question{
-		{Name: "mx.example.", Qtype: dns.TypeA, Qclass: 1}, {Name: "gone.example.", Qtype: dns.TypeA, Qclass: 1},
-		{Name: "a.wild.example.", Qtype: dns.TypeTXT, Qclass: 1}, {Name: "gone.signed.example.", Qtype: dns.TypeA, Qclass: 1},
+		{Name: "mx.example.", Qtype: dns.TypeA, Qclass: 1},
+		{Name: "gone.example.", Qtype: dns.TypeA, Qclass: 1},
+		{Name: "a.wild.example.", Qtype: dns.TypeTXT, Qclass: 1},
+		{Name: "gone.signed.example.", Qtype: dns.TypeA, Qclass: 1},
 	} {
 		m := new(dns.Msg)
 		m.SetQuestion(q.Name, q.Qtype)

@@ -253,12 +253,16 @@ func TestDKIM(t *testing.T) {
 		{"covers a thousand fields", func(_ string, _ *dns) string {
 			return sign(t, plain, "sender.example", append([]string{"From"}, strings.Split(strings.Repeat("a,", 1000)+"a", ",")...)...)
 		}, []evidence.AuthResult{"permerror"}},
-		{"endless", func(s string, _ *dns) string {
-			return strings.Replace(s, "DKIM-Signature:", "DKIM-Signature: x="+strings.Repeat("1", 5000)+";", 1)
+		{
+			"endless", func(s string, _ *dns) string {
+				return strings.Replace(s, "DKIM-Signature:", "DKIM-Signature: x="+strings.Repeat("1", 5000)+";", 1)
+			},
+			[]evidence.AuthResult{"permerror"},
 		},
-			[]evidence.AuthResult{"permerror"}},
-		{"flood", func(s string, _ *dns) string { return strings.Repeat("DKIM-Signature: v=1\r\n", 50) + s },
-			[]evidence.AuthResult{"permerror", "permerror", "permerror", "permerror", "permerror", "permerror"}},
+		{
+			"flood", func(s string, _ *dns) string { return strings.Repeat("DKIM-Signature: v=1\r\n", 50) + s },
+			[]evidence.AuthResult{"permerror", "permerror", "permerror", "permerror", "permerror", "permerror"},
+		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			d := newDNS()

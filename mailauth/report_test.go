@@ -131,8 +131,10 @@ func TestReplays(t *testing.T) {
 		{"a second From", "victim@sender.example", "From: victim@sender.example\r\n" + sign(t, plain, "sender.example"), false},
 		{"a second Date", "j@sender.example", "Date: Sat, 21 Nov 2026 11:00:00 GMT\r\n" + sign(t, plain, "sender.example"), false},
 		{"a second Message-ID", "j@sender.example", "Message-ID: <2@x>\r\n" + sign(t, plain, "sender.example"), false},
-		{"an added Cc", "j@sender.example",
-			"Cc: en@et.sink.example\r\n" + sign(t, strings.Replace(foreign, "Cc: k@sender.example\n", "", 1), "sender.example", "From", "To", "Date"), false},
+		{
+			"an added Cc", "j@sender.example",
+			"Cc: en@et.sink.example\r\n" + sign(t, strings.Replace(foreign, "Cc: k@sender.example\n", "", 1), "sender.example", "From", "To", "Date"), false,
+		},
 		{"a signer of its own", "j@sender.example", sign(t, plain, "other.example"), false},
 	} {
 		d := newDNS()

@@ -19,7 +19,7 @@ func (e *Engine) verdict(h *evidence.History, t timing, as []attempt, r result) 
 	if v.Candidates == nil {
 		v.Candidates = []Name{}
 	}
-	v.Policy, _ = e.nameOf(r)
+	v.Policy = e.nameOf(r)
 	v.Conclusive = v.Policy != Undetermined && v.Policy != Mixed
 	settles := r.first.Add(t.settle)
 	if v.Conclusive && !v.Policy.Protected() && !laterAttempt(r, settles) {

@@ -234,8 +234,7 @@ func (e *Engine) splitByHost(h *evidence.History, t timing, as []attempt) (resul
 		if r.candidates.empty() {
 			return result{}, false
 		}
-		name, _ := e.nameOf(r)
-		out.hosts[addr.String()] = name
+		out.hosts[addr.String()] = e.nameOf(r)
 		out.candidates = out.candidates.or(r.candidates)
 		out.facts = append(out.facts, r.facts...)
 		for _, f := range r.facts {
@@ -277,19 +276,16 @@ func (e *Engine) names(s set) []Name {
 	return out
 }
 
-// nameOf returns the name that r proves, or Undetermined, and why it is not
-// conclusive yet.
-func (e *Engine) nameOf(r result) (Name, string) {
+// nameOf returns the name that r proves, or Undetermined.
+func (e *Engine) nameOf(r result) Name {
 	names := e.names(r.candidates)
 	switch {
 	case r.mixed:
-		return Mixed, ""
-	case len(names) != 1:
-		return Undetermined, ""
-	case !deliveredToET(r.facts):
-		return Undetermined, "nothing was handed over at et"
+		return Mixed
+	case len(names) != 1 || !deliveredToET(r.facts):
+		return Undetermined
 	}
-	return names[0], ""
+	return names[0]
 }
 
 func deliveredToET(facts []fact) bool {

@@ -31,14 +31,6 @@ func (s set) or(t set) set {
 
 func (s set) empty() bool { return s == set{} }
 
-func (s set) len() int {
-	n := 0
-	for _, w := range s {
-		n += bits.OnesCount64(w)
-	}
-	return n
-}
-
 // all yields the indices in s in ascending order.
 func (s set) all() iter.Seq[int] {
 	return func(yield func(int) bool) {

@@ -223,7 +223,7 @@ func (s *simSender) connect(w *simWorld, host netip.Addr, use simUse) simResult 
 		w.record(c)
 		return simNoTLS
 	}
-	s.mail(w, c, use, false)
+	s.mail(c, use, false)
 	w.record(c)
 	return simMailed
 }
@@ -244,7 +244,7 @@ func (s *simSender) startTLS(w *simWorld, host netip.Addr, c *evidence.Connectio
 		return simLeft
 	}
 	if s.accepts(use, sni, kind) {
-		s.mail(w, c, use, true)
+		s.mail(c, use, true)
 		w.record(c)
 		if alternate != nil && alternate.ca {
 			alternate.ca = false
@@ -269,7 +269,7 @@ func (s *simSender) startTLS(w *simWorld, host netip.Addr, c *evidence.Connectio
 	if !authenticates && s.p.CA == CAElsePlaintext {
 		w.now = w.now.Add(100 * time.Millisecond)
 		c := w.connection(host, true)
-		s.mail(w, c, use, false)
+		s.mail(c, use, false)
 		w.record(c)
 		return simMailed
 	}
@@ -304,7 +304,7 @@ func (s *simSender) dropped(w *simWorld, c *evidence.Connection) bool {
 	return true
 }
 
-func (s *simSender) mail(w *simWorld, c *evidence.Connection, use simUse, tls bool) {
+func (s *simSender) mail(c *evidence.Connection, use simUse, tls bool) {
 	n := scenario.Names(simZone, 0)
 	rcpt, both := "en@"+n.ET, []string{"en@" + n.ET, "en@" + n.UT}
 	if use.domain == scenario.Unprotected {
@@ -433,8 +433,13 @@ func checkSimulated(t *testing.T, e *Engine, h evidence.History, index, seed int
 	only.add(index)
 	truth, got := e.parts(only), v.Sender
 	for _, part := range [][3]string{
-		{"tls", got.TLS, truth.TLS}, {"plaintext", got.Plaintext, truth.Plaintext}, {"plaintext_unprotected", got.PlaintextUnprotected, truth.PlaintextUnprotected},
-		{"verifies_ca", got.VerifiesCA, truth.VerifiesCA}, {"dane", got.DANE, truth.DANE}, {"mta_sts", got.MTASTS, truth.MTASTS}, {"sni", got.SNI, truth.SNI},
+		{"tls", got.TLS, truth.TLS},
+		{"plaintext", got.Plaintext, truth.Plaintext},
+		{"plaintext_unprotected", got.PlaintextUnprotected, truth.PlaintextUnprotected},
+		{"verifies_ca", got.VerifiesCA, truth.VerifiesCA},
+		{"dane", got.DANE, truth.DANE},
+		{"mta_sts", got.MTASTS, truth.MTASTS},
+		{"sni", got.SNI, truth.SNI},
 	} {
 		if part[1] != "unknown" && part[1] != part[2] {
 			fail("part %s is %s, in truth %s", part[0], part[1], part[2])

@@ -44,7 +44,7 @@ func deliverOnce(ctx context.Context, addr string, config *tls.Config) error {
 	if err != nil {
 		return err
 	}
-	defer c.Close() //nolint:errcheck // the end of the transaction
+	defer c.Close() // the end of the transaction
 	r := textproto.NewReader(bufio.NewReader(c))
 	step := func(w io.Writer, line string, code int) {
 		if err == nil && line != "" {

@@ -44,7 +44,7 @@ func (s *Server) Serve(ctx context.Context, listeners ...net.Listener) error {
 	group, gctx := errgroup.WithContext(ctx)
 	var sessions sync.WaitGroup
 	for _, l := range listeners {
-		stop := context.AfterFunc(gctx, func() { l.Close() }) //nolint:errcheck // Accept will tell
+		stop := context.AfterFunc(gctx, func() { l.Close() }) // Accept will tell
 		defer stop()
 		group.Go(func() error { return s.accept(gctx, l, &sessions) })
 	}
@@ -175,7 +175,7 @@ func (s *Server) refuse(c net.Conn, why error) {
 	c.SetWriteDeadline(time.Now().Add(refuseTimeout)) //nolint:errcheck // best effort
 	reply := wire.Reply{Code: 421, Enhanced: [3]int{4, 7, 0}, Text: s.options.Hostname + " " + why.Error()}
 	c.Write([]byte(reply.String())) //nolint:errcheck // best effort
-	c.Close()                       //nolint:errcheck // best effort
+	c.Close()
 }
 
 // clientKey is what limits are counted by: an IPv4 address or an IPv6 /64.

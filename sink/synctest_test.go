@@ -2,116 +2,22 @@ package sink_test
 
 import (
 	"context"
-	"io"
 	"net"
-	"os"
-	"sync"
+	"net/netip"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/tlsink/tlsink/evidence"
+	"github.com/tlsink/tlsink/internal/memnet"
 	"github.com/tlsink/tlsink/scenario"
 	"github.com/tlsink/tlsink/sink"
 )
 
-// pipe returns two ends of a buffered connection in memory, with addresses and
-// deadlines, whose clock is that of the bubble it is made in.
-func pipe() (a, b net.Conn) {
-	x, y := newHalf(), newHalf()
-	server := &net.TCPAddr{IP: net.IPv4(192, 0, 2, 25), Port: 25}
-	client := &net.TCPAddr{IP: net.IPv4(192, 0, 2, 10), Port: 40000}
-	return &end{in: x, out: y, local: server, remote: client}, &end{in: y, out: x, local: client, remote: server}
-}
-
-// half is one direction.
-type half struct {
-	mu       sync.Mutex
-	changed  chan struct{} // closed and replaced at each change
-	buf      []byte
-	closed   bool
-	deadline time.Time
-}
-
-func newHalf() *half { return &half{changed: make(chan struct{})} }
-
-func (h *half) update(f func()) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	f()
-	close(h.changed)
-	h.changed = make(chan struct{})
-}
-
-func (h *half) read(b []byte) (int, error) {
-	for {
-		h.mu.Lock()
-		changed, deadline := h.changed, h.deadline
-		if !deadline.IsZero() && !time.Now().Before(deadline) {
-			h.mu.Unlock()
-			return 0, os.ErrDeadlineExceeded
-		}
-		if n := copy(b, h.buf); n > 0 {
-			h.buf = h.buf[n:]
-			h.mu.Unlock()
-			return n, nil
-		}
-		if h.closed {
-			h.mu.Unlock()
-			return 0, io.EOF
-		}
-		h.mu.Unlock()
-		var late <-chan time.Time
-		var timer *time.Timer
-		if !deadline.IsZero() {
-			timer = time.NewTimer(time.Until(deadline))
-			late = timer.C
-		}
-		select {
-		case <-changed:
-		case <-late:
-		}
-		if timer != nil {
-			timer.Stop()
-		}
-	}
-}
-
-type end struct {
-	in, out       *half
-	local, remote net.Addr
-	once          sync.Once
-}
-
-func (e *end) Read(b []byte) (int, error) { return e.in.read(b) }
-
-func (e *end) Write(b []byte) (n int, err error) {
-	e.out.update(func() {
-		if e.out.closed {
-			err = io.ErrClosedPipe
-			return
-		}
-		e.out.buf = append(e.out.buf, b...)
-		n = len(b)
-	})
-	return n, err
-}
-
-func (e *end) Close() error {
-	e.once.Do(func() {
-		e.out.update(func() { e.out.closed = true })
-		e.in.update(func() { e.in.closed = true })
-	})
-	return nil
-}
-
-func (e *end) LocalAddr() net.Addr              { return e.local }
-func (e *end) RemoteAddr() net.Addr             { return e.remote }
-func (e *end) SetDeadline(t time.Time) error    { return e.SetReadDeadline(t) }
-func (e *end) SetWriteDeadline(time.Time) error { return nil }
-func (e *end) SetReadDeadline(t time.Time) error {
-	e.in.update(func() { e.in.deadline = t })
-	return nil
+// pipe returns two ends of a connection in memory, whose clock is that of the
+// bubble it is made in.
+func pipe() (server, client net.Conn) {
+	return memnet.Pipe(netip.MustParseAddrPort("192.0.2.25:25"), netip.MustParseAddrPort("192.0.2.10:40000"))
 }
 
 // bubble runs play against a sink on fake time and returns the record.

@@ -18,8 +18,14 @@ func mix() []*dns.Msg {
 		name  string
 		qtype uint16
 	}{
-		{"et.", dns.TypeMX}, {"mx04.et.", dns.TypeA}, {"mx04.et.", dns.TypeAAAA}, {"_25._tcp.mx04.et.", dns.TypeTLSA},
-		{"_mta-sts.et.", dns.TypeTXT}, {"_25._tcp.ut.", dns.TypeTLSA}, {"ut.", dns.TypeMX}, {"_mta-sts.ut.", dns.TypeTXT},
+		{"et.", dns.TypeMX},
+		{"mx04.et.", dns.TypeA},
+		{"mx04.et.", dns.TypeAAAA},
+		{"_25._tcp.mx04.et.", dns.TypeTLSA},
+		{"_mta-sts.et.", dns.TypeTXT},
+		{"_25._tcp.ut.", dns.TypeTLSA},
+		{"ut.", dns.TypeMX},
+		{"_mta-sts.ut.", dns.TypeTXT},
 	} {
 		out = append(out, new(dns.Msg).SetQuestion(q.name+zoneName, q.qtype).SetEdns0(1232, true))
 	}

@@ -18,30 +18,40 @@ func TestProtocol(t *testing.T) {
 		udp   bool
 		check func(m *dns.Msg) bool
 	}{
-		{"no EDNS in, none out", func() *dns.Msg { return new(dns.Msg).SetQuestion(et, dns.TypeMX) }, true,
-			func(m *dns.Msg) bool { return m.IsEdns0() == nil && len(m.Answer) == 4 && !m.Truncated }},
+		{
+			"no EDNS in, none out", func() *dns.Msg { return new(dns.Msg).SetQuestion(et, dns.TypeMX) }, true,
+			func(m *dns.Msg) bool { return m.IsEdns0() == nil && len(m.Answer) == 4 && !m.Truncated },
+		},
 		{"RD is copied, CD and AD are not", func() *dns.Msg {
 			m := new(dns.Msg).SetQuestion(et, dns.TypeMX)
 			m.CheckingDisabled, m.AuthenticatedData = true, true
 			return m
 		}, true, func(m *dns.Msg) bool { return m.RecursionDesired && !m.CheckingDisabled && !m.AuthenticatedData }},
-		{"EDNS without DO", func() *dns.Msg { return new(dns.Msg).SetQuestion(et, dns.TypeMX).SetEdns0(4096, false) }, true,
+		{
+			"EDNS without DO", func() *dns.Msg { return new(dns.Msg).SetQuestion(et, dns.TypeMX).SetEdns0(4096, false) }, true,
 			func(m *dns.Msg) bool {
 				o := m.IsEdns0()
 				return o != nil && !o.Do() && o.UDPSize() == 1232 && len(m.Answer) == 4
-			}},
-		{"EDNS with DO", func() *dns.Msg { return new(dns.Msg).SetQuestion(et, dns.TypeMX).SetEdns0(4096, true) }, true,
-			func(m *dns.Msg) bool { return m.IsEdns0().Do() && len(m.Answer) == 5 && !m.Truncated }},
-		{"too large for UDP", func() *dns.Msg {
-			return new(dns.Msg).SetQuestion("s1._domainkey."+zoneName, dns.TypeTXT).SetEdns0(400, true)
-		}, true,
+			},
+		},
+		{
+			"EDNS with DO", func() *dns.Msg { return new(dns.Msg).SetQuestion(et, dns.TypeMX).SetEdns0(4096, true) }, true,
+			func(m *dns.Msg) bool { return m.IsEdns0().Do() && len(m.Answer) == 5 && !m.Truncated },
+		},
+		{
+			"too large for UDP", func() *dns.Msg {
+				return new(dns.Msg).SetQuestion("s1._domainkey."+zoneName, dns.TypeTXT).SetEdns0(400, true)
+			}, true,
 			func(m *dns.Msg) bool {
 				return m.Truncated && len(m.Answer)+len(m.Ns) == 0 && m.IsEdns0() != nil && m.Rcode == 0
-			}},
-		{"the same over TCP", func() *dns.Msg {
-			return new(dns.Msg).SetQuestion("s1._domainkey."+zoneName, dns.TypeTXT).SetEdns0(400, true)
-		}, false,
-			func(m *dns.Msg) bool { return !m.Truncated && len(m.Answer) == 2 }},
+			},
+		},
+		{
+			"the same over TCP", func() *dns.Msg {
+				return new(dns.Msg).SetQuestion("s1._domainkey."+zoneName, dns.TypeTXT).SetEdns0(400, true)
+			}, false,
+			func(m *dns.Msg) bool { return !m.Truncated && len(m.Answer) == 2 },
+		},
 		{"EDNS version 1", func() *dns.Msg {
 			m := new(dns.Msg).SetQuestion(et, dns.TypeMX).SetEdns0(4096, true)
 			m.IsEdns0().SetVersion(1)
@@ -52,29 +62,47 @@ func TestProtocol(t *testing.T) {
 		{"two OPT records", func() *dns.Msg {
 			return new(dns.Msg).SetQuestion(et, dns.TypeMX).SetEdns0(4096, true).SetEdns0(512, false)
 		}, true, func(m *dns.Msg) bool { return m.Rcode == dns.RcodeFormatError }},
-		{"ANY gives one RRset", func() *dns.Msg { return new(dns.Msg).SetQuestion(et, dns.TypeANY).SetEdns0(4096, true) }, true,
-			func(m *dns.Msg) bool { return len(m.Answer) == 5 && m.Answer[0].Header().Rrtype == dns.TypeMX }},
-		{"RRSIG gives those of one RRset", func() *dns.Msg { return new(dns.Msg).SetQuestion(et, dns.TypeRRSIG) }, true,
-			func(m *dns.Msg) bool { return len(m.Answer) == 1 && m.Answer[0].Header().Rrtype == dns.TypeRRSIG }},
-		{"foreign name", func() *dns.Msg { return new(dns.Msg).SetQuestion("sink.example.org.", dns.TypeA) }, true,
-			func(m *dns.Msg) bool { return m.Rcode == dns.RcodeRefused && !m.Authoritative }},
-		{"parent", func() *dns.Msg { return new(dns.Msg).SetQuestion("example.", dns.TypeA) }, true,
-			func(m *dns.Msg) bool { return m.Rcode == dns.RcodeRefused }},
-		{"name that only ends alike", func() *dns.Msg { return new(dns.Msg).SetQuestion("notsink.example.", dns.TypeA) }, true,
-			func(m *dns.Msg) bool { return m.Rcode == dns.RcodeRefused }},
+		{
+			"ANY gives one RRset", func() *dns.Msg { return new(dns.Msg).SetQuestion(et, dns.TypeANY).SetEdns0(4096, true) }, true,
+			func(m *dns.Msg) bool { return len(m.Answer) == 5 && m.Answer[0].Header().Rrtype == dns.TypeMX },
+		},
+		{
+			"RRSIG gives those of one RRset", func() *dns.Msg { return new(dns.Msg).SetQuestion(et, dns.TypeRRSIG) }, true,
+			func(m *dns.Msg) bool { return len(m.Answer) == 1 && m.Answer[0].Header().Rrtype == dns.TypeRRSIG },
+		},
+		{
+			"foreign name", func() *dns.Msg { return new(dns.Msg).SetQuestion("sink.example.org.", dns.TypeA) }, true,
+			func(m *dns.Msg) bool { return m.Rcode == dns.RcodeRefused && !m.Authoritative },
+		},
+		{
+			"parent", func() *dns.Msg { return new(dns.Msg).SetQuestion("example.", dns.TypeA) }, true,
+			func(m *dns.Msg) bool { return m.Rcode == dns.RcodeRefused },
+		},
+		{
+			"name that only ends alike", func() *dns.Msg { return new(dns.Msg).SetQuestion("notsink.example.", dns.TypeA) }, true,
+			func(m *dns.Msg) bool { return m.Rcode == dns.RcodeRefused },
+		},
 		{"class CHAOS", func() *dns.Msg {
 			m := new(dns.Msg).SetQuestion(zoneName, dns.TypeTXT)
 			m.Question[0].Qclass = dns.ClassCHAOS
 			return m
 		}, true, func(m *dns.Msg) bool { return m.Rcode == dns.RcodeRefused }},
-		{"zone transfer", func() *dns.Msg { return new(dns.Msg).SetQuestion(zoneName, dns.TypeAXFR) }, false,
-			func(m *dns.Msg) bool { return m.Rcode == dns.RcodeRefused && len(m.Answer) == 0 }},
-		{"UPDATE", func() *dns.Msg { return new(dns.Msg).SetUpdate(zoneName) }, true,
-			func(m *dns.Msg) bool { return m.Rcode == dns.RcodeNotImplemented && m.Opcode == dns.OpcodeUpdate }},
-		{"NOTIFY", func() *dns.Msg { return new(dns.Msg).SetNotify(zoneName) }, true,
-			func(m *dns.Msg) bool { return m.Rcode == dns.RcodeNotImplemented }},
-		{"no question", func() *dns.Msg { return &dns.Msg{} }, true,
-			func(m *dns.Msg) bool { return m.Rcode == dns.RcodeFormatError }},
+		{
+			"zone transfer", func() *dns.Msg { return new(dns.Msg).SetQuestion(zoneName, dns.TypeAXFR) }, false,
+			func(m *dns.Msg) bool { return m.Rcode == dns.RcodeRefused && len(m.Answer) == 0 },
+		},
+		{
+			"UPDATE", func() *dns.Msg { return new(dns.Msg).SetUpdate(zoneName) }, true,
+			func(m *dns.Msg) bool { return m.Rcode == dns.RcodeNotImplemented && m.Opcode == dns.OpcodeUpdate },
+		},
+		{
+			"NOTIFY", func() *dns.Msg { return new(dns.Msg).SetNotify(zoneName) }, true,
+			func(m *dns.Msg) bool { return m.Rcode == dns.RcodeNotImplemented },
+		},
+		{
+			"no question", func() *dns.Msg { return &dns.Msg{} }, true,
+			func(m *dns.Msg) bool { return m.Rcode == dns.RcodeFormatError },
+		},
 		{"two questions", func() *dns.Msg {
 			m := new(dns.Msg).SetQuestion(et, dns.TypeMX)
 			m.Question = append(m.Question, m.Question[0])

@@ -79,10 +79,8 @@ func (z *Zone) clampTTL(ttl time.Duration) uint32 {
 // verdict rests on it having neither DANE nor MTA-STS.
 func (z *Zone) checkUnprotected(fqdn string, rrtype uint16) error {
 	rest := strings.TrimSuffix(fqdn, "."+z.opts.Zone)
-	first, last := rest, rest
-	if i := strings.IndexByte(rest, '.'); i >= 0 {
-		first, last = rest[:i], rest[strings.LastIndexByte(rest, '.')+1:]
-	}
+	first, _, _ := strings.Cut(rest, ".")
+	last := rest[strings.LastIndexByte(rest, '.')+1:]
 	t, ok := scenario.Find(z.opts.Zone, last+"."+z.opts.Zone)
 	if !ok || t.Role != scenario.RoleUT {
 		return nil

@@ -167,13 +167,25 @@ func TestUnboundValidates(t *testing.T) {
 			rcode   int
 			answers int
 		}{
-			{"", dns.TypeSOA, 0, 2}, {"", dns.TypeDNSKEY, 0, 2}, {"et.", dns.TypeMX, 0, 5}, {"mx03.et.", dns.TypeA, 0, 2},
-			{"_25._tcp.mx04.et.", dns.TypeTLSA, 0, 3}, {"_mta-sts.et.", dns.TypeTXT, 0, 2}, {"s1._domainkey.", dns.TypeTXT, 0, 2},
-			{"ut.", dns.TypeMX, 0, 2}, {"ut.", dns.TypeAAAA, 0, 0}, {"ut.", dns.TypeTLSA, 0, 0}, {"mx03.et.", dns.TypeAAAA, 0, 0},
-			{"_tcp.mx03.et.", dns.TypeTLSA, 0, 0}, {"_domainkey.", dns.TypeTXT, 0, 0},
-			{"_25._tcp.ut.", dns.TypeTLSA, dns.RcodeNameError, 0}, {"_mta-sts.ut.", dns.TypeTXT, dns.RcodeNameError, 0},
-			{"mta-sts.ut.", dns.TypeA, dns.RcodeNameError, 0}, {"zzz.", dns.TypeA, dns.RcodeNameError, 0},
-			{"_26._tcp.mx03.et.", dns.TypeA, dns.RcodeNameError, 0}, {"a.b.c.nope.", dns.TypeA, dns.RcodeNameError, 0},
+			{"", dns.TypeSOA, 0, 2},
+			{"", dns.TypeDNSKEY, 0, 2},
+			{"et.", dns.TypeMX, 0, 5},
+			{"mx03.et.", dns.TypeA, 0, 2},
+			{"_25._tcp.mx04.et.", dns.TypeTLSA, 0, 3},
+			{"_mta-sts.et.", dns.TypeTXT, 0, 2},
+			{"s1._domainkey.", dns.TypeTXT, 0, 2},
+			{"ut.", dns.TypeMX, 0, 2},
+			{"ut.", dns.TypeAAAA, 0, 0},
+			{"ut.", dns.TypeTLSA, 0, 0},
+			{"mx03.et.", dns.TypeAAAA, 0, 0},
+			{"_tcp.mx03.et.", dns.TypeTLSA, 0, 0},
+			{"_domainkey.", dns.TypeTXT, 0, 0},
+			{"_25._tcp.ut.", dns.TypeTLSA, dns.RcodeNameError, 0},
+			{"_mta-sts.ut.", dns.TypeTXT, dns.RcodeNameError, 0},
+			{"mta-sts.ut.", dns.TypeA, dns.RcodeNameError, 0},
+			{"zzz.", dns.TypeA, dns.RcodeNameError, 0},
+			{"_26._tcp.mx03.et.", dns.TypeA, dns.RcodeNameError, 0},
+			{"a.b.c.nope.", dns.TypeA, dns.RcodeNameError, 0},
 		} {
 			m := resolve(t, resolver, c.name, c.qtype)
 			if m.Rcode != c.rcode || !m.AuthenticatedData || len(m.Answer) != c.answers {

@@ -68,8 +68,7 @@ func New(o Options) (*Zone, error) {
 
 // load takes key and serial from the state, or begins both.
 func (z *Zone) load() error {
-	var data StateData
-	err := error(fs.ErrNotExist)
+	data, err := StateData{}, fs.ErrNotExist
 	if z.opts.State != nil {
 		data, err = z.opts.State.Load()
 	}

@@ -1,8 +1,10 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
+	"net/mail"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -14,6 +16,7 @@ import (
 
 	"github.com/tlsink/tlsink/assess"
 	"github.com/tlsink/tlsink/scenario"
+	"github.com/tlsink/tlsink/zones"
 )
 
 // config is the configuration file. Its keys are documented in
@@ -81,16 +84,18 @@ type timingConfig struct {
 	GiveUp    duration `toml:"give_up"`
 	SelfCheck duration `toml:"self_check"`
 	Retry     duration `toml:"report_retry"`
+	Attempts  duration `toml:"report_attempt"`
 }
 
 type limitsConfig struct {
-	Connections     int   `toml:"connections"`
-	PerClient       int   `toml:"per_client"`
-	MessageSize     int64 `toml:"message_size"`
-	ReportsAddress  int   `toml:"reports_per_address"`
-	ReportsDomain   int   `toml:"reports_per_domain"`
-	ReportsNetwork  int   `toml:"reports_per_network"`
-	MailboxMessages int   `toml:"mailbox_messages"`
+	Connections     int      `toml:"connections"`
+	PerClient       int      `toml:"per_client"`
+	MessageSize     int64    `toml:"message_size"`
+	CommandTimeout  duration `toml:"command_timeout"`
+	ReportsAddress  int      `toml:"reports_per_address"`
+	ReportsDomain   int      `toml:"reports_per_domain"`
+	ReportsNetwork  int      `toml:"reports_per_network"`
+	MailboxMessages int      `toml:"mailbox_messages"`
 }
 
 type logConfig struct {
@@ -105,10 +110,10 @@ type duration time.Duration
 func (d *duration) UnmarshalText(b []byte) error {
 	v, err := time.ParseDuration(string(b))
 	if err != nil {
-		return fmt.Errorf("%q is no duration; write for example \"90s\" or \"5m\"", b)
+		return fmt.Errorf("%q is no duration: write for example \"90s\" or \"5m\"", b)
 	}
-	if v < 0 {
-		return fmt.Errorf("%q is negative", b)
+	if v <= 0 {
+		return fmt.Errorf("%q is not positive", b)
 	}
 	*d = duration(v)
 	return nil
@@ -122,52 +127,75 @@ func loadConfig(file string) (config, error) {
 	if err != nil {
 		return c, fmt.Errorf("read configuration: %w", err)
 	}
+	c.setDefaults() // first, so that a zero in the file is seen and refused
 	meta, err := toml.Decode(string(b), &c)
 	if err != nil {
 		if p, ok := errors.AsType[toml.ParseError](err); ok {
-			return c, fmt.Errorf("configuration %s: line %d: %s", file, p.Position.Line, p.Message)
+			return c, fmt.Errorf("configuration %s: line %d: %s", file, p.Position.Line, parseMessage(p))
 		}
 		return c, fmt.Errorf("configuration %s: %w", file, err)
 	}
 	if unknown := meta.Undecoded(); len(unknown) > 0 {
 		return c, fmt.Errorf("configuration %s: unknown key %s; see tlsink.example.toml", file, unknown[0])
 	}
-	c.setDefaults()
+	c.Zone = scenario.Canonical(c.Zone)
 	if err := c.check(); err != nil {
 		return c, fmt.Errorf("configuration %s: %w", file, err)
 	}
 	return c, nil
 }
 
+// parseMessage returns what is wrong, with the key where it is known.
+func parseMessage(p toml.ParseError) string {
+	if p.LastKey == "" || strings.Contains(p.Message, p.LastKey) {
+		return p.Message
+	}
+	return p.LastKey + ": " + p.Message
+}
+
+// setDefaults fills what is zero. It is the only place for defaults.
 func (c *config) setDefaults() {
-	c.Zone = scenario.Canonical(c.Zone)
-	list := func(l *[]string, v string) {
-		if *l == nil {
-			*l = []string{v}
+	setDefault(&c.Slots, 1)
+	for _, l := range []struct {
+		to   *[]string
+		port string
+	}{{&c.Listen.SMTP, ":25"}, {&c.Listen.DNS, ":53"}, {&c.Listen.HTTP, ":80"}, {&c.Listen.HTTPS, ":443"}} {
+		if *l.to == nil {
+			*l.to = []string{l.port}
 		}
 	}
-	list(&c.Listen.SMTP, ":25")
-	list(&c.Listen.DNS, ":53")
-	list(&c.Listen.HTTP, ":80")
-	list(&c.Listen.HTTPS, ":443")
-	str := func(s *string, v string) {
-		if *s == "" {
-			*s = v
-		}
+	setDefault(&c.DNS.TTL, duration(zones.MaxTTL))
+	setDefault(&c.Certificates.CA, "local")
+	setDefault(&c.Mail.DKIMSelector, "tlsink")
+	setDefault(&c.Mail.RetentionDays, 30)
+	t, d := &c.Timing, assess.Timing{}.WithDefaults()
+	for _, v := range []struct {
+		to      *duration
+		initial time.Duration
+	}{
+		{&t.Downgrade, d.Downgrade}, {&t.Rotation, d.Rotation}, {&t.Settle, d.Settle}, {&t.Silence, d.Silence}, {&t.Margin, d.Margin},
+		{&t.Attempt, d.Attempt}, {&t.Close, d.Close}, {&t.Forget, d.Forget}, {&t.DateSkew, d.DateSkew}, {&t.GiveUp, d.GiveUp},
+		{&t.SelfCheck, 5 * time.Minute}, {&t.Retry, time.Minute}, {&t.Attempts, 15 * time.Minute},
+		{&c.Limits.CommandTimeout, 5 * time.Minute}, // RFC 5321 §4.5.3.2.7
+	} {
+		setDefault(v.to, duration(v.initial))
 	}
-	str(&c.Certificates.CA, "local")
-	str(&c.Mail.From, "tlsink <report@"+c.Zone+">")
-	str(&c.Mail.DKIMSelector, "tlsink")
-	str(&c.Log.Format, "text")
-	str(&c.Log.Level, "info")
-	if c.Slots == 0 {
-		c.Slots = 1
-	}
-	if c.Mail.RetentionDays == 0 {
-		c.Mail.RetentionDays = 30
-	}
-	if c.Timing.SelfCheck == 0 {
-		c.Timing.SelfCheck = duration(5 * time.Minute)
+	l := &c.Limits
+	setDefault(&l.Connections, 1000)
+	setDefault(&l.PerClient, 20)
+	setDefault(&l.MessageSize, 10<<20)
+	setDefault(&l.ReportsAddress, 30)
+	setDefault(&l.ReportsDomain, 200)
+	setDefault(&l.ReportsNetwork, 200)
+	setDefault(&l.MailboxMessages, 1000)
+	setDefault(&c.Log.Format, "text")
+	setDefault(&c.Log.Level, "info")
+}
+
+func setDefault[T comparable](v *T, initial T) {
+	var zero T
+	if *v == zero {
+		*v = initial
 	}
 }
 
@@ -176,29 +204,77 @@ func (c *config) check() error {
 	case c.Zone == "":
 		return errors.New("zone is missing: name the DNS zone that is delegated to this host, e.g. zone = \"sink.example\"")
 	case !isZoneName(c.Zone):
-		return fmt.Errorf("zone %q is no domain name", c.Zone)
+		return fmt.Errorf("zone %q is no name of a delegated zone: want letters, digits and '-', e.g. \"sink.example\"", c.Zone)
 	case c.DataDir == "":
-		return errors.New("data_dir is missing: name a folder for keys and evidence")
-	case len(c.DNS.Addresses) == 0:
-		return errors.New("dns.addresses is missing: list the public addresses of this host")
-	case c.Slots < 1 || c.Slots > 64:
-		return fmt.Errorf("slots is %d: want 1 to 64", c.Slots)
+		return errors.New("data_dir is missing: name a folder for keys and evidence, e.g. \"/var/lib/tlsink\"")
+	case c.Slots < 1 || c.Slots > zones.MaxSlots:
+		return fmt.Errorf("slots is %d: want 1 to %d", c.Slots, zones.MaxSlots)
+	case len(c.Listen.SMTP) == 0:
+		return errors.New("listen.smtp is empty: list at least one address, e.g. \":25\"")
+	case len(c.Listen.HTTPS) == 0:
+		return errors.New("listen.https is empty: senders fetch the MTA-STS policy there, e.g. \":443\"")
 	case c.Certificates.CA != "local":
 		return fmt.Errorf("certificates.ca is %q: want \"local\"", c.Certificates.CA)
 	case c.Log.Format != "text" && c.Log.Format != "json":
 		return fmt.Errorf("log.format is %q: want \"text\" or \"json\"", c.Log.Format)
-	case c.Mail.RetentionDays < 1:
-		return fmt.Errorf("mail.retention_days is %d: want at least 1", c.Mail.RetentionDays)
-	}
-	if c.Mail.LocalAddress != "" {
-		if _, err := netip.ParseAddr(c.Mail.LocalAddress); err != nil {
-			return fmt.Errorf("mail.local_address %q is no IP address", c.Mail.LocalAddress)
-		}
 	}
 	if _, err := logLevel(c.Log.Level); err != nil {
 		return err
 	}
-	return c.timing().Check()
+	return errors.Join(c.DNS.check(), c.checkMail(), c.Limits.check(), c.timing().Check())
+}
+
+func (c *dnsConfig) check() error {
+	if len(c.Addresses) == 0 {
+		return errors.New("dns.addresses is missing: list the public addresses of this host, e.g. [\"192.0.2.25\"]")
+	}
+	if ttl := time.Duration(c.TTL); ttl > zones.MaxTTL || ttl%time.Second != 0 {
+		return fmt.Errorf("dns.ttl is %v: want whole seconds, at most %v", ttl, zones.MaxTTL)
+	}
+	for _, r := range c.Resolvers {
+		if _, err := netip.ParseAddrPort(r); err != nil {
+			return fmt.Errorf("dns.resolvers: %q: want an IP address and a port, e.g. \"127.0.0.1:53\"", r)
+		}
+	}
+	return nil
+}
+
+func (c *config) checkMail() error {
+	m := c.Mail
+	if _, err := mail.ParseAddress(c.from()); err != nil {
+		return fmt.Errorf("mail.from %q: want an address, e.g. \"tlsink <report@%s>\"", m.From, c.Zone)
+	}
+	if m.LocalAddress != "" {
+		if _, err := netip.ParseAddr(m.LocalAddress); err != nil {
+			return fmt.Errorf("mail.local_address %q is no IP address", m.LocalAddress)
+		}
+	}
+	if _, ok := dns.IsDomainName(m.DKIMSelector); !ok || strings.ContainsAny(m.DKIMSelector, " \\/:@\"'()<>*") {
+		return fmt.Errorf("mail.dkim_selector %q: want letters, digits and '-'", m.DKIMSelector)
+	}
+	if m.RetentionDays < 1 {
+		return fmt.Errorf("mail.retention_days is %d: want at least 1", m.RetentionDays)
+	}
+	if m.Smarthost.Address == "" && m.Smarthost != (smarthostConfig{}) {
+		return errors.New("mail.smarthost.address is missing: give host:port, or leave mail.smarthost out")
+	}
+	return nil
+}
+
+func (l *limitsConfig) check() error {
+	for _, v := range []struct {
+		name  string
+		value int64
+	}{
+		{"connections", int64(l.Connections)}, {"per_client", int64(l.PerClient)}, {"message_size", l.MessageSize},
+		{"reports_per_address", int64(l.ReportsAddress)}, {"reports_per_domain", int64(l.ReportsDomain)},
+		{"reports_per_network", int64(l.ReportsNetwork)}, {"mailbox_messages", int64(l.MailboxMessages)},
+	} {
+		if v.value < 1 {
+			return fmt.Errorf("limits.%s is %d: want at least 1", v.name, v.value)
+		}
+	}
+	return nil
 }
 
 func isZoneName(zone string) bool {
@@ -213,6 +289,11 @@ func (c *config) timing() assess.Timing {
 		Margin: time.Duration(t.Margin), Attempt: time.Duration(t.Attempt), Close: time.Duration(t.Close), Forget: time.Duration(t.Forget),
 		DateSkew: time.Duration(t.DateSkew), GiveUp: time.Duration(t.GiveUp),
 	}.WithDefaults()
+}
+
+// from is the header From of reports.
+func (c *config) from() string {
+	return cmp.Or(c.Mail.From, "tlsink <report@"+c.Zone+">")
 }
 
 func (c *config) path(name ...string) string {

@@ -149,7 +149,7 @@ func (d *demo) watch(ctx context.Context, show *display) []string {
 	for {
 		var missing []string
 		for _, s := range d.senders {
-			s.look(d.service)
+			s.look(ctx, d.service)
 			if m := s.missing(d.mailbox); m != "" {
 				missing = append(missing, m)
 			}
@@ -217,9 +217,9 @@ func demoPolicies() []demoPolicy {
 }
 
 // look reads what the service knows of the sender.
-func (s *demoSender) look(svc *service) {
+func (s *demoSender) look(ctx context.Context, svc *service) {
 	if s.view.Record.Test.ID == "" {
-		records, err := svc.store.Tests(context.Background(), history.TestFilter{})
+		records, err := svc.store.Tests(ctx, history.TestFilter{})
 		if err != nil {
 			return
 		}

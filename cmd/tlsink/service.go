@@ -161,7 +161,7 @@ func (s *service) openSink() error {
 	s.sink, err = sink.New(sink.Options{
 		Zone: s.cfg.Zone, Slots: s.cfg.Slots, Director: s.assess, Certificates: s.certs, Inspector: inspector, Mailbox: s.store,
 		NewID: s.store.NewConnID, Now: time.Now, Logger: s.log.With("part", "sink"),
-		Limits: sink.Limits{Connections: l.Connections, PerClient: l.PerClient, MessageSize: l.MessageSize},
+		Limits: sink.Limits{Connections: l.Connections, PerClient: l.PerClient, MessageSize: l.MessageSize, CommandTimeout: time.Duration(l.CommandTimeout)},
 	})
 	return err
 }
@@ -204,10 +204,10 @@ func (s *service) openMailer(dkim *mailer.DKIM) error {
 	}
 	l := s.cfg.Limits
 	s.mailer, err = mailer.New(mailer.Options{
-		Queue: reportQueue{s.store}, Transport: transport, Signer: dkim, Render: s.render, From: s.cfg.Mail.From, Now: time.Now,
+		Queue: reportQueue{s.store}, Transport: transport, Signer: dkim, Render: s.render, From: s.cfg.from(), Now: time.Now,
 		Rand:   mathrand.New(mathrand.NewPCG(mathrand.Uint64(), mathrand.Uint64())), //nolint:gosec // jitter
 		Logger: s.log.With("part", "mailer"), Limits: mailer.Limits{Address: l.ReportsAddress, Domain: l.ReportsDomain, Network: l.ReportsNetwork},
-		FirstRetry: time.Duration(s.cfg.Timing.Retry), GiveUp: s.cfg.timing().GiveUp,
+		FirstRetry: time.Duration(s.cfg.Timing.Retry), GiveUp: s.cfg.timing().GiveUp, AttemptTimeout: time.Duration(s.cfg.Timing.Attempts),
 	})
 	return err
 }

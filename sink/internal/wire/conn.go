@@ -140,7 +140,7 @@ func (c *Conn) Stop() {
 // Abort closes the connection at once.
 func (c *Conn) Abort() {
 	c.end(evidence.EndingServer)
-	c.raw.Close() //nolint:errcheck // whoever reads or writes will tell
+	c.raw.Close() // whoever reads or writes will tell
 }
 
 // end records how the connection ended; the first one counts.
