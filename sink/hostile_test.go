@@ -6,7 +6,6 @@ import (
 	"crypto/tls"
 	"io"
 	"math/rand/v2"
-	"net"
 	"net/netip"
 	"testing"
 
@@ -82,8 +81,7 @@ func TestClientsAreCountedByNetwork(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			f := newFixture(t, evidence.Secure, func(o *sink.Options) { o.Limits.PerClient = 1 })
 			connect := func(ip string) *client {
-				server, remote := pipe()
-				server.(*end).remote = &net.TCPAddr{IP: net.ParseIP(ip), Port: 40000}
+				server, remote := pipeFrom(ip)
 				t.Cleanup(func() { _ = remote.Close() })
 				go f.server.ServeConn(t.Context(), server)
 				return newClient(t, remote)
@@ -137,7 +135,7 @@ func FuzzSession(f *testing.F) {
 			}
 			rest = rest[n:]
 		}
-		remote.(*end).out.update(func() { remote.(*end).out.closed = true })
+		_ = remote.(interface{ CloseWrite() error }).CloseWrite()
 		drain(remote)
 		<-done
 		got := x.director.next(t)

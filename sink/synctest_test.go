@@ -16,8 +16,11 @@ import (
 
 // pipe returns two ends of a connection in memory, whose clock is that of the
 // bubble it is made in.
-func pipe() (server, client net.Conn) {
-	return memnet.Pipe(netip.MustParseAddrPort("192.0.2.25:25"), netip.MustParseAddrPort("192.0.2.10:40000"))
+func pipe() (server, client net.Conn) { return pipeFrom("192.0.2.10") }
+
+// pipeFrom is pipe for a client at ip.
+func pipeFrom(ip string) (server, client net.Conn) {
+	return memnet.Pipe(netip.MustParseAddrPort("192.0.2.25:25"), netip.AddrPortFrom(netip.MustParseAddr(ip), 40000))
 }
 
 // bubble runs play against a sink on fake time and returns the record.
