@@ -292,3 +292,36 @@ func TestTestCloses(t *testing.T) {
 		}
 	})
 }
+
+// A MAIL FROM is no proof: from another address only a mail with the test's
+// Message-ID joins it.
+func TestAStrangerCannotJoinATest(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, 1)
+		defer w.stop()
+		s := w.sender("user@sender.example", policyinfer.MTASTS)
+		s.attempt()
+		stranger := w.sender(s.from, policyinfer.None)
+		stranger.ip, stranger.id = "198.51.100.7", 77
+		stranger.attempt()
+		if n := len(w.tests(s.from)); n != 2 {
+			t.Fatalf("%d tests, want 2", n)
+		}
+		s.until(20, 10*time.Minute)
+		for _, r := range w.tests(s.from) {
+			v, err := w.a.View(r.Test.ID)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if r.Test.SenderIPs[0] == s.ip && v.Verdict.Policy != policyinfer.MTASTS {
+				t.Errorf("verdict %s %v beside a stranger", v.Verdict.Policy, v.Verdict.Candidates)
+			}
+		}
+		other := w.sender(s.from, policyinfer.MTASTS)
+		other.ip, other.id = "192.0.2.11", s.id // another outbound host of the provider
+		other.attempt()
+		if n := len(w.tests(s.from)); n != 2 {
+			t.Errorf("%d tests, want 2: the same Message-ID from another host belongs to the test", n)
+		}
+	})
+}

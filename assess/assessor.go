@@ -185,12 +185,24 @@ func (a *Assessor) Closed(final evidence.Connection) {
 	if t != nil {
 		t.put(final, a.o.Limits.Connections)
 		batch.Attach = []history.Attachment{{Connection: final.ID, Test: t.rec.Test.ID, Attribution: evidence.ByMail}}
-	} else if len(c.loose) < a.o.Limits.Connections {
-		c.loose = append(c.loose, final)
+	} else if !final.Data {
+		a.keep(c, final)
 	}
 	a.o.Store.Submit(batch)
 	for _, t := range c.tests {
 		a.touch(t, now)
+	}
+}
+
+// keep remembers a connection that a test may still adopt. A client that no
+// test came from keeps few.
+func (a *Assessor) keep(c *client, conn evidence.Connection) {
+	most := a.o.Limits.Loose
+	if len(c.tests) > 0 {
+		most = a.o.Limits.Connections
+	}
+	if len(c.loose) < most {
+		c.loose = append(c.loose, conn)
 	}
 }
 

@@ -75,7 +75,7 @@ func (a *Assessor) enter(snapshot evidence.Connection, tx evidence.Transaction, 
 	if conn == nil {
 		return nil, storageTrouble(), false
 	}
-	t, again := a.match(tx, slot)
+	t, again := a.match(conn.client, tx, slot)
 	if t == nil {
 		var err error
 		if t, err = a.open(conn.client, tx, slot, now); err != nil {
@@ -83,7 +83,7 @@ func (a *Assessor) enter(snapshot evidence.Connection, tx evidence.Transaction, 
 			return nil, sink.Reply{Code: 451, Enhanced: [3]int{4, 3, 2}, Text: "too many tests are running, please retry later"}, false
 		}
 	}
-	if !t.has(tx.MessageID) {
+	if !t.has(tx.MessageID) && len(t.rec.MessageIDs) < maxListed {
 		t.rec.MessageIDs = append(t.rec.MessageIDs, tx.MessageID)
 	}
 	if again && a.sentAgain(t, tx, domains) && t.resent.IsZero() {
@@ -128,10 +128,10 @@ func earlier(a, b time.Time) time.Time {
 // notePlace records the client address and who may get a report.
 func (a *Assessor) notePlace(t *test, conn *connection, tx evidence.Transaction) {
 	ip := conn.remote.Addr().Unmap().String()
-	if !slices.Contains(t.rec.Test.SenderIPs, ip) {
+	if !slices.Contains(t.rec.Test.SenderIPs, ip) && len(t.rec.Test.SenderIPs) < maxListed {
 		t.rec.Test.SenderIPs = append(t.rec.Test.SenderIPs, ip)
 	}
-	if key := conn.client.key.String(); !slices.Contains(t.rec.Clients, key) {
+	if key := conn.client.key.String(); !slices.Contains(t.rec.Clients, key) && len(t.rec.Clients) < maxListed {
 		t.rec.Clients = append(t.rec.Clients, key)
 	}
 	if tx.Message != nil && !tx.Message.Date.IsZero() && (t.date.IsZero() || tx.Message.Date.Before(t.date)) {
@@ -149,18 +149,25 @@ func (a *Assessor) notePlace(t *test, conn *connection, tx evidence.Transaction)
 	t.rec.ReportBlocked = why
 }
 
+// maxListed bounds the Message-IDs and addresses that a test remembers.
+const maxListed = 500
+
 // match finds the open test that a message continues. again: it is another
-// mail of the same sender. A test whose verdict is reached ends when its
+// mail of the same sender. From another address than before, only a mail with
+// the Message-ID of the test joins it: anybody can use a MAIL FROM, and bounces
+// of all the world have the same. A test whose verdict is reached ends when its
 // sender sends a new mail: that one starts afresh, also in its treatment.
-func (a *Assessor) match(tx evidence.Transaction, slot int) (t *test, again bool) {
+func (a *Assessor) match(from *client, tx evidence.Transaction, slot int) (t *test, again bool) {
 	for _, c := range a.tests {
-		if c.rec.Open() && c.rec.Test.Slot == slot && c.sentBy(tx.MailFrom) {
-			if c.has(tx.MessageID) {
-				return c, false
-			}
-			if t == nil || c.first.After(t.first) {
-				t = c
-			}
+		if !c.rec.Open() || c.rec.Test.Slot != slot || !c.sentBy(tx.MailFrom) {
+			continue
+		}
+		here := c.clients[from.key] != nil
+		if tx.MessageID != "" && c.has(tx.MessageID) && (here || tx.MailFrom != "") {
+			return c, false
+		}
+		if here && (t == nil || c.first.After(t.first)) {
+			t = c
 		}
 	}
 	if t == nil {

@@ -97,9 +97,10 @@ type Store interface {
 // Limits bound what clients can make us remember. A zero field means its
 // default.
 type Limits struct {
-	Clients     int // default 50,000
+	Clients     int // default 20,000
 	Tests       int // running at once; default 10,000
-	Connections int // kept in memory for a client or a test; default 10,000
+	Connections int // kept in memory for a test, and for a client under test; default 10,000
+	Loose       int // kept for any other client; default 100
 	PerClient   int // tests running for one client; default 100
 }
 
@@ -109,9 +110,10 @@ func (l Limits) withDefaults() Limits {
 			*n = v
 		}
 	}
-	def(&l.Clients, 50_000)
+	def(&l.Clients, 20_000)
 	def(&l.Tests, 10_000)
 	def(&l.Connections, 10_000)
+	def(&l.Loose, 100)
 	def(&l.PerClient, 100)
 	return l
 }

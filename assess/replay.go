@@ -71,8 +71,8 @@ func (a *Assessor) replayConnection(r history.ConnectionRecord) {
 	c.learn(a.o.Zone, conn)
 	t := a.tests[r.Test]
 	if t == nil || conn.Attribution != evidence.ByMail {
-		if len(c.loose) < a.o.Limits.Connections {
-			c.loose = append(c.loose, conn)
+		if !conn.Data {
+			a.keep(c, conn)
 		}
 		return
 	}
