@@ -1,0 +1,239 @@
+//go:build linux
+
+package lab_test
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/textproto"
+	"slices"
+	"testing"
+
+	"github.com/miekg/dns"
+	"golang.org/x/sync/errgroup"
+)
+
+// lab is everything that runs during one test.
+type lab struct {
+	sink    *tlsink
+	senders []*postfix
+}
+
+// newLab starts tlsink, the resolver and one sender for each policy.
+func newLab(ctx context.Context, t *testing.T, policies ...string) *lab {
+	t.Helper()
+	command(t, "", "ip", "link", "set", "lo", "up")
+	l := &lab{}
+	for i, policy := range policies {
+		l.senders = append(l.senders, newPostfix(t, i+1, policy))
+	}
+	var ds string
+	l.sink, ds = startSink(ctx, t)
+	startUnbound(ctx, t, ds, l.senders)
+	l.sink.start(ctx, t)
+	var g errgroup.Group
+	for _, p := range l.senders {
+		if p.sts {
+			p.startSTS(ctx, t, l.sink.ca())
+		}
+		t.Cleanup(func() { p.stop(t) })
+		g.Go(func() error { return p.start(ctx, l.sink.ca()) }) // takes seconds
+	}
+	if err := g.Wait(); err != nil {
+		t.Fatal(err)
+	}
+	return l
+}
+
+func TestVerdicts(t *testing.T) {
+	needLab(t)
+	ctx, cancel := context.WithTimeout(t.Context(), deadline)
+	defer cancel()
+	l := newLab(ctx, t, "none", "may", "encrypt", "verify", "dane", "dane-only", "mta-sts")
+	t.Run("zone validates", func(t *testing.T) { checkZone(ctx, t) })
+	t.Run("no open relay", func(t *testing.T) { checkRelay(ctx, t) })
+	t.Run("senders", func(t *testing.T) { l.checkSenders(ctx, t) })
+}
+
+// tlsink is killed while every sender is in the middle of its test. What it had
+// answered is on disk, so the tests go on where they were.
+func TestKilled(t *testing.T) {
+	needLab(t)
+	ctx, cancel := context.WithTimeout(t.Context(), deadline)
+	defer cancel()
+	l := newLab(ctx, t, "may", "dane", "mta-sts")
+	for _, p := range l.senders {
+		p.send(t)
+	}
+	for _, p := range l.senders {
+		await(ctx, t, "two attempts of "+p.name, func(ctx context.Context) error {
+			test, err := l.sink.test(ctx, p.address())
+			if err == nil && test.Attempts < 2 {
+				err = fmt.Errorf("%+v", test)
+			}
+			return err
+		})
+	}
+	l.sink.kill(t)
+	l.sink.start(ctx, t)
+	for _, p := range l.senders {
+		test, err := l.sink.test(ctx, p.address())
+		if err != nil || test.State != "running" {
+			t.Errorf("after the restart, test of %s: %+v (%v), want it running", p.name, test, err)
+		}
+	}
+	t.Run("senders", func(t *testing.T) { l.awaitSenders(ctx, t) })
+}
+
+// checkSenders sends all mails at once and follows each to its end.
+func (l *lab) checkSenders(ctx context.Context, t *testing.T) {
+	t.Helper()
+	for _, p := range l.senders {
+		p.send(t)
+	}
+	l.awaitSenders(ctx, t)
+}
+
+func (l *lab) awaitSenders(ctx context.Context, t *testing.T) {
+	t.Helper()
+	for _, p := range l.senders {
+		t.Run(p.name, func(t *testing.T) {
+			t.Parallel()
+			keep(t, p.path("postfix.log"))
+			l.checkSender(ctx, t, p)
+		})
+	}
+}
+
+func (l *lab) checkSender(ctx context.Context, t *testing.T, p *postfix) {
+	t.Helper()
+	t.Cleanup(func() { l.explain(t, p) })
+	var reports []string
+	await(ctx, t, "the report to "+p.name, func(context.Context) (err error) {
+		if reports, err = p.inbox(); err == nil && len(reports) == 0 {
+			err = errors.New("the mailbox is empty")
+		}
+		return err
+	})
+	test, err := l.sink.test(ctx, p.address())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if test.Policy != p.policy {
+		t.Errorf("verdict %s, want %s: %+v", test.Policy, p.policy, test)
+	}
+	checkReport(ctx, t, reports[0], p, test.ID)
+
+	// Whoever may send to ut gets rid of both copies. dane-only never will:
+	// ut has no TLSA record.
+	left := []string{}
+	if p.policy == "dane-only" {
+		left = []string{"en@ut." + zone}
+	}
+	await(ctx, t, "the test mail of "+p.name+" to be accepted", func(ctx context.Context) error {
+		queued, err := p.queued(ctx)
+		if err == nil && !slices.Equal(queued, left) {
+			err = fmt.Errorf("still queued: %q", queued)
+		}
+		return err
+	})
+	await(ctx, t, "the report to be sent", func(ctx context.Context) error {
+		test, err = l.sink.test(ctx, p.address())
+		if err == nil && test.Report != "sent" {
+			err = fmt.Errorf("%+v", test)
+		}
+		return err
+	})
+	if reports, err = p.inbox(); err != nil || len(reports) != 1 {
+		t.Errorf("%d mails in the mailbox, want the report alone: %q (%v)", len(reports), reports, err)
+	}
+	if v := l.sink.infer(t, p.name, test.ID); v.Policy != p.policy || !v.Conclusive || v.Test != test.ID {
+		t.Errorf("inferred from the exported history: %+v, want %s, conclusive", v, p.policy)
+	}
+}
+
+// explain prints what tlsink knows about a sender whose test failed.
+func (l *lab) explain(t *testing.T, p *postfix) {
+	t.Helper()
+	if !t.Failed() {
+		return
+	}
+	ctx := context.WithoutCancel(t.Context())
+	test, err := l.sink.test(ctx, p.address())
+	if err != nil {
+		t.Logf("tlsink about %s: %v", p.name, err)
+		return
+	}
+	text, err := output(ctx, "", l.sink.binary, "history", "show", "--config", l.sink.config, test.ID)
+	t.Logf("%+v (%v)\n%s", test, err, text)
+	l.sink.infer(t, p.name, test.ID)
+}
+
+// checkZone asks the validating resolver for what senders rely on.
+func checkZone(ctx context.Context, t *testing.T) {
+	t.Helper()
+	for _, q := range []struct {
+		name  string
+		qtype uint16
+		rcode int
+		found bool
+	}{
+		{zone, dns.TypeSOA, dns.RcodeSuccess, true},
+		{"et." + zone, dns.TypeMX, dns.RcodeSuccess, true},
+		{"mx04.et." + zone, dns.TypeA, dns.RcodeSuccess, true},
+		{"_25._tcp.mx04.et." + zone, dns.TypeTLSA, dns.RcodeSuccess, true},
+		{"_mta-sts.et." + zone, dns.TypeTXT, dns.RcodeSuccess, true},
+		{"ut." + zone, dns.TypeMX, dns.RcodeSuccess, true},
+		{"_25._tcp.ut." + zone, dns.TypeTLSA, dns.RcodeNameError, false},
+		{"_mta-sts.ut." + zone, dns.TypeTXT, dns.RcodeNameError, false},
+	} {
+		m, err := query(ctx, q.name, q.qtype)
+		if err != nil {
+			t.Errorf("%s: %v", q.name, err)
+			continue
+		}
+		if m.Rcode != q.rcode || !m.AuthenticatedData || (len(m.Answer) > 0) != q.found {
+			t.Errorf("want %s with AD, records: %v; got\n%v", dns.RcodeToString[q.rcode], q.found, m)
+		}
+	}
+	// The check can fail: the senders' domains are not signed.
+	if m, err := query(ctx, "may."+senders, dns.TypeMX); err != nil || m.AuthenticatedData || len(m.Answer) == 0 {
+		t.Errorf("want an MX without AD; got\n%v (%v)", m, err)
+	}
+}
+
+// checkRelay tries to reach others through the sink, as a stranger.
+func checkRelay(ctx context.Context, t *testing.T) {
+	t.Helper()
+	conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", net.JoinHostPort(sinkAddr, "25"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	c := textproto.Conn{Reader: textproto.Reader{R: bufio.NewReader(conn)}, Writer: textproto.Writer{W: bufio.NewWriter(conn)}}
+	if _, _, err := c.ReadResponse(220); err != nil {
+		t.Fatal(err)
+	}
+	for _, step := range []struct {
+		line string
+		code int
+	}{
+		{"EHLO stranger.example", 250},
+		{"MAIL FROM:<tester@may." + senders + ">", 250},
+		{"RCPT TO:<victim@may." + senders + ">", 550},
+		{"RCPT TO:<victim%may." + senders + "@" + zone + ">", 550},
+		{"RCPT TO:<@et." + zone + ":victim@may." + senders + ">", 550},
+		{"DATA", 5},
+		{"QUIT", 221},
+	} {
+		if err := c.PrintfLine("%s", step.line); err != nil {
+			t.Fatal(err)
+		}
+		if _, text, err := c.ReadResponse(step.code); err != nil {
+			t.Errorf("%s: %v %s, want %d", step.line, err, text, step.code)
+		}
+	}
+}

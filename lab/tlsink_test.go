@@ -1,0 +1,167 @@
+//go:build linux
+
+package lab_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/miekg/dns"
+)
+
+// tlsink is the service under test, a process of its own.
+type tlsink struct {
+	node
+	binary, config, anchors string
+	daemon                  *daemon
+}
+
+// settings are ordinary ones but for time: what takes minutes against a
+// Postfix with its default intervals takes seconds against one that retries
+// every 3 to 6 seconds.
+const settings = `zone = %q
+data_dir = %q
+
+[dns]
+addresses = [%q]
+ttl = "1s"
+resolvers = ["%s:53"]
+trust_anchors = %q
+
+[timing]
+downgrade = "8s"
+rotation = "6s"
+settle = "12s"
+silence = "20s"
+margin = "2s"
+attempt = "1s"
+close = "5m"
+report_retry = "2s"
+
+[log]
+level = "debug"
+`
+
+// startSink starts tlsink for the first time and lets it trust its own zone,
+// as it would through its parent: the DS record exists only once it ran.
+func startSink(ctx context.Context, t *testing.T) (s *tlsink, ds string) {
+	t.Helper()
+	s = &tlsink{node: newNode(t, "sink", sinkAddr), binary: os.Getenv(binaryVar)}
+	s.anchors = s.file(t, "anchors", "nothing.invalid. IN DS 1 13 2 "+strings.Repeat("00", 32)+"\n")
+	data := filepath.Join(s.dir, "data")
+	if err := os.Mkdir(data, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	s.config = s.file(t, "tlsink.toml", fmt.Sprintf(settings, zone, data, sinkAddr, resolverAddr, s.anchors))
+	keep(t, filepath.Join(s.dir, "tlsink.log"))
+	s.start(ctx, t)
+	ds = s.delegation(t)
+	s.daemon.end(t, os.Interrupt)
+	s.file(t, "anchors", ds+"\n")
+	return s, ds
+}
+
+// start runs tlsink and waits until it answers.
+func (s *tlsink) start(ctx context.Context, t *testing.T) {
+	t.Helper()
+	s.daemon = s.node.start(t, nil, s.binary, "serve", "--config", s.config)
+	await(ctx, t, "tlsink", func(ctx context.Context) error {
+		if !s.daemon.running() {
+			t.Fatal("tlsink ended")
+		}
+		_, err := s.tests(ctx)
+		return err
+	})
+}
+
+// kill ends tlsink without a chance to tidy up.
+func (s *tlsink) kill(t *testing.T) {
+	t.Helper()
+	s.daemon.end(t, syscall.SIGKILL)
+}
+
+// ca is the root certificate that senders have to trust.
+func (s *tlsink) ca() string { return filepath.Join(s.dir, "data", "ca", "root.pem") }
+
+// delegation returns the DS record of the zone.
+func (s *tlsink) delegation(t *testing.T) string {
+	t.Helper()
+	p := dns.NewZoneParser(strings.NewReader(command(t, "", s.binary, "zone", "--config", s.config)), "", "")
+	for rr, ok := p.Next(); ok; rr, ok = p.Next() {
+		if ds, ok := rr.(*dns.DS); ok {
+			return ds.String()
+		}
+	}
+	t.Fatalf("tlsink zone prints no DS record: %v", p.Err())
+	return ""
+}
+
+// listed is a test in `tlsink history list --json`.
+type listed struct {
+	ID, Sender, State, Policy, Report string
+	Attempts                          int
+}
+
+func (s *tlsink) tests(ctx context.Context) ([]listed, error) {
+	out, err := output(ctx, "", s.binary, "history", "list", "--json", "--config", s.config)
+	if err != nil {
+		return nil, err
+	}
+	var list []listed
+	if err := json.Unmarshal([]byte(out), &list); err != nil {
+		return nil, fmt.Errorf("tlsink history list: %w\n%s", err, out)
+	}
+	return list, nil
+}
+
+// test returns the one test of a sender.
+func (s *tlsink) test(ctx context.Context, sender string) (listed, error) {
+	list, err := s.tests(ctx)
+	if err != nil {
+		return listed{}, err
+	}
+	var found []listed
+	for _, l := range list {
+		if l.Sender == sender {
+			found = append(found, l)
+		}
+	}
+	switch len(found) {
+	case 0:
+		return listed{}, errors.New("no test of " + sender)
+	case 1:
+		return found[0], nil
+	}
+	return listed{}, fmt.Errorf("%d tests of %s: %+v", len(found), sender, found)
+}
+
+// verdict is what `tlsink infer --json` says.
+type verdict struct {
+	Test       string
+	Policy     string
+	Conclusive bool
+	Candidates []string
+}
+
+// infer exports the history of a test, keeps it, and infers from it again.
+func (s *tlsink) infer(t *testing.T, name, id string) verdict {
+	t.Helper()
+	exported := command(t, "", s.binary, "history", "export", "--config", s.config, id)
+	path := filepath.Join(t.ArtifactDir(), name+".jsonl")
+	if err := os.WriteFile(path, []byte(exported), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	out := command(t, exported, s.binary, "infer", "--json", "-")
+	var v verdict
+	if err := json.Unmarshal([]byte(out), &v); err != nil {
+		t.Fatalf("tlsink infer: %v\n%s", err, out)
+	}
+	return v
+}

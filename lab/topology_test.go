@@ -1,0 +1,163 @@
+//go:build linux
+
+package lab_test
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+// The addresses are those for documentation (RFC 5737).
+const (
+	routerAddr   = "192.0.2.1"
+	sinkAddr     = "192.0.2.25"
+	resolverAddr = "192.0.2.53"
+	senderAddr   = "192.0.2.%d" // from 101 on
+)
+
+const (
+	zone    = "sink.example"
+	senders = "sender.example" // <sender>.sender.example
+)
+
+// node is a network namespace with one address, and a folder for its server.
+type node struct {
+	name, addr, dir string
+}
+
+// newNode makes a namespace that is joined to the test's by a veth pair. All
+// ends have host addresses, so that the routes are the topology.
+func newNode(t *testing.T, name, addr string) node {
+	t.Helper()
+	n := node{name: name, addr: addr, dir: filepath.Join("/run/lab", t.Name(), name)}
+	if err := os.MkdirAll(n.dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	link := "v" + addr[strings.LastIndexByte(addr, '.')+1:]
+	for _, line := range []string{
+		"netns add " + n.name,
+		"link add " + link + " type veth peer name eth0 netns " + n.name,
+		"addr add " + routerAddr + " peer " + addr + " dev " + link,
+		"link set " + link + " up",
+		"-n " + n.name + " link set lo up",
+		"-n " + n.name + " addr add " + addr + " peer " + routerAddr + " dev eth0",
+		"-n " + n.name + " link set eth0 up",
+		"-n " + n.name + " route add default via " + routerAddr,
+	} {
+		command(t, "", "ip", strings.Fields(line)...)
+	}
+	t.Cleanup(func() {
+		// The link goes at once, the namespace somewhat later: both must go, for
+		// the next test uses the same names.
+		for _, args := range [][]string{{"link", "del", link}, {"netns", "del", n.name}} {
+			if _, err := output(context.WithoutCancel(t.Context()), "", "ip", args...); err != nil {
+				t.Error(err)
+			}
+		}
+	})
+	return n
+}
+
+// file writes a file into the node's folder and returns its path.
+func (n node) file(t *testing.T, name, content string) string {
+	t.Helper()
+	path := filepath.Join(n.dir, name)
+	if err := os.WriteFile(path, []byte(content), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// net is the argument that lets nsenter run a program in the node's namespace.
+// nsenter becomes that program, so signals reach it.
+func (n node) net() string { return "--net=/run/netns/" + n.name }
+
+// daemon is a server in the foreground whose output goes to a file.
+type daemon struct {
+	cmd  *exec.Cmd
+	log  string
+	done chan struct{} // closed when it has ended
+}
+
+// start runs a server until the test ends. Its output is appended to a log.
+func (n node) start(t *testing.T, env []string, program string, args ...string) *daemon {
+	t.Helper()
+	d := &daemon{log: filepath.Join(n.dir, filepath.Base(program)+".log"), done: make(chan struct{})}
+	out, err := os.OpenFile(d.log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// It ends in a cleanup, after those who need it; t's context ends before.
+	d.cmd = exec.CommandContext(context.WithoutCancel(t.Context()), "nsenter", append([]string{n.net(), program}, args...)...)
+	d.cmd.Stdout, d.cmd.Stderr, d.cmd.Env = out, out, append(os.Environ(), env...)
+	err = d.cmd.Start()
+	out.Close()
+	if err != nil {
+		t.Fatalf("start %s: %v", program, err)
+	}
+	go func() {
+		d.cmd.Wait() //nolint:errcheck // how it ended is in its log
+		close(d.done)
+	}()
+	t.Cleanup(func() { d.end(t, os.Interrupt) })
+	return d
+}
+
+// end signals the server and waits until it has ended.
+func (d *daemon) end(t *testing.T, s os.Signal) {
+	t.Helper()
+	select {
+	case <-d.done:
+		return
+	default:
+	}
+	d.cmd.Process.Signal(s) //nolint:errcheck // it may have ended meanwhile
+	stuck := time.AfterFunc(20*time.Second, func() {
+		t.Errorf("%s did not end on %v", d.cmd, s)
+		d.cmd.Process.Kill() //nolint:errcheck // it may have ended meanwhile
+	})
+	defer stuck.Stop()
+	<-d.done
+}
+
+// running reports whether the server has not ended.
+func (d *daemon) running() bool {
+	select {
+	case <-d.done:
+		return false
+	default:
+		return true
+	}
+}
+
+// command runs a program to its end and returns what it prints.
+func command(t *testing.T, stdin, program string, args ...string) string {
+	t.Helper()
+	out, err := output(t.Context(), stdin, program, args...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+// output is command for those who retry.
+func output(ctx context.Context, stdin, program string, args ...string) (string, error) {
+	var out, problem bytes.Buffer
+	cmd := exec.CommandContext(ctx, program, args...)
+	cmd.Stdout, cmd.Stderr = &out, &problem
+	if stdin != "" {
+		cmd.Stdin = io.Reader(strings.NewReader(stdin))
+	}
+	if err := cmd.Run(); err != nil {
+		return "", fmt.Errorf("%s: %w\n%s%s", cmd, err, &out, &problem)
+	}
+	return out.String(), nil
+}

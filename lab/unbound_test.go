@@ -1,0 +1,103 @@
+//go:build linux
+
+package lab_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/miekg/dns"
+)
+
+// startUnbound starts the resolver of the whole lab. It validates the sink's
+// zone from ds, knows the domains of the senders, and denies everything else.
+func startUnbound(ctx context.Context, t *testing.T, ds string, list []*postfix) {
+	t.Helper()
+	n := newNode(t, "dns", resolverAddr)
+	var data strings.Builder
+	add := func(format string, args ...any) { fmt.Fprintf(&data, "\tlocal-data: '"+format+"'\n", args...) }
+	add("%s 60 PTR ns1.%s.", reverse(t, sinkAddr), zone)
+	for _, p := range list {
+		add("%s. 60 MX 10 %s.", p.domain, p.host)
+		add("%s. 60 TXT \"v=spf1 ip4:%s -all\"", p.domain, p.addr)
+		add("%s. 60 A %s", p.host, p.addr)
+		add("%s 60 PTR %s.", reverse(t, p.addr), p.host)
+	}
+	config := n.file(t, "unbound.conf", fmt.Sprintf(`server:
+	interface: %s
+	access-control: 192.0.2.0/24 allow
+	directory: %q
+	chroot: ""
+	username: ""
+	pidfile: ""
+	use-syslog: no
+	do-ip6: no
+	num-threads: 1
+	val-log-level: 2
+	module-config: "validator iterator"
+	cache-max-ttl: 1
+	cache-max-negative-ttl: 1
+	infra-host-ttl: 1
+	trust-anchor: "%s"
+	# Nothing but the sink's zone is asked for.
+	local-zone: "." static
+	local-zone: "%s." transparent
+%sremote-control:
+	control-enable: no
+stub-zone:
+	name: %q
+	stub-addr: %s
+`, n.addr, n.dir, ds, zone, &data, zone, sinkAddr))
+	d := n.start(t, nil, "unbound", "-d", "-c", config)
+	await(ctx, t, "unbound", func(ctx context.Context) error {
+		if !d.running() {
+			b, _ := os.ReadFile(d.log)
+			t.Fatalf("unbound ended:\n%s", b)
+		}
+		m, err := query(ctx, list[0].domain, dns.TypeMX)
+		if err == nil && len(m.Answer) == 0 {
+			err = errors.New("no MX for " + list[0].domain)
+		}
+		return err
+	})
+}
+
+func reverse(t *testing.T, addr string) string {
+	t.Helper()
+	name, err := dns.ReverseAddr(addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return name
+}
+
+// query asks the lab's resolver.
+func query(ctx context.Context, name string, qtype uint16) (*dns.Msg, error) {
+	c := dns.Client{Timeout: 5 * time.Second}
+	m, _, err := c.ExchangeContext(ctx, new(dns.Msg).SetQuestion(dns.Fqdn(name), qtype).SetEdns0(1232, true), net.JoinHostPort(resolverAddr, "53"))
+	return m, err
+}
+
+// lookupTXT asks for text records that must be authentic.
+func lookupTXT(ctx context.Context, name string) ([]string, error) {
+	m, err := query(ctx, name, dns.TypeTXT)
+	if err != nil {
+		return nil, err
+	}
+	if !m.AuthenticatedData {
+		return nil, fmt.Errorf("%s TXT is not authentic: %v", name, m)
+	}
+	var out []string
+	for _, rr := range m.Answer {
+		if txt, ok := rr.(*dns.TXT); ok {
+			out = append(out, strings.Join(txt.Txt, ""))
+		}
+	}
+	return out, nil
+}
