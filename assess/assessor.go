@@ -68,7 +68,7 @@ func (a *Assessor) Accepted(id evidence.ConnID, _, remote netip.AddrPort) (sink.
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	now := a.o.Now()
-	c := a.client(clientKey(remote.Addr()), now)
+	c := a.client(evidence.ClientOf(remote.Addr()), now)
 	c.open++
 	c.last = now
 	a.conns[id] = &connection{client: c, remote: remote, start: now}

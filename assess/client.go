@@ -9,20 +9,6 @@ import (
 	"github.com/tlsink/tlsink/scenario"
 )
 
-// clientKey is what a treatment belongs to.
-func clientKey(a netip.Addr) netip.Prefix {
-	a = a.Unmap().WithZone("")
-	bits := 32
-	if a.Is6() {
-		bits = 64
-	}
-	p, err := a.Prefix(bits)
-	if err != nil {
-		return netip.Prefix{} // an invalid address; all of them are one client
-	}
-	return p
-}
-
 // client is a client address and its treatment.
 type client struct {
 	key      netip.Prefix

@@ -66,7 +66,7 @@ func (a *Assessor) replayConnection(r history.ConnectionRecord) {
 			conn.End = conn.Start
 		}
 	}
-	c := a.client(clientKey(remote.Addr()), conn.Start)
+	c := a.client(evidence.ClientOf(remote.Addr()), conn.Start)
 	c.last = conn.End
 	c.learn(a.o.Zone, conn)
 	t := a.tests[r.Test]

@@ -14,6 +14,8 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/tlsink/tlsink/sink/internal/wire"
+
+	"github.com/tlsink/tlsink/evidence"
 )
 
 // Server is the SMTP listener. Its methods are safe for concurrent use.
@@ -146,7 +148,7 @@ func (s *Server) wireLimits() wire.Limits {
 
 // admit counts a connection, or says why there may be no further one.
 func (s *Server) admit(client netip.Addr) (release func(), err error) {
-	key := clientKey(client)
+	key := evidence.ClientOf(client)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch {
@@ -176,20 +178,6 @@ func (s *Server) refuse(c net.Conn, why error) {
 	reply := wire.Reply{Code: 421, Enhanced: [3]int{4, 7, 0}, Text: s.options.Hostname + " " + why.Error()}
 	c.Write([]byte(reply.String())) //nolint:errcheck // best effort
 	c.Close()
-}
-
-// clientKey is what limits are counted by: an IPv4 address or an IPv6 /64.
-func clientKey(a netip.Addr) netip.Prefix {
-	a = a.Unmap().WithZone("")
-	bits := 32
-	if a.Is6() {
-		bits = 64
-	}
-	p, err := a.Prefix(bits)
-	if err != nil {
-		return netip.Prefix{} // no IP address
-	}
-	return p
 }
 
 func addrPort(a net.Addr) netip.AddrPort {

@@ -5,6 +5,8 @@ import (
 	"net/netip"
 	"sync"
 	"time"
+
+	"github.com/tlsink/tlsink/evidence"
 )
 
 // Costs of requests in tokens. A refused policy fetch would change what the
@@ -21,16 +23,7 @@ func clientOf(remote string) netip.Prefix {
 	if err != nil {
 		return netip.Prefix{}
 	}
-	addr := ap.Addr().Unmap().WithZone("")
-	bits := 32
-	if addr.Is6() {
-		bits = 64
-	}
-	prefix, err := addr.Prefix(bits)
-	if err != nil {
-		return netip.Prefix{}
-	}
-	return prefix
+	return evidence.ClientOf(ap.Addr())
 }
 
 // rateLimit is a token bucket for each client. A minute's worth of tokens may

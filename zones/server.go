@@ -15,6 +15,8 @@ import (
 	"golang.org/x/net/ipv4"
 	"golang.org/x/net/ipv6"
 	"golang.org/x/sync/errgroup"
+
+	"github.com/tlsink/tlsink/evidence"
 )
 
 // maxRequest is the longest message that is read, in octets. A query has some
@@ -227,26 +229,16 @@ func (s *tcpServer) serve(ctx context.Context, l net.Listener) error {
 			continue
 		}
 		client, err := netip.ParseAddrPort(conn.RemoteAddr().String())
-		if err != nil || !s.admit(conn, network(client.Addr())) {
+		if err != nil || !s.admit(conn, evidence.ClientOf(client.Addr())) {
 			s.zone.counters.dropped.Add(1)
 			s.close(conn)
 			continue
 		}
 		s.wg.Go(func() {
-			defer s.release(conn, network(client.Addr()))
+			defer s.release(conn, evidence.ClientOf(client.Addr()))
 			s.serveConn(ctx, conn, client)
 		})
 	}
-}
-
-// network is what connections are counted by: an IPv4 address or IPv6 /64.
-func network(a netip.Addr) netip.Prefix {
-	a = a.Unmap().WithZone("")
-	bits := 64
-	if a.Is4() {
-		bits = 32
-	}
-	return netip.PrefixFrom(a, bits).Masked()
 }
 
 func (s *tcpServer) admit(conn net.Conn, from netip.Prefix) bool {
