@@ -1,13 +1,19 @@
 package main
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net/http"
 	"net/url"
+	"slices"
+	"strings"
 	"text/tabwriter"
 	"time"
+	"unicode"
 
+	"github.com/tlsink/tlsink/evidence"
 	"github.com/tlsink/tlsink/history"
 )
 
@@ -25,9 +31,10 @@ func (c configFlag) ask(e *env, method, path string) ([]byte, error) {
 }
 
 type historyCmd struct {
-	List   historyListCmd   `cmd:"" help:"List the tests, the newest first."`
-	Show   historyShowCmd   `cmd:"" help:"Show the report of a test."`
-	Export historyExportCmd `cmd:"" help:"Print the history of a test as JSON Lines."`
+	List        historyListCmd        `cmd:"" help:"List the tests, the newest first."`
+	Show        historyShowCmd        `cmd:"" help:"Show the report of a test."`
+	Export      historyExportCmd      `cmd:"" help:"Print the history of a test as JSON Lines."`
+	Connections historyConnectionsCmd `cmd:"" help:"List connections, the newest first, also those of no test."`
 }
 
 type historyListCmd struct {
@@ -49,10 +56,14 @@ func (c *historyListCmd) Run(e *env) error {
 	if err := json.Unmarshal(b, &tests); err != nil {
 		return fmt.Errorf("answer of the running service: %w", err)
 	}
+	if len(tests) == 0 {
+		fmt.Fprintln(e.stderr, "no tests yet: mail to the test addresses starts one")
+		return nil
+	}
 	w := tabwriter.NewWriter(e.stdout, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "TEST\tSTARTED\tSENDER\tSTATE\tPOLICY\tATTEMPTS\tREPORT")
+	fmt.Fprintln(w, "TEST\tSTARTED (UTC)\tSENDER\tSTATE\tPOLICY\tATTEMPTS\tREPORT")
 	for _, t := range tests {
-		fmt.Fprintf(w, "%s\t%s\t%q\t%s\t%s\t%d\t%.60s\n", t.ID, t.Started.Format(time.DateTime), t.Sender, t.State, t.Policy, t.Attempts, t.Report)
+		fmt.Fprintf(w, "%s\t%s\t%q\t%s\t%s\t%d\t%.60s\n", t.ID, t.Started.UTC().Format(time.DateTime), t.Sender, t.State, t.Policy, t.Attempts, printable(t.Report))
 	}
 	return w.Flush()
 }
@@ -85,6 +96,64 @@ func (c *historyExportCmd) Run(e *env) error {
 	return err
 }
 
+type historyConnectionsCmd struct {
+	configFlag
+	Since      time.Duration `default:"1h" help:"How far to look back."`
+	Unattached bool          `help:"Only those that belong to no test."`
+	JSON       bool          `name:"json" help:"Print all that was recorded, as JSON Lines."`
+}
+
+// Run lists connections: also those of scanners, and of clients that never
+// came as far as a mail.
+func (c *historyConnectionsCmd) Run(e *env) error {
+	since := time.Now().Add(-c.Since)
+	b, err := c.ask(e, http.MethodGet, "/connections?since="+url.QueryEscape(since.Format(time.RFC3339Nano)))
+	if err != nil {
+		return err
+	}
+	var list []connectionLine
+	if err := json.Unmarshal(b, &list); err != nil {
+		return fmt.Errorf("answer of the running service: %w", err)
+	}
+	if c.Unattached {
+		list = slices.DeleteFunc(list, func(c connectionLine) bool { return c.Test != "" })
+	}
+	if c.JSON {
+		return printLines(e.stdout, list)
+	}
+	w := tabwriter.NewWriter(e.stdout, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w, "CONNECTION\tSTARTED (UTC)\tSECONDS\tCLIENT\tNAME\tSERVER\tSTATUS\tENDING\tTEST\tANOMALIES")
+	for _, c := range list {
+		seconds := "open"
+		if c.Ending != evidence.EndingOpen {
+			seconds = fmt.Sprintf("%.1f", c.End.Sub(c.Start).Seconds())
+		}
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%.40s\t%d\t%s\t%s\t%s\t%.120s\n", c.ID, c.Start.UTC().Format(time.DateTime), seconds, c.Client,
+			cmp.Or(printable(strings.Join(c.Helo, " ")), "-"), c.Server, c.Status, c.Ending, cmp.Or(c.Test, "-"), printable(strings.Join(c.Anomalies, "; ")))
+	}
+	return w.Flush()
+}
+
+func printLines[T any](w io.Writer, list []T) error {
+	enc := json.NewEncoder(w)
+	for _, v := range list {
+		if err := enc.Encode(v); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// printable makes text from strangers fit for a terminal and a table.
+func printable(s string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsPrint(r) {
+			return r
+		}
+		return '\uFFFD'
+	}, s)
+}
+
 type inboxCmd struct {
 	configFlag
 	Message string `arg:"" optional:"" help:"Message to print; without one, the messages are listed."`
@@ -113,9 +182,12 @@ func (c *inboxCmd) Run(e *env) error {
 		return fmt.Errorf("answer of the running service: %w", err)
 	}
 	w := tabwriter.NewWriter(e.stdout, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "MESSAGE\tRECEIVED\tFROM\tTO\tOCTETS")
+	if len(list) == 0 {
+		return nil
+	}
+	fmt.Fprintln(w, "MESSAGE\tRECEIVED (UTC)\tFROM\tTO\tOCTETS")
 	for _, m := range list {
-		fmt.Fprintf(w, "%s\t%s\t%q\t%q\t%d\n", m.ID, m.Time.Format(time.DateTime), m.From, m.To, m.Size)
+		fmt.Fprintf(w, "%s\t%s\t%q\t%q\t%d\n", m.ID, m.Time.UTC().Format(time.DateTime), m.From, m.To, m.Size)
 	}
 	return w.Flush()
 }

@@ -199,6 +199,10 @@ func setDefault[T comparable](v *T, initial T) {
 	}
 }
 
+// maxSlots bounds the keys that are made at the first start: 14 of each
+// algorithm for a slot.
+const maxSlots = 64
+
 func (c *config) check() error {
 	switch {
 	case c.Zone == "":
@@ -207,8 +211,8 @@ func (c *config) check() error {
 		return fmt.Errorf("zone %q is no name of a delegated zone: want letters, digits and '-', e.g. \"sink.example\"", c.Zone)
 	case c.DataDir == "":
 		return errors.New("data_dir is missing: name a folder for keys and evidence, e.g. \"/var/lib/tlsink\"")
-	case c.Slots < 1 || c.Slots > zones.MaxSlots:
-		return fmt.Errorf("slots is %d: want 1 to %d", c.Slots, zones.MaxSlots)
+	case c.Slots < 1 || c.Slots > maxSlots:
+		return fmt.Errorf("slots is %d: want 1 to %d", c.Slots, maxSlots)
 	case len(c.Listen.SMTP) == 0:
 		return errors.New("listen.smtp is empty: list at least one address, e.g. \":25\"")
 	case len(c.Listen.HTTPS) == 0:
@@ -221,7 +225,7 @@ func (c *config) check() error {
 	if _, err := logLevel(c.Log.Level); err != nil {
 		return err
 	}
-	return errors.Join(c.DNS.check(), c.checkMail(), c.Limits.check(), c.timing().Check())
+	return cmp.Or(c.DNS.check(), c.checkMail(), c.Limits.check(), c.timing().Check())
 }
 
 func (c *dnsConfig) check() error {
@@ -279,7 +283,7 @@ func (l *limitsConfig) check() error {
 
 func isZoneName(zone string) bool {
 	labels, ok := dns.IsDomainName(zone)
-	return ok && labels >= 2 && !strings.ContainsAny(zone, " \\/:@\"'()<>")
+	return ok && labels >= 2 && !strings.ContainsAny(zone, " \\/:@*\"'()<>")
 }
 
 func (c *config) timing() assess.Timing {

@@ -6,10 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net"
 	"net/http"
 	"os"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/tlsink/tlsink/evidence"
@@ -23,6 +25,9 @@ import (
 
 const controlSocket = "control.sock"
 
+// maxConnections is how many connections a listing has at most.
+const maxConnections = 10_000
+
 // testLine is a test in a listing.
 type testLine struct {
 	ID       string           `json:"id"`
@@ -35,6 +40,12 @@ type testLine struct {
 	Link     string           `json:"link"`
 }
 
+// connectionLine is a connection in a listing.
+type connectionLine struct {
+	evidence.Connection
+	Test string `json:"test,omitempty"` // the test that has it
+}
+
 func listenControl(ctx context.Context, path string) (net.Listener, error) {
 	if c, err := (&net.Dialer{Timeout: time.Second}).DialContext(ctx, "unix", path); err == nil {
 		c.Close()
@@ -44,6 +55,9 @@ func listenControl(ctx context.Context, path string) (net.Listener, error) {
 		return nil, fmt.Errorf("control socket: %w", err)
 	}
 	l, err := (&net.ListenConfig{}).Listen(ctx, "unix", path)
+	if errors.Is(err, syscall.EINVAL) {
+		return nil, fmt.Errorf("control socket %s: the path is too long for a socket: choose a shorter data_dir", path)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("control socket (data_dir): %w", err)
 	}
@@ -78,6 +92,21 @@ func controlHandler(s *service) http.Handler {
 		})
 	}
 	handle("GET /tests", func(w io.Writer, r *http.Request) error { return s.listTests(r.Context(), w) })
+	handle("GET /connections", func(w io.Writer, r *http.Request) error {
+		since, err := time.Parse(time.RFC3339Nano, r.FormValue("since"))
+		if err != nil {
+			return fmt.Errorf("since: %w", err)
+		}
+		list, err := s.store.Connections(r.Context(), history.ConnectionFilter{From: since, Newest: true, Limit: maxConnections})
+		if err != nil {
+			return err
+		}
+		out := make([]connectionLine, 0, len(list))
+		for _, r := range list {
+			out = append(out, connectionLine{r.Connection, r.Test})
+		}
+		return json.NewEncoder(w).Encode(out)
+	})
 	handle("GET /tests/{id}/history", func(w io.Writer, r *http.Request) error {
 		v, err := s.assess.View(strings.ToUpper(r.PathValue("id")))
 		if err != nil {
@@ -168,8 +197,13 @@ func control(ctx context.Context, dataDir, method, path string) ([]byte, error) 
 		return nil, err
 	}
 	resp, err := client.Do(req)
-	if err != nil {
-		return nil, fmt.Errorf("ask the running service at %s: %w; is `tlsink serve` running, and may you read its data_dir?", socket, err)
+	switch {
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ECONNREFUSED):
+		return nil, fmt.Errorf("no tlsink is running with data_dir %q: start it with `tlsink serve`", dataDir)
+	case errors.Is(err, fs.ErrPermission):
+		return nil, fmt.Errorf("control socket %s is for the user that runs the service: become that user, or root", socket)
+	case err != nil:
+		return nil, fmt.Errorf("ask the running service: %w", err)
 	}
 	defer resp.Body.Close()
 	b, err := io.ReadAll(resp.Body)

@@ -43,6 +43,7 @@ func (e exitError) Error() string { return fmt.Sprintf("exit status %d", e.statu
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop) // the second signal has its default effect: it ends the process at once
 	status := run(&env{ctx: ctx, stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr}, os.Args[1:])
 	stop()
 	os.Exit(status)

@@ -46,6 +46,9 @@ func (c *selfCheck) run(ctx context.Context, l *listeners) error {
 			c.service.log.Error("own zone or policy not verifiable, unprotected verdicts are suspended", "err", err)
 		}
 		c.mu.Lock()
+		if why == "" && (c.last != "" || c.at.IsZero()) {
+			c.service.log.Info("own zone and policy verified")
+		}
 		c.last, c.at = why, time.Now()
 		c.mu.Unlock()
 		c.service.assess.SetUnverifiable(why)
@@ -67,10 +70,7 @@ func (c *selfCheck) state() (why string, at time.Time) {
 func (c *selfCheck) check(ctx context.Context, l *listeners) error {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
-	var errs []error
-	if l.dns != nil {
-		errs = append(errs, c.zone(ctx, l))
-	}
+	errs := []error{c.zone(ctx, l)}
 	if len(l.https) > 0 {
 		for slot := range c.service.cfg.Slots {
 			errs = append(errs, c.policy(ctx, l.https[0].Addr(), slot))
@@ -85,7 +85,17 @@ func (c *selfCheck) zone(ctx context.Context, l *listeners) error {
 	for _, ds := range c.service.zone.DS() {
 		anchors = append(anchors, ds)
 	}
-	r, err := dnssec.New(dnssec.Options{TrustAnchors: anchors, Servers: []string{reachable(l.dns.UDP[0].LocalAddr())}, CacheEntries: -1})
+	o := dnssec.Options{TrustAnchors: anchors, Servers: []string{"own zone"}, Exchange: c.service.network.exchange, CacheEntries: -1}
+	switch {
+	case l.dns != nil:
+		o.Servers[0] = reachable(l.dns.UDP[0].LocalAddr())
+	case o.Exchange == nil:
+		// Somebody else serves the zone to the world; what is in it still counts.
+		o.Exchange = func(ctx context.Context, q *dns.Msg, network, _ string) (*dns.Msg, error) {
+			return c.service.zone.Answer(ctx, q, netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), 0), network == "udp"), nil
+		}
+	}
+	r, err := dnssec.New(o)
 	if err != nil {
 		return err
 	}
@@ -118,8 +128,12 @@ func (c *selfCheck) zone(ctx context.Context, l *listeners) error {
 // policy fetches our own MTA-STS policy as a sender would.
 func (c *selfCheck) policy(ctx context.Context, https net.Addr, slot int) error {
 	to := reachable(https)
+	dial := c.service.network.dial
+	if dial == nil {
+		dial = (&net.Dialer{}).DialContext
+	}
 	client := &http.Client{Transport: agent{httpTransport(c.service.ca.Pool(), func(ctx context.Context, network, _ string) (net.Conn, error) {
-		return (&net.Dialer{}).DialContext(ctx, network, to)
+		return dial(ctx, network, to)
 	})}}
 	defer client.CloseIdleConnections()
 	n := scenario.Names(c.service.cfg.Zone, slot)

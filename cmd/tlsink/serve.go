@@ -33,7 +33,6 @@ func (c *serveCmd) Run(e *env) error {
 		l.close()
 		return err
 	}
-	log.Info("tlsink serves", "zone", cfg.Zone, "smtp", cfg.Listen.SMTP, "dns", cfg.Listen.DNS, "https", cfg.Listen.HTTPS)
 	return s.serve(e.ctx, l)
 }
 
@@ -44,10 +43,20 @@ func (s *service) serve(ctx context.Context, l *listeners) error {
 		l.close()
 		return err
 	}
+	s.log.Info("tlsink serves", "zone", s.cfg.Zone, "data_dir", s.cfg.DataDir, "smtp", addresses(l.smtp), "dns", l.dnsAddresses(),
+		"http", addresses(l.http), "https", addresses(l.https))
+	stopping := context.AfterFunc(ctx, func() {
+		s.log.Info("tlsink stops: transactions in progress may end; a second signal ends it at once")
+	})
+	defer stopping()
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return s.run(ctx, l) })
 	g.Go(func() error { return serveControl(ctx, control, s) })
-	return g.Wait()
+	if err := g.Wait(); err != nil {
+		return err
+	}
+	s.log.Info("tlsink has stopped")
+	return nil
 }
 
 func newLogger(w io.Writer, c logConfig) (*slog.Logger, error) {

@@ -67,7 +67,8 @@ type service struct {
 type network struct {
 	resolver *dnssec.Resolver // recursive; nil: as configured
 	dial     func(ctx context.Context, network, address string) (net.Conn, error)
-	roots    *x509.CertPool // nil: the system's, or as configured
+	roots    *x509.CertPool      // nil: the system's, or as configured
+	exchange dnssec.ExchangeFunc // with our own name server; nil: through its listener, or in process without one
 }
 
 // newService opens and wires everything; nothing runs yet.
@@ -269,51 +270,6 @@ func (s *service) roots() (*x509.CertPool, error) {
 		}
 	}
 	return pool, nil
-}
-
-// listeners are the sockets of a service.
-type listeners struct {
-	smtp, http, https []net.Listener
-	dns               *zones.Listeners
-}
-
-func listen(ctx context.Context, c listenConfig) (_ *listeners, err error) {
-	l := &listeners{}
-	defer func() {
-		if err != nil {
-			l.close()
-		}
-	}()
-	for _, part := range []struct {
-		name      string
-		addresses []string
-		to        *[]net.Listener
-	}{{"listen.smtp", c.SMTP, &l.smtp}, {"listen.http", c.HTTP, &l.http}, {"listen.https", c.HTTPS, &l.https}} {
-		for _, a := range part.addresses {
-			one, err := (&net.ListenConfig{}).Listen(ctx, "tcp", a)
-			if err != nil {
-				return nil, fmt.Errorf("%s %q: %w; is another server running there, or is the right to bind low ports missing?", part.name, a, err)
-			}
-			*part.to = append(*part.to, one)
-		}
-	}
-	if len(c.DNS) > 0 {
-		if l.dns, err = zones.Listen(ctx, c.DNS...); err != nil {
-			return nil, fmt.Errorf("listen.dns: %w; is another name server running there, or is the right to bind low ports missing?", err)
-		}
-	}
-	return l, nil
-}
-
-func (l *listeners) close() {
-	for _, list := range [][]net.Listener{l.smtp, l.http, l.https} {
-		for _, one := range list {
-			one.Close()
-		}
-	}
-	if l.dns != nil {
-		l.dns.Close()
-	}
 }
 
 // run serves until ctx ends, then drains and closes the store last.
