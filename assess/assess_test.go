@@ -163,6 +163,29 @@ func TestFinishedMessageIDIsAcceptedAtOnce(t *testing.T) {
 	})
 }
 
+// behind is a store that does not know yet which tests a Message-ID has.
+type behind struct{ Store }
+
+func (behind) ByMessageID(string) ([]history.TestRecord, error) { return nil, nil }
+
+// When the copies for et and ut come together, the first may end the test
+// before the store tells the second.
+func TestCopiesThatComeTogetherAreOneTest(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, 1)
+		defer w.stop()
+		w.a.o.Store = behind{w.a.o.Store}
+		s := w.sender("user@sender.example", policyinfer.None)
+		s.to = s.to[:1]
+		s.until(20, 10*time.Minute)
+		s.to = []scenario.Domain{scenario.ET, scenario.Unprotected}
+		s.attempt()
+		if n := len(w.tests(s.from)); !s.delivered() || n != 1 {
+			t.Errorf("%d tests, acked %v", n, s.acked)
+		}
+	})
+}
+
 // A treatment belongs to an address: after the downgrade phase STARTTLS is
 // offered, and after a day of silence everything starts afresh.
 func TestTreatmentOfAClient(t *testing.T) {

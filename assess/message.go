@@ -152,23 +152,34 @@ func (a *Assessor) notePlace(t *test, conn *connection, tx evidence.Transaction)
 // maxListed bounds the Message-IDs and addresses that a test remembers.
 const maxListed = 500
 
-// match finds the open test that a message continues. again: it is another
-// mail of the same sender. From another address than before, only a mail with
-// the Message-ID of the test joins it: anybody can use a MAIL FROM, and bounces
-// of all the world have the same. A test whose verdict is reached ends when its
+// match finds the test that a message continues. again: it is another mail of
+// the same sender. From another address than before, only a mail with the
+// Message-ID of the test joins it: anybody can use a MAIL FROM, and bounces of
+// all the world have the same. A test whose verdict is reached ends when its
 // sender sends a new mail: that one starts afresh, also in its treatment.
+//
+// A test that has ended is returned for its own mail alone. The store answers
+// for those, but it is behind when the copies for et and ut come together and
+// the first of them ends the test.
 func (a *Assessor) match(from *client, tx evidence.Transaction, slot int) (t *test, again bool) {
+	var ended *test
 	for _, c := range a.tests {
-		if !c.rec.Open() || c.rec.Test.Slot != slot || !c.sentBy(tx.MailFrom) {
+		if c.rec.Test.Slot != slot || !c.sentBy(tx.MailFrom) {
 			continue
 		}
 		here := c.clients[from.key] != nil
-		if tx.MessageID != "" && c.has(tx.MessageID) && (here || tx.MailFrom != "") {
+		own := tx.MessageID != "" && c.has(tx.MessageID) && (here || tx.MailFrom != "")
+		switch {
+		case own && c.rec.Open():
 			return c, false
-		}
-		if here && (t == nil || c.first.After(t.first)) {
+		case own:
+			ended = c
+		case here && c.rec.Open() && (t == nil || c.first.After(t.first)):
 			t = c
 		}
+	}
+	if ended != nil {
+		return ended, false
 	}
 	if t == nil {
 		return nil, false
