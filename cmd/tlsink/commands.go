@@ -63,7 +63,7 @@ func (c *historyListCmd) Run(e *env) error {
 	w := tabwriter.NewWriter(e.stdout, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "TEST\tSTARTED (UTC)\tSENDER\tSTATE\tPOLICY\tATTEMPTS\tREPORT")
 	for _, t := range tests {
-		fmt.Fprintf(w, "%s\t%s\t%q\t%s\t%s\t%d\t%.60s\n", t.ID, t.Started.UTC().Format(time.DateTime), t.Sender, t.State, t.Policy, t.Attempts, printable(t.Report))
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%d\t%.60s\n", t.ID, t.Started.UTC().Format(time.DateTime), printable(t.Sender), t.State, t.Policy, t.Attempts, printable(t.Report))
 	}
 	return w.Flush()
 }
@@ -187,7 +187,7 @@ func (c *inboxCmd) Run(e *env) error {
 	}
 	fmt.Fprintln(w, "MESSAGE\tRECEIVED (UTC)\tFROM\tTO\tOCTETS")
 	for _, m := range list {
-		fmt.Fprintf(w, "%s\t%s\t%q\t%q\t%d\n", m.ID, m.Time.UTC().Format(time.DateTime), m.From, m.To, m.Size)
+		fmt.Fprintf(w, "%s\t%s\t<%s>\t%s\t%d\n", m.ID, m.Time.UTC().Format(time.DateTime), printable(m.From), printable(strings.Join(m.To, ", ")), m.Size)
 	}
 	return w.Flush()
 }

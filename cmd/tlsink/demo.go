@@ -38,7 +38,10 @@ func (c *demoCmd) Run(e *env) error {
 	defer cancel()
 	fmt.Fprint(e.stdout, demoIntroduction)
 	d, err := newDemo(ctx, demoConfig(dir), log)
-	if err != nil {
+	switch {
+	case errors.Is(err, context.DeadlineExceeded):
+		return fmt.Errorf("demo: gave up after %v; missing: the service itself (%w), and so every verdict: allow more with --timeout", c.Timeout, err)
+	case err != nil:
 		return fmt.Errorf("demo: %w", err)
 	}
 	return d.run(ctx, e.stdout, isTerminal(e.stdout))
@@ -137,7 +140,7 @@ func (d *demo) run(ctx context.Context, out io.Writer, terminal bool) error {
 	case err != nil && !errors.Is(err, context.Canceled):
 		return fmt.Errorf("demo: %w", err)
 	case len(missing) > 0:
-		return fmt.Errorf("demo: gave up after %v; missing: %s", time.Since(started).Round(time.Second), strings.Join(missing, "; "))
+		return fmt.Errorf("demo: gave up after %v; missing: %s", time.Since(started).Round(100*time.Millisecond), strings.Join(missing, "; "))
 	}
 	return d.conclude(out, time.Since(started))
 }
