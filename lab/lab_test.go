@@ -12,6 +12,7 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/miekg/dns"
 	"golang.org/x/sync/errgroup"
 )
@@ -22,13 +23,13 @@ type lab struct {
 	senders []*postfix
 }
 
-// newLab starts tlsink, the resolver and one sender for each policy.
-func newLab(ctx context.Context, t *testing.T, policies ...string) *lab {
+// newLab starts tlsink, the resolver and the senders; without names, all of them.
+func newLab(ctx context.Context, t *testing.T, names ...string) *lab {
 	t.Helper()
 	command(t, "", "ip", "link", "set", "lo", "up")
 	l := &lab{}
-	for i, policy := range policies {
-		l.senders = append(l.senders, newPostfix(t, i+1, policy))
+	for i, s := range setups(t, names...) {
+		l.senders = append(l.senders, newPostfix(t, i+1, s))
 	}
 	var ds string
 	l.sink, ds = startSink(ctx, t)
@@ -52,7 +53,7 @@ func TestVerdicts(t *testing.T) {
 	needLab(t)
 	ctx, cancel := context.WithTimeout(t.Context(), deadline)
 	defer cancel()
-	l := newLab(ctx, t, "none", "may", "encrypt", "verify", "dane", "dane-only", "mta-sts")
+	l := newLab(ctx, t)
 	t.Run("zone validates", func(t *testing.T) { checkZone(ctx, t) })
 	t.Run("no open relay", func(t *testing.T) { checkRelay(ctx, t) })
 	t.Run("senders", func(t *testing.T) { l.checkSenders(ctx, t) })
@@ -110,7 +111,8 @@ func (l *lab) awaitSenders(ctx context.Context, t *testing.T) {
 
 func (l *lab) checkSender(ctx context.Context, t *testing.T, p *postfix) {
 	t.Helper()
-	t.Cleanup(func() { l.explain(t, p) })
+	dir := t.ArtifactDir()
+	t.Cleanup(func() { l.explain(t, dir, p) })
 	var reports []string
 	await(ctx, t, "the report to "+p.name, func(context.Context) (err error) {
 		if reports, err = p.inbox(); err == nil && len(reports) == 0 {
@@ -126,6 +128,7 @@ func (l *lab) checkSender(ctx context.Context, t *testing.T, p *postfix) {
 		t.Errorf("verdict %s, want %s: %+v", test.Policy, p.policy, test)
 	}
 	checkReport(ctx, t, reports[0], p, test.ID)
+	l.sink.checkPage(ctx, t, test.Link, p.policy)
 
 	// Whoever may send to ut gets rid of both copies. dane-only never will:
 	// ut has no TLSA record.
@@ -150,13 +153,19 @@ func (l *lab) checkSender(ctx context.Context, t *testing.T, p *postfix) {
 	if reports, err = p.inbox(); err != nil || len(reports) != 1 {
 		t.Errorf("%d mails in the mailbox, want the report alone: %q (%v)", len(reports), reports, err)
 	}
-	if v := l.sink.infer(t, p.name, test.ID); v.Policy != p.policy || !v.Conclusive || v.Test != test.ID {
-		t.Errorf("inferred from the exported history: %+v, want %s, conclusive", v, p.policy)
+	got, err := l.sink.infer(ctx, dir, p.name, test.ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := verdict{Test: test.ID, Policy: p.policy, Candidates: p.candidates, Conclusive: len(p.candidates) == 1}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("inferred from the exported history (-want +got):\n%s", diff)
 	}
 }
 
-// explain prints what tlsink knows about a sender whose test failed.
-func (l *lab) explain(t *testing.T, p *postfix) {
+// explain prints what tlsink knows about a sender whose test failed, and keeps
+// the history.
+func (l *lab) explain(t *testing.T, dir string, p *postfix) {
 	t.Helper()
 	if !t.Failed() {
 		return
@@ -167,9 +176,10 @@ func (l *lab) explain(t *testing.T, p *postfix) {
 		t.Logf("tlsink about %s: %v", p.name, err)
 		return
 	}
+	v, err := l.sink.infer(ctx, dir, p.name, test.ID)
+	t.Logf("%+v %+v (%v)", test, v, err)
 	text, err := output(ctx, "", l.sink.binary, "history", "show", "--config", l.sink.config, test.ID)
-	t.Logf("%+v (%v)\n%s", test, err, text)
-	l.sink.infer(t, p.name, test.ID)
+	t.Logf("%s (%v)", text, err)
 }
 
 // checkZone asks the validating resolver for what senders rely on.

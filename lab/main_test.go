@@ -35,14 +35,21 @@ func TestMain(m *testing.M) {
 				os.Exit(status)
 			}
 		}
-		os.Setenv(reasonVar, err.Error())
+		unavailable(err)
 	}
 	if os.Getenv(binaryVar) != "" {
 		if err := furnish(); err != nil {
-			os.Setenv(reasonVar, err.Error())
+			unavailable(err)
 		}
 	}
 	os.Exit(m.Run())
+}
+
+// unavailable lets needLab say why there is no lab.
+func unavailable(err error) {
+	if err := os.Setenv(reasonVar, err.Error()); err != nil {
+		panic(err) // as impossible as it is
+	}
 }
 
 // needLab skips t where the lab can't run, or fails it if that is required.
@@ -67,11 +74,12 @@ func missing() error {
 	if err := os.Setenv("PATH", os.Getenv("PATH")+":/usr/sbin:/sbin"); err != nil {
 		return err
 	}
-	for program, pkg := range map[string]string{
-		"ip": "iproute2", "nsenter": "util-linux", "openssl": "openssl", "postfix": "postfix", "unbound": "unbound", "mta-sts-daemon": "postfix-mta-sts-resolver",
+	for _, need := range [][2]string{
+		{"ip", "iproute2"}, {"nsenter", "util-linux"}, {"openssl", "openssl"},
+		{"postfix", "postfix"}, {"mta-sts-daemon", "postfix-mta-sts-resolver"}, {"unbound", "unbound"},
 	} {
-		if _, err := exec.LookPath(program); err != nil {
-			return fmt.Errorf("%s is not installed (Debian: apt install %s)", program, pkg)
+		if _, err := exec.LookPath(need[0]); err != nil {
+			return fmt.Errorf("%s is not installed (Debian: apt install %s)", need[0], need[1])
 		}
 	}
 	return nil

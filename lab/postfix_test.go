@@ -10,30 +10,66 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 )
 
-// postfix is a sender with a mailbox: one Postfix instance in a namespace.
+// setup is a way to configure Postfix.
+type setup struct {
+	kind       string
+	level      string   // smtp_tls_security_level
+	policy     string   // what tlsink calls it
+	candidates []string // if that is undetermined; else the policy alone
+	sni        bool     // smtp_tls_servername = hostname
+	sts        bool     // MTA-STS by postfix-mta-sts-resolver
+}
+
+// setups are those under test, all or some.
+func setups(t *testing.T, kinds ...string) (out []setup) {
+	t.Helper()
+	all := []setup{
+		{kind: "none", level: "none", policy: "none"},
+		{kind: "may", level: "may", policy: "may"},
+		{kind: "encrypt", level: "encrypt", policy: "encrypt"},
+		{kind: "verify", level: "verify", policy: "verify"},
+		{kind: "dane", level: "dane", policy: "dane"},
+		{kind: "dane-only", level: "dane-only", policy: "dane-only"},
+		{kind: "mta-sts", level: "may", policy: "mta-sts", sts: true},
+		// SNI is no sign of authentication.
+		{kind: "may-sni", level: "may", policy: "may", sni: true},
+		// A sender that also honours MTA-STS would do the same everywhere.
+		{kind: "verify-sni", level: "verify", policy: "undetermined", candidates: []string{"verify", "mta-sts"}, sni: true},
+		// The policy map replaces DANE, against RFC 8461 §2.
+		{kind: "dane-sts", level: "dane", policy: "mta-sts", sts: true},
+	}
+	for _, s := range all {
+		if s.candidates == nil {
+			s.candidates = []string{s.policy}
+		}
+		if len(kinds) == 0 || slices.Contains(kinds, s.kind) {
+			out = append(out, s)
+		}
+	}
+	if len(kinds) > 0 && len(out) != len(kinds) {
+		t.Fatalf("setups %q: found %v", kinds, out)
+	}
+	return out
+}
+
+// postfix is a sender with a mailbox: one Postfix instance in a kindspace.
 type postfix struct {
 	node
-	policy       string // tlsink's name of what it does
-	level        string // smtp_tls_security_level
-	sts          bool   // with postfix-mta-sts-resolver
+	setup
 	domain, host string
 }
 
-// newPostfix names a sender after its policy; n is 1 for the first one.
-func newPostfix(t *testing.T, n int, policy string) *postfix {
+// newPostfix makes the nth sender, from 1 on. It is called after its setup.
+func newPostfix(t *testing.T, n int, s setup) *postfix {
 	t.Helper()
-	p := &postfix{node: newNode(t, policy, fmt.Sprintf(senderAddr, 100+n)), policy: policy, level: policy}
-	if policy == "mta-sts" {
-		p.level, p.sts = "may", true
-	}
-	p.domain = policy + "." + senders
-	p.host = "mx." + p.domain
-	return p
+	domain := s.kind + "." + senders
+	return &postfix{node: newNode(t, s.kind, fmt.Sprintf(senderAddr, 100+n)), setup: s, domain: domain, host: "mx." + domain}
 }
 
 func (p *postfix) address() string { return "tester@" + p.domain }
@@ -123,6 +159,9 @@ func (p *postfix) start(ctx context.Context, ca string) error {
 	cf := fmt.Sprintf(mainCF, p.dir, p.host, p.domain, p.level, ca, zone)
 	if strings.HasPrefix(p.level, "dane") {
 		cf += "smtp_dns_support_level = dnssec\n"
+	}
+	if p.sni {
+		cf += "smtp_tls_servername = hostname\n"
 	}
 	if p.sts {
 		cf += "smtp_tls_policy_maps = socketmap:inet:127.0.0.1:8461:postfix\n"

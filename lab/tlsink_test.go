@@ -4,9 +4,13 @@ package lab_test
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -61,6 +65,7 @@ func startSink(ctx context.Context, t *testing.T) (s *tlsink, ds string) {
 	}
 	s.config = s.file(t, "tlsink.toml", fmt.Sprintf(settings, zone, data, sinkAddr, resolverAddr, s.anchors))
 	keep(t, filepath.Join(s.dir, "tlsink.log"))
+	t.Cleanup(func() { s.checkEnd(t) })
 	s.start(ctx, t)
 	ds = s.delegation(t)
 	s.daemon.end(t, os.Interrupt)
@@ -90,6 +95,23 @@ func (s *tlsink) kill(t *testing.T) {
 // ca is the root certificate that senders have to trust.
 func (s *tlsink) ca() string { return filepath.Join(s.dir, "data", "ca", "root.pem") }
 
+// checkEnd looks at what tlsink left after it was told to stop.
+func (s *tlsink) checkEnd(t *testing.T) {
+	t.Helper()
+	if s.daemon.running() || !s.daemon.cmd.ProcessState.Success() {
+		t.Errorf("tlsink ended with %v, want success", s.daemon.cmd.ProcessState)
+	}
+	b, err := os.ReadFile(s.daemon.log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(string(b)) {
+		if strings.Contains(line, "level=ERROR") || strings.Contains(line, "DATA RACE") || strings.HasPrefix(line, "panic") {
+			t.Errorf("tlsink logged: %s", line)
+		}
+	}
+}
+
 // delegation returns the DS record of the zone.
 func (s *tlsink) delegation(t *testing.T) string {
 	t.Helper()
@@ -105,8 +127,8 @@ func (s *tlsink) delegation(t *testing.T) string {
 
 // listed is a test in `tlsink history list --json`.
 type listed struct {
-	ID, Sender, State, Policy, Report string
-	Attempts                          int
+	ID, Sender, State, Policy, Report, Link string
+	Attempts                                int
 }
 
 func (s *tlsink) tests(ctx context.Context) ([]listed, error) {
@@ -150,18 +172,48 @@ type verdict struct {
 	Candidates []string
 }
 
-// infer exports the history of a test, keeps it, and infers from it again.
-func (s *tlsink) infer(t *testing.T, name, id string) verdict {
+// infer exports the history of a test into a folder and infers from it again.
+func (s *tlsink) infer(ctx context.Context, dir, name, id string) (v verdict, err error) {
+	exported, err := output(ctx, "", s.binary, "history", "export", "--config", s.config, id)
+	if err != nil {
+		return v, err
+	}
+	if err := os.WriteFile(filepath.Join(dir, name+".jsonl"), []byte(exported), 0o644); err != nil {
+		return v, err
+	}
+	out, err := output(ctx, exported, s.binary, "infer", "--json", "-")
+	if err != nil {
+		return v, err
+	}
+	if err := json.Unmarshal([]byte(out), &v); err != nil {
+		return v, fmt.Errorf("tlsink infer: %w\n%s", err, out)
+	}
+	return v, nil
+}
+
+// checkPage reads a result page as the one who follows the link.
+func (s *tlsink) checkPage(ctx context.Context, t *testing.T, link, policy string) {
 	t.Helper()
-	exported := command(t, "", s.binary, "history", "export", "--config", s.config, id)
-	path := filepath.Join(t.ArtifactDir(), name+".jsonl")
-	if err := os.WriteFile(path, []byte(exported), 0o644); err != nil {
+	pem, err := os.ReadFile(s.ca())
+	if err != nil {
 		t.Fatal(err)
 	}
-	out := command(t, exported, s.binary, "infer", "--json", "-")
-	var v verdict
-	if err := json.Unmarshal([]byte(out), &v); err != nil {
-		t.Fatalf("tlsink infer: %v\n%s", err, out)
+	roots := x509.NewCertPool()
+	roots.AppendCertsFromPEM(pem)
+	client := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots}}}
+	defer client.CloseIdleConnections()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, link, http.NoBody)
+	if err != nil {
+		t.Fatal(err)
 	}
-	return v
+	resp, err := client.Do(req)
+	if err != nil {
+		t.Errorf("result page: %v", err)
+		return
+	}
+	defer resp.Body.Close()
+	page, err := io.ReadAll(resp.Body)
+	if err != nil || resp.StatusCode != http.StatusOK || !strings.Contains(string(page), policy) {
+		t.Errorf("result page %s: %s (%v), want 200 and %q in\n%s", link, resp.Status, err, policy, page)
+	}
 }

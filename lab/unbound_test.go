@@ -22,7 +22,7 @@ func startUnbound(ctx context.Context, t *testing.T, ds string, list []*postfix)
 	n := newNode(t, "dns", resolverAddr)
 	var data strings.Builder
 	add := func(format string, args ...any) { fmt.Fprintf(&data, "\tlocal-data: '"+format+"'\n", args...) }
-	add("%s 60 PTR ns1.%s.", reverse(t, sinkAddr), zone)
+	add("%s 60 PTR mx.%s.", reverse(t, sinkAddr), zone)
 	for _, p := range list {
 		add("%s. 60 MX 10 %s.", p.domain, p.host)
 		add("%s. 60 TXT \"v=spf1 ip4:%s -all\"", p.domain, p.addr)
