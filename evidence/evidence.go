@@ -260,6 +260,11 @@ type Test struct {
 	Sender    string    `json:"sender"`
 	SenderIPs []string  `json:"sender_ips"`
 	Timing    *Timing   `json:"timing,omitempty"`
+
+	// LeftOut counts connections that may be this sender's or another's, and
+	// are not in the history for that reason. Where it is not 0, absence of
+	// contact says nothing.
+	LeftOut int `json:"left_out,omitempty"`
 }
 
 // History is the evidence of one test, each kind in order of time.

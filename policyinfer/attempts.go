@@ -77,6 +77,7 @@ type attempt struct {
 	conns      []*evidence.Connection
 	events     []event
 	complete   bool // it is over
+	degraded   bool // our own zone or policy could not be verified meanwhile
 }
 
 // attempts groups the connections of h. The caller sorts them by start.
@@ -98,8 +99,10 @@ func attempts(h *evidence.History, t timing) []attempt {
 		}
 		a.events = append(a.events, events(h.Test, c)...)
 	}
+	windows := unverifiable(h.States, t.margin)
 	for i := range out {
 		a := &out[i]
+		a.degraded = windows.overlap(a.start, a.end)
 		open := slices.ContainsFunc(a.conns, func(c *evidence.Connection) bool { return c.Ending == evidence.EndingOpen })
 		a.complete = h.Until.IsZero() || i < len(out)-1 || !open && h.Until.Sub(a.end) > t.gap
 	}
@@ -242,7 +245,7 @@ func delivery(test evidence.Test, base event, tx *evidence.Transaction, sniHost 
 // refusal reads a connection that ended without MAIL.
 func refusal(base event, sniHost scenario.Host, sni scenario.Ternary) (event, bool) {
 	c, e := base.conn, base
-	if len(c.Transactions) > 0 || c.MailFrom != nil {
+	if len(c.Transactions) > 0 || c.MailFrom != nil || complained(c) {
 		return event{}, false
 	}
 	d := destination(c, sniHost)
@@ -295,4 +298,13 @@ func gradeAlert(text string) grade {
 		return gradeSilent
 	}
 	return gradeNothing
+}
+
+// complained reports whether we answered anything with an error, which may be
+// why the client left. 454 to a STARTTLS that was not offered is no such
+// reason: some senders try that when they need TLS.
+func complained(c *evidence.Connection) bool {
+	return slices.ContainsFunc(c.Replies, func(code string) bool {
+		return code >= "4" && (code != "454" || !c.StartTLS || c.TLS != nil)
+	})
 }

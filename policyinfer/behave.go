@@ -1,6 +1,10 @@
 package policyinfer
 
-import "github.com/tlsink/tlsink/scenario"
+import (
+	"slices"
+
+	"github.com/tlsink/tlsink/scenario"
+)
 
 const (
 	et = scenario.ET
@@ -155,6 +159,9 @@ type observation struct {
 	sni     scenario.Ternary // for TLS: a host was named
 	// early: a lazy sender may not have its MTA-STS policy yet.
 	early bool
+	// degraded: our own zone or policy could not be verified, so that DANE or
+	// MTA-STS may not have been in force.
+	degraded bool
 	// afterFailure: the host had tried TLS in the same attempt.
 	afterFailure bool
 }
@@ -162,6 +169,28 @@ type observation struct {
 // possible reports whether a sender of policy p may be seen doing o: there is
 // a domain it may have meant, and a state of its policy cache, that allow it.
 func (p Policy) possible(o observation) bool {
+	if !o.degraded {
+		return p.seen(o)
+	}
+	return slices.ContainsFunc(p.without(), func(q Policy) bool { return q.seen(o) })
+}
+
+// without returns p and what it amounts to where DANE, MTA-STS or both cannot
+// be used. The result need not exist as a policy.
+func (p Policy) without() []Policy {
+	noSTS := p
+	noSTS.STS = STSOff
+	out := []Policy{p, noSTS}
+	if p.DANE == DANEEnforced { // DANERequired then sends nothing at all
+		noDANE, neither := p, noSTS
+		noDANE.DANE, neither.DANE = DANEOff, DANEOff
+		out = append(out, noDANE, neither)
+	}
+	return out
+}
+
+// seen is possible with DANE and MTA-STS in force.
+func (p Policy) seen(o observation) bool {
 	domains := []scenario.Domain{o.face.Domain}
 	if o.face.Domain == scenario.UnknownDomain {
 		domains = []scenario.Domain{et, ut}

@@ -28,12 +28,13 @@ func (e *Engine) verdict(h *evidence.History, t timing, as []attempt, r result) 
 	if !r.first.IsZero() && !v.Conclusive && slices.ContainsFunc(v.Candidates, func(n Name) bool { return !n.Protected() }) {
 		v.Settles = &settles
 	}
-	e.optOut(h, &v)
-	e.unverifiable(h, as, &v)
+	e.unverifiable(h, t, as, &v)
 	if v.Policy == Undetermined && !r.candidates.empty() {
 		v.Missing = e.missing(r.candidates)
 	}
-	v.Findings = append(v.Findings, e.findings(r)...)
+	if !e.optOut(h, &v) {
+		v.Findings = append(v.Findings, e.findings(r)...)
+	}
 	for i := range v.Findings {
 		if v.Findings[i].Connections == nil {
 			v.Findings[i].Connections = []evidence.ConnID{}
@@ -54,8 +55,8 @@ func laterAttempt(r result, settles time.Time) bool {
 }
 
 // optOut: RFC 8689: with "TLS-Required: No" or REQUIRETLS the sender did for
-// this mail what it may not do for others.
-func (e *Engine) optOut(h *evidence.History, v *Verdict) {
+// this mail what it may not do for others: nothing is known of those.
+func (e *Engine) optOut(h *evidence.History, v *Verdict) bool {
 	var no, require []evidence.ConnID
 	for _, c := range h.Connections {
 		for _, tx := range c.Transactions {
@@ -68,32 +69,26 @@ func (e *Engine) optOut(h *evidence.History, v *Verdict) {
 		}
 	}
 	if len(no) > 0 {
-		v.Policy, v.Conclusive = Undetermined, false
 		v.Findings = append(v.Findings, Finding{FindingOptedOut, "This mail opted out of TLS enforcement (TLS-Required: No), so it does not show what the sender does with other mail.", no})
 	}
 	if len(require) > 0 {
-		v.Policy, v.Conclusive = Undetermined, false
 		v.Findings = append(v.Findings, Finding{FindingRequireTLS, "This mail demanded TLS (REQUIRETLS), so it does not show what the sender does with other mail.", require})
 	}
+	if len(no)+len(require) == 0 {
+		return false
+	}
+	v.Policy, v.Conclusive, v.Candidates, v.Sender = Undetermined, false, e.names(e.all), e.parts(e.all)
+	v.Hosts, v.Settles, v.Missing = nil, nil, []Missing{}
+	return true
 }
 
 // unverifiable: while our own zone or policy cannot be verified, every sender
 // that relies on them truthfully looks as if it did not.
-func (e *Engine) unverifiable(h *evidence.History, as []attempt, v *Verdict) {
-	why := ""
-	for i, s := range h.States {
-		if s.Unverifiable == "" {
-			continue
-		}
-		for _, a := range as {
-			if !a.end.Before(s.Time) && (i+1 == len(h.States) || a.start.Before(h.States[i+1].Time)) {
-				why = s.Unverifiable
-			}
-		}
-	}
-	if why == "" {
+func (e *Engine) unverifiable(h *evidence.History, t timing, as []attempt, v *Verdict) {
+	if !slices.ContainsFunc(as, func(a attempt) bool { return a.degraded }) {
 		return
 	}
+	why := unverifiable(h.States, t.margin).why(as)
 	switch v.Policy {
 	case None, May, Encrypt, Verify:
 		v.Policy, v.Conclusive = Undetermined, false

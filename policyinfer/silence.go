@@ -2,6 +2,7 @@ package policyinfer
 
 import (
 	"slices"
+	"sort"
 	"time"
 
 	"github.com/tlsink/tlsink/evidence"
@@ -51,9 +52,10 @@ func (l *ledger) silentUT() {
 			}
 		}
 	}
+	withheld := l.withheld()
 	for _, id := range order {
 		m := mails[id]
-		if m.attempts >= minSilentAttempts && m.last.Sub(m.first) >= l.t.silence && !l.maybeBounced(m.date) {
+		if m.attempts >= minSilentAttempts && m.last.Sub(m.first) >= l.t.silence && !maybeBounced(withheld, m.date) {
 			l.add(observation{face: scenario.Face{Domain: ut, Host: scenario.UT}, outcome: neverAtUT}, m.conns...)
 		}
 	}
@@ -66,22 +68,29 @@ type silentMail struct {
 	conns             []evidence.ConnID
 }
 
+// withheld returns when the sender left because STARTTLS was withheld.
+func (l *ledger) withheld() (out []time.Time) {
+	for _, a := range l.attempts {
+		for _, e := range a.events {
+			if e.outcome == refusedPlaintext {
+				out = append(out, e.conn.Start)
+			}
+		}
+	}
+	slices.SortFunc(out, time.Time.Compare)
+	return out
+}
+
 // maybeBounced reports whether the copy for ut of a mail written at date may
 // have bounced when STARTTLS was withheld. A sender that bounces then does so
 // for either domain, and ut has one host: so ut may have been met once, and et
 // not at all, or its copy would not have come later. Two meetings without
 // STARTTLS since the mail was written show that the sender does not bounce;
 // none at all, that it had no reason to.
-func (l *ledger) maybeBounced(date time.Time) bool {
-	since := func(t time.Time) (n int) {
-		for _, a := range l.attempts {
-			for _, e := range a.events {
-				if e.outcome == refusedPlaintext && !e.conn.Start.Before(t) {
-					n++
-				}
-			}
-		}
-		return n
+func maybeBounced(withheld []time.Time, date time.Time) bool {
+	since := func(t time.Time) int {
+		i, _ := slices.BinarySearchFunc(withheld, t, time.Time.Compare)
+		return len(withheld) - i
 	}
 	return since(date) < 2 && since(date.Add(-dateSkew)) > 0
 }
@@ -107,13 +116,14 @@ func (l *ledger) silentMX03(states []evidence.State) {
 	var first, last time.Time
 	var conns []evidence.ConnID
 	n := 0
+	orders := ordersOf(states)
 	for _, a := range l.attempts {
 		for _, e := range a.events {
 			if e.outcome == contacted && (e.face.Host == scenario.MX03 || e.sni != scenario.Yes && e.face.Domain != ut) {
 				return
 			}
 		}
-		next, ok := mostPreferredAfterMX03(states, a, l.t.margin)
+		next, ok := mostPreferredAfterMX03(orders, a, l.t.margin)
 		if !ok || !a.complete || slices.ContainsFunc(a.conns, func(c *evidence.Connection) bool { return maybeMX03(l.test, c) }) {
 			continue
 		}
@@ -143,26 +153,25 @@ func maybeMX03(test evidence.Test, c *evidence.Connection) bool {
 	return host == "" && c.Destination != string(ut)
 }
 
-// mostPreferredAfterMX03 returns the second most preferred host if mx03 was,
-// for certain and alone, the most preferred during the whole attempt.
-func mostPreferredAfterMX03(states []evidence.State, a attempt, margin time.Duration) (scenario.Host, bool) {
-	var at *evidence.State
-	for i := range states {
-		s := &states[i]
-		if len(s.MX) == 0 {
-			continue
-		}
-		if s.Time.After(a.end) {
-			break
-		}
-		if s.Time.After(a.start) {
-			return "", false // it changed meanwhile
-		}
-		if at == nil || !sameOrder(at, s) {
-			at = s
+// ordersOf returns the changes of the MX order, in order of time.
+func ordersOf(states []evidence.State) (out []evidence.State) {
+	for _, s := range states {
+		if len(s.MX) > 0 && (len(out) == 0 || !sameOrder(&out[len(out)-1], &s)) {
+			out = append(out, s)
 		}
 	}
-	if at == nil || a.start.Sub(at.Time) < margin {
+	return out
+}
+
+// mostPreferredAfterMX03 returns the second most preferred host if mx03 was,
+// for certain and alone, the most preferred during the whole attempt.
+func mostPreferredAfterMX03(orders []evidence.State, a attempt, margin time.Duration) (scenario.Host, bool) {
+	next := sort.Search(len(orders), func(i int) bool { return orders[i].Time.After(a.end) })
+	if next == 0 {
+		return "", false
+	}
+	at := &orders[next-1]
+	if a.start.Sub(at.Time) < margin { // also if it changed meanwhile
 		return "", false
 	}
 	var second scenario.Host

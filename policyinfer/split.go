@@ -1,0 +1,180 @@
+package policyinfer
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"time"
+
+	"github.com/tlsink/tlsink/evidence"
+)
+
+// conclude eliminates, and explains contradictions as far as that is safe.
+func (e *Engine) conclude(h *evidence.History, t timing, as []attempt) result {
+	r := e.run(h, t, as, true)
+	if !r.candidates.empty() || len(r.facts) == 0 {
+		return r
+	}
+	readings := e.splits(h, t, as)
+	strong, n := withoutWeak(as)
+	if n == 0 {
+		return r.explained(readings[:min(1, len(readings))])
+	}
+	// Two senders may share the address. What only the address ties to this one
+	// is the first thing to doubt. But it may be this one's, which changed, or
+	// whose hosts differ: every reading stays possible.
+	alone := e.run(h, t, strong, false)
+	if alone.candidates.empty() {
+		return r.explained(append(e.splits(h, t, strong), readings...))
+	}
+	alone.leftOut = n
+	alone.findings = append(alone.findings, Finding{
+		ID:   FindingAmbiguous,
+		Text: fmt.Sprintf("%d connections without MAIL contradict the mails of this sender. They may belong to another sender behind the same address.", n),
+	})
+	return r.explained(append([]result{alone}, readings...))
+}
+
+// explained returns the first reading of a contradiction r, with what is
+// possible under any of them.
+func (r result) explained(readings []result) result {
+	if len(readings) == 0 {
+		r.findings = append(r.findings, Finding{
+			ID:   FindingContradictory,
+			Text: "No single policy explains what was seen, and neither a change during the test nor different outbound hosts do.",
+		})
+		return r
+	}
+	out := readings[0]
+	for _, other := range readings[1:] {
+		out.candidates = out.candidates.or(other.candidates)
+	}
+	return out
+}
+
+// maxSplitWork bounds the search for a change: it reads everything once for
+// each attempt. No sender comes near it within the life of a test.
+const maxSplitWork = 5_000_000
+
+// splits returns the readings that a change during the test and different
+// hosts allow, in this order.
+func (e *Engine) splits(h *evidence.History, t timing, as []attempt) (out []result) {
+	work := 0
+	for _, a := range as {
+		work += len(a.events) * len(as)
+	}
+	if work > maxSplitWork {
+		return nil
+	}
+	if r, ok := e.splitByTime(h, t, as); ok {
+		out = append(out, r)
+	}
+	if r, ok := e.splitByHost(h, t, as); ok {
+		out = append(out, r)
+	}
+	return out
+}
+
+// withoutWeak drops the events that only a client address ties to the sender.
+func withoutWeak(as []attempt) (out []attempt, dropped int) {
+	for _, a := range as {
+		kept := a
+		kept.events = slices.DeleteFunc(slices.Clone(a.events), func(ev event) bool { return ev.weak })
+		kept.conns = slices.DeleteFunc(slices.Clone(a.conns), func(c *evidence.Connection) bool {
+			return c.Attribution == evidence.ByAddress && len(c.Transactions) == 0
+		})
+		dropped += len(a.conns) - len(kept.conns)
+		if len(kept.conns) > 0 {
+			out = append(out, kept)
+		}
+	}
+	return out, dropped
+}
+
+// splitByTime looks for a moment before which one policy explains everything,
+// and after which another does. The verdict is about the time after it, and
+// holds for every such moment.
+func (e *Engine) splitByTime(h *evidence.History, t timing, as []attempt) (result, bool) {
+	var out result
+	found := false
+	var from, to time.Time
+	for i := 1; i < len(as); i++ {
+		before := e.run(h, t, as[:i], false)
+		after := e.run(h, t, as[i:], false)
+		if before.candidates.empty() || after.candidates.empty() || len(after.facts) == 0 {
+			continue
+		}
+		if !found {
+			out, found, from = after, true, as[i-1].end
+		} else {
+			out.candidates = out.candidates.or(after.candidates)
+			// The facts after the last possible moment are the ones that hold
+			// whenever the change was.
+			out.facts, out.attempts, out.first = after.facts, after.attempts, after.first
+		}
+		to = as[i].start
+	}
+	if !found {
+		return result{}, false
+	}
+	out.findings = append(out.findings, Finding{
+		ID:   FindingChanged,
+		Text: fmt.Sprintf("The sender changed its behaviour during the test, between %s and %s. The verdict is about the time after that.", clock(from), clock(to)),
+	})
+	return out, true
+}
+
+func clock(t time.Time) string { return t.UTC().Format("15:04:05") }
+
+// splitByHost looks whether each host of the sender is explained by a policy
+// of its own.
+func (e *Engine) splitByHost(h *evidence.History, t timing, as []attempt) (result, bool) {
+	hosts := make(map[netip.Addr][]attempt)
+	var order []netip.Addr
+	for _, a := range as {
+		events := a.events // in order of the connections
+		for _, c := range a.conns {
+			n := 0
+			for n < len(events) && events[n].conn == c {
+				n++
+			}
+			addr := hostOf(c)
+			if _, ok := hosts[addr]; !ok {
+				order = append(order, addr)
+			}
+			hosts[addr] = appendOf(hosts[addr], a, c, events[:n])
+			events = events[n:]
+		}
+	}
+	if len(order) < 2 {
+		return result{}, false
+	}
+	out := result{mixed: true, hosts: make(map[string]Name), attempts: as}
+	finding := Finding{ID: FindingMixed, Text: "The outbound hosts of this sender do not have the same policy."}
+	for _, addr := range order {
+		r := e.run(h, t, hosts[addr], false)
+		if r.candidates.empty() {
+			return result{}, false
+		}
+		out.hosts[addr.String()] = e.nameOf(r)
+		out.candidates = out.candidates.or(r.candidates)
+		out.facts = append(out.facts, r.facts...)
+		for _, f := range r.facts {
+			finding.Connections = append(finding.Connections, f.conns[:min(1, len(f.conns))]...)
+		}
+	}
+	out.findings = append(out.findings, finding)
+	return out, true
+}
+
+// appendOf adds connection c of attempt a, with its events, to the attempts of
+// one host.
+func appendOf(to []attempt, a attempt, c *evidence.Connection, events []event) []attempt {
+	if n := len(to); n == 0 || !to[n-1].start.Equal(a.start) {
+		to = append(to, attempt{start: a.start, end: a.end, complete: a.complete, degraded: a.degraded})
+	}
+	last := &to[len(to)-1]
+	last.conns = append(last.conns, c)
+	last.events = append(last.events, events...)
+	return to
+}
