@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"io"
+	"log"
 	"net"
 	"net/textproto"
 	"regexp"
@@ -18,7 +19,7 @@ import (
 
 // longest bounds how long a test waits for one answer. Only a test that fails
 // waits so long.
-const longest = time.Minute
+const longest = 30 * time.Second
 
 // session is an SMTP client that can send anything.
 type session struct {
@@ -31,14 +32,23 @@ type session struct {
 // dial connects to the SMTP port; the greeting is still to be read.
 func (p *process) dial(t *testing.T) *session {
 	t.Helper()
-	c, err := net.Dial("tcp", p.smtp)
+	s, err := dialSession(t, p.smtp)
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = c.Close() })
+	t.Cleanup(func() { _ = s.conn.Close() })
+	return s
+}
+
+func dialSession(t *testing.T, address string) (*session, error) {
+	t.Helper()
+	c, err := net.Dial("tcp", address)
+	if err != nil {
+		return nil, err
+	}
 	s := &session{t: t, local: c.LocalAddr().String()}
 	s.use(c)
-	return s
+	return s, nil
 }
 
 func (s *session) use(c net.Conn) {
@@ -53,6 +63,19 @@ func (p *process) connect(t *testing.T, name string) *session {
 	s.expect(220)
 	s.cmd(250, "EHLO "+name)
 	return s
+}
+
+// secure connects like connect, until STARTTLS is offered.
+func (p *process) secure(t *testing.T, name string) *session {
+	t.Helper()
+	for {
+		s := p.dial(t)
+		s.expect(220)
+		if strings.Contains(s.cmd(250, "EHLO "+name), "STARTTLS") {
+			return s
+		}
+		s.cmd(221, "QUIT")
+	}
 }
 
 // reply reads one reply; code 0 says that the connection has ended.
@@ -161,7 +184,7 @@ func newOutside(t *testing.T) *outside {
 		t.Fatal(err)
 	}
 	srv := smtp.NewServer(smtp.BackendFunc(func(*smtp.Conn) (smtp.Session, error) { return &smarthost{reports: o.reports}, nil }))
-	srv.Domain = "smarthost.example"
+	srv.Domain, srv.ErrorLog = "smarthost.example", log.New(io.Discard, "", 0)
 	go func() { _ = srv.Serve(l) }() // until it is closed
 	t.Cleanup(func() { _ = srv.Close() })
 	o.smarthost = l.Addr().String()
