@@ -33,7 +33,7 @@ func readTruth(t *testing.T) map[string]truth {
 	return out
 }
 
-func readHistory(t *testing.T, name string) evidence.History {
+func readHistory(t testing.TB, name string) evidence.History {
 	t.Helper()
 	f, err := os.Open(filepath.Join("testdata", "histories", name+".jsonl"))
 	if err != nil {

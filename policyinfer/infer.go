@@ -122,7 +122,24 @@ func (e *Engine) eliminate(facts []fact) set {
 
 func (e *Engine) run(h *evidence.History, t timing, as []attempt, silence bool) result {
 	l := read(h, t, as, silence)
-	return result{candidates: e.eliminate(l.facts), facts: l.facts, attempts: as, first: l.first}
+	facts := e.withoutEmptySilence(l.facts)
+	return result{candidates: e.eliminate(facts), facts: facts, attempts: as, first: l.first}
+}
+
+// withoutEmptySilence drops the silence at ut unless the rest shows DANE: it
+// tells dane-only from dane, but a copy may also get lost on its way.
+func (e *Engine) withoutEmptySilence(facts []fact) []fact {
+	silent := func(f fact) bool { return f.outcome == neverAtUT }
+	if !slices.ContainsFunc(facts, silent) {
+		return facts
+	}
+	seen := slices.DeleteFunc(slices.Clone(facts), func(f fact) bool { return silent(f) || f.outcome == neverAtMX03 })
+	for i := range e.eliminate(seen).all() {
+		if e.policies[i].DANE == DANEOff {
+			return slices.DeleteFunc(slices.Clone(facts), silent)
+		}
+	}
+	return facts
 }
 
 // names returns the distinct names of the policies in s, weakest first.

@@ -54,7 +54,7 @@ func (r result) explained(readings []result) result {
 
 // maxSplitWork bounds the search for a change: it reads everything once for
 // each attempt. No sender comes near it within the life of a test.
-const maxSplitWork = 5_000_000
+const maxSplitWork = 1_000_000
 
 // splits returns the readings that a change during the test and different
 // hosts allow, in this order.
