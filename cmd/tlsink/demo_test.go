@@ -16,7 +16,7 @@ func TestDemo(t *testing.T) {
 		t.Fatalf("status %d\n%s%s", status, out, stderr)
 	}
 	for _, p := range demoPolicies() {
-		line := regexp.MustCompile(`(?m)^  ` + regexp.QuoteMeta(p.label) + ` +[●○·]( [●○·]){6} +\d+  ` + regexp.QuoteMeta(string(p.want)) + ` +\d+ s$`)
+		line := regexp.MustCompile(`(?m)^  ` + regexp.QuoteMeta(p.label) + ` +[●○·]( [●○·]){6} +\d+  ` + regexp.QuoteMeta(string(p.want)) + ` +after +\d+ s$`)
 		if n := len(line.FindAllString(out, -1)); n != 1 {
 			t.Errorf("%s: %d lines match %v, want 1", p.label, n, line)
 		}

@@ -3,9 +3,11 @@ package main
 import (
 	"context"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"net/http"
 	"net/netip"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -60,7 +62,7 @@ func (s *demoSender) run(ctx context.Context) error {
 	for len(pending) > 0 {
 		var wg sync.WaitGroup
 		var mu sync.Mutex
-		for to := range pending {
+		for _, to := range slices.Collect(maps.Keys(pending)) { // a copy: attempts delete from it
 			wg.Go(func() {
 				r := s.sender.Attempt(ctx, deliver.Envelope{From: s.address, To: []string{to}, Message: []byte(message)})
 				if r.Delivered || !r.Temporary {

@@ -51,7 +51,7 @@ func (d *display) draw(senders []*demoSender) {
 	for _, s := range senders {
 		if !s.view.Record.Concluded.IsZero() && !d.printed[s.label] {
 			d.printed[s.label] = true
-			fmt.Fprintf(d.out, "%s  after %.0f s\n", s.line(), time.Since(d.started).Seconds())
+			fmt.Fprintf(d.out, "%s after %2.0f s\n", s.line(), time.Since(d.started).Seconds())
 		}
 	}
 }
@@ -67,7 +67,7 @@ func (s *demoSender) line() string {
 	default:
 		verdict = "one of " + join(v.Candidates)
 	}
-	return fmt.Sprintf("  %-17s %s   %8d  %s", s.label, faces(s.view.History), s.view.Verdict.Attempts, verdict)
+	return fmt.Sprintf("  %-17s %s   %8d  %-12s", s.label, faces(s.view.History), s.view.Verdict.Attempts, verdict)
 }
 
 // faces draws the seven virtual servers: the best outcome at each.
