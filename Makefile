@@ -50,7 +50,7 @@ sim: ## infer 100,000 simulated senders and count wrong verdicts
 	TLSINK_SIM=100000 go test -count=1 -run Sim ./policyinfer
 
 lab: ## test against real mail and DNS servers (root, Debian; see lab/)
-	TLSINK_LAB=1 go test -count=1 ./lab/... ./zones/...
+	TLSINK_LAB=1 go test -count=1 -timeout=20m ./lab/... ./zones/...
 
 demo: ## watch a whole test on loopback, time compressed
 	go run ./cmd/tlsink demo

@@ -34,6 +34,8 @@
 // ends, however it ends, the kernel ends the servers with it and takes the
 // namespaces and files away. The machine's own services are not touched.
 //
+// With -artifacts, logs and exported histories are kept.
+//
 // # Files
 //
 //	main_test.go      requirements, the namespaces of the whole lab

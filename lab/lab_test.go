@@ -5,16 +5,18 @@ package lab_test
 import (
 	"bufio"
 	"context"
-	"errors"
 	"fmt"
 	"net"
 	"net/textproto"
+	"os"
 	"slices"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/miekg/dns"
 	"golang.org/x/sync/errgroup"
+
+	"github.com/tlsink/tlsink/evidence"
 )
 
 // lab is everything that runs during one test.
@@ -56,7 +58,7 @@ func TestVerdicts(t *testing.T) {
 	l := newLab(ctx, t)
 	t.Run("zone validates", func(t *testing.T) { checkZone(ctx, t) })
 	t.Run("no open relay", func(t *testing.T) { checkRelay(ctx, t) })
-	t.Run("senders", func(t *testing.T) { l.checkSenders(ctx, t) })
+	t.Run("senders", func(t *testing.T) { l.sendAndFollow(ctx, t) })
 }
 
 // tlsink is killed while every sender is in the middle of its test. What it had
@@ -71,7 +73,7 @@ func TestKilled(t *testing.T) {
 	}
 	for _, p := range l.senders {
 		await(ctx, t, "two attempts of "+p.name, func(ctx context.Context) error {
-			test, err := l.sink.test(ctx, p.address())
+			test, err := l.sink.test(ctx, p)
 			if err == nil && test.Attempts < 2 {
 				err = fmt.Errorf("%+v", test)
 			}
@@ -81,27 +83,47 @@ func TestKilled(t *testing.T) {
 	l.sink.kill(t)
 	l.sink.start(ctx, t)
 	for _, p := range l.senders {
-		test, err := l.sink.test(ctx, p.address())
-		if err != nil || test.State != "running" {
+		if test, err := l.sink.test(ctx, p); err != nil || test.State != "running" {
 			t.Errorf("after the restart, test of %s: %+v (%v), want it running", p.name, test, err)
 		}
 	}
-	t.Run("senders", func(t *testing.T) { l.awaitSenders(ctx, t) })
+	t.Run("senders", func(t *testing.T) { l.follow(ctx, t) })
+	// A report that was sent stays sent.
+	l.sink.kill(t)
+	l.sink.start(ctx, t)
+	for _, p := range l.senders {
+		if test, err := l.sink.test(ctx, p); err != nil || test.Report != "sent" || test.Policy != p.policy {
+			t.Errorf("after the second restart, test of %s: %+v (%v), want its report sent", p.name, test, err)
+		}
+	}
 }
 
-// checkSenders sends all mails at once and follows each to its end.
-func (l *lab) checkSenders(ctx context.Context, t *testing.T) {
+// An administrator changes a setting and tests again. The second test knows
+// nothing of the first.
+func TestAgain(t *testing.T) {
+	needLab(t)
+	ctx, cancel := context.WithTimeout(t.Context(), deadline)
+	defer cancel()
+	l := newLab(ctx, t, "may")
+	p := l.senders[0]
+	t.Run("before", func(t *testing.T) { l.sendAndFollow(ctx, t) })
+	p.change(t, setups(t, "dane")[0])
+	t.Run("after", func(t *testing.T) { l.sendAndFollow(ctx, t) })
+}
+
+// sendAndFollow sends all mails at once and follows each to its end.
+func (l *lab) sendAndFollow(ctx context.Context, t *testing.T) {
 	t.Helper()
 	for _, p := range l.senders {
 		p.send(t)
 	}
-	l.awaitSenders(ctx, t)
+	l.follow(ctx, t)
 }
 
-func (l *lab) awaitSenders(ctx context.Context, t *testing.T) {
+func (l *lab) follow(ctx context.Context, t *testing.T) {
 	t.Helper()
 	for _, p := range l.senders {
-		t.Run(p.name, func(t *testing.T) {
+		t.Run(p.kind, func(t *testing.T) {
 			t.Parallel()
 			keep(t, p.path("postfix.log"))
 			l.checkSender(ctx, t, p)
@@ -115,19 +137,19 @@ func (l *lab) checkSender(ctx context.Context, t *testing.T, p *postfix) {
 	t.Cleanup(func() { l.explain(t, dir, p) })
 	var reports []string
 	await(ctx, t, "the report to "+p.name, func(context.Context) (err error) {
-		if reports, err = p.inbox(); err == nil && len(reports) == 0 {
-			err = errors.New("the mailbox is empty")
+		if reports, err = p.inbox(); err == nil && len(reports) < p.mails {
+			err = fmt.Errorf("in the mailbox: %q", reports)
 		}
 		return err
 	})
-	test, err := l.sink.test(ctx, p.address())
+	test, err := l.sink.test(ctx, p)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if test.Policy != p.policy {
 		t.Errorf("verdict %s, want %s: %+v", test.Policy, p.policy, test)
 	}
-	checkReport(ctx, t, reports[0], p, test.ID)
+	checkReport(ctx, t, reports[len(reports)-1], p, test.ID)
 	l.sink.checkPage(ctx, t, test.Link, p.policy)
 
 	// Whoever may send to ut gets rid of both copies. dane-only never will:
@@ -144,22 +166,53 @@ func (l *lab) checkSender(ctx context.Context, t *testing.T, p *postfix) {
 		return err
 	})
 	await(ctx, t, "the report to be sent", func(ctx context.Context) error {
-		test, err = l.sink.test(ctx, p.address())
+		test, err = l.sink.test(ctx, p)
 		if err == nil && test.Report != "sent" {
 			err = fmt.Errorf("%+v", test)
 		}
 		return err
 	})
-	if reports, err = p.inbox(); err != nil || len(reports) != 1 {
-		t.Errorf("%d mails in the mailbox, want the report alone: %q (%v)", len(reports), reports, err)
+	if reports, err = p.inbox(); err != nil || len(reports) != p.mails {
+		t.Errorf("in the mailbox: %q (%v), want one report for each of %d mails", reports, err, p.mails)
 	}
-	got, err := l.sink.infer(ctx, dir, p.name, test.ID)
+	l.checkHistory(ctx, t, dir, p, test.ID)
+}
+
+// checkHistory compares the exported history with the verdict, and with what
+// the sender logged: whatever was answered must have been on disk by then.
+func (l *lab) checkHistory(ctx context.Context, t *testing.T, dir string, p *postfix, test string) {
+	t.Helper()
+	path, err := l.sink.export(ctx, dir, p.kind, test)
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := verdict{Test: test.ID, Policy: p.policy, Candidates: p.candidates, Conclusive: len(p.candidates) == 1}
+	got, err := l.sink.infer(ctx, path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := verdict{Test: test, Policy: p.policy, Candidates: p.candidates, Conclusive: len(p.candidates) == 1}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("inferred from the exported history (-want +got):\n%s", diff)
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	h, err := evidence.ReadHistory(f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	recorded := 0
+	for _, c := range h.Connections {
+		for _, tx := range c.Transactions {
+			if tx.Data && (tx.Reply == 451 || tx.Reply == 250) {
+				recorded++
+			}
+		}
+	}
+	if n := p.answers(t, test); n == 0 || recorded < n {
+		t.Errorf("Postfix logged %d answers of test %s, its history has %d", n, test, recorded)
 	}
 }
 
@@ -171,13 +224,13 @@ func (l *lab) explain(t *testing.T, dir string, p *postfix) {
 		return
 	}
 	ctx := context.WithoutCancel(t.Context())
-	test, err := l.sink.test(ctx, p.address())
+	test, err := l.sink.test(ctx, p)
 	if err != nil {
 		t.Logf("tlsink about %s: %v", p.name, err)
 		return
 	}
-	v, err := l.sink.infer(ctx, dir, p.name, test.ID)
-	t.Logf("%+v %+v (%v)", test, v, err)
+	path, err := l.sink.export(ctx, dir, p.kind, test.ID)
+	t.Logf("%+v, history: %s (%v)", test, path, err)
 	text, err := output(ctx, "", l.sink.binary, "history", "show", "--config", l.sink.config, test.ID)
 	t.Logf("%s (%v)", text, err)
 }

@@ -75,8 +75,12 @@ func missing() error {
 		return err
 	}
 	for _, need := range [][2]string{
-		{"ip", "iproute2"}, {"nsenter", "util-linux"}, {"openssl", "openssl"},
-		{"postfix", "postfix"}, {"mta-sts-daemon", "postfix-mta-sts-resolver"}, {"unbound", "unbound"},
+		{"ip", "iproute2"},
+		{"nsenter", "util-linux"},
+		{"openssl", "openssl"},
+		{"postfix", "postfix"},
+		{"mta-sts-daemon", "postfix-mta-sts-resolver"},
+		{"unbound", "unbound"},
 	} {
 		if _, err := exec.LookPath(need[0]); err != nil {
 			return fmt.Errorf("%s is not installed (Debian: apt install %s)", need[0], need[1])

@@ -63,6 +63,7 @@ type postfix struct {
 	node
 	setup
 	domain, host string
+	mails        int // that were sent
 }
 
 // newPostfix makes the nth sender, from 1 on. It is called after its setup.
@@ -74,7 +75,8 @@ func newPostfix(t *testing.T, n int, s setup) *postfix {
 
 func (p *postfix) address() string { return "tester@" + p.domain }
 
-func (p *postfix) messageID() string { return "test@" + p.domain }
+// messageID is that of the last mail.
+func (p *postfix) messageID() string { return fmt.Sprintf("test%d@%s", p.mails, p.domain) }
 
 func (p *postfix) path(name ...string) string {
 	return filepath.Join(append([]string{p.dir}, name...)...)
@@ -208,9 +210,22 @@ func (p *postfix) startSTS(ctx context.Context, t *testing.T, ca string) {
 	})
 }
 
-// send gives the test mail to Postfix. It goes to both test domains.
+// change gives a running sender another setup.
+func (p *postfix) change(t *testing.T, s setup) {
+	t.Helper()
+	p.setup = s
+	support := "enabled"
+	if strings.HasPrefix(s.level, "dane") {
+		support = "dnssec"
+	}
+	command(t, "", "postconf", "-c", p.path("etc"), "-e", "smtp_tls_security_level="+s.level, "smtp_dns_support_level="+support)
+	command(t, "", "nsenter", p.net(), "postfix", "-c", p.path("etc"), "reload")
+}
+
+// send gives a test mail to Postfix. It goes to both test domains.
 func (p *postfix) send(t *testing.T) {
 	t.Helper()
+	p.mails++
 	et, ut := "en@et."+zone, "en@ut."+zone
 	mail := fmt.Sprintf("From: Tester <%s>\nTo: %s, %s\nSubject: test of %s\nDate: %s\nMessage-ID: <%s>\n\nWhich policy is it?\n",
 		p.address(), et, ut, p.name, time.Now().Format(time.RFC1123Z), p.messageID())
@@ -236,6 +251,16 @@ func (p *postfix) queued(ctx context.Context) ([]string, error) {
 			recipients = append(recipients, r.Address)
 		}
 	}
+}
+
+// answers counts what tlsink answered to the mails of a test, by Postfix's log.
+func (p *postfix) answers(t *testing.T, test string) (n int) {
+	t.Helper()
+	b, err := os.ReadFile(p.path("postfix.log"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strings.Count(string(b), "tlsink test "+test+":")
 }
 
 // inbox returns the files of the mails that were delivered to the sender.

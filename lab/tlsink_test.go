@@ -7,12 +7,12 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -143,25 +143,17 @@ func (s *tlsink) tests(ctx context.Context) ([]listed, error) {
 	return list, nil
 }
 
-// test returns the one test of a sender.
-func (s *tlsink) test(ctx context.Context, sender string) (listed, error) {
+// test returns the last test of a sender, who has one for each mail.
+func (s *tlsink) test(ctx context.Context, p *postfix) (listed, error) {
 	list, err := s.tests(ctx)
 	if err != nil {
 		return listed{}, err
 	}
-	var found []listed
-	for _, l := range list {
-		if l.Sender == sender {
-			found = append(found, l)
-		}
+	list = slices.DeleteFunc(list, func(l listed) bool { return l.Sender != p.address() })
+	if len(list) != p.mails {
+		return listed{}, fmt.Errorf("%d tests of %s, want %d: %+v", len(list), p.name, p.mails, list)
 	}
-	switch len(found) {
-	case 0:
-		return listed{}, errors.New("no test of " + sender)
-	case 1:
-		return found[0], nil
-	}
-	return listed{}, fmt.Errorf("%d tests of %s: %+v", len(found), sender, found)
+	return list[0], nil
 }
 
 // verdict is what `tlsink infer --json` says.
@@ -172,16 +164,19 @@ type verdict struct {
 	Candidates []string
 }
 
-// infer exports the history of a test into a folder and infers from it again.
-func (s *tlsink) infer(ctx context.Context, dir, name, id string) (v verdict, err error) {
-	exported, err := output(ctx, "", s.binary, "history", "export", "--config", s.config, id)
+// export writes the history of a test into a folder and returns its path.
+func (s *tlsink) export(ctx context.Context, dir, name, id string) (string, error) {
+	out, err := output(ctx, "", s.binary, "history", "export", "--config", s.config, id)
 	if err != nil {
-		return v, err
+		return "", err
 	}
-	if err := os.WriteFile(filepath.Join(dir, name+".jsonl"), []byte(exported), 0o644); err != nil {
-		return v, err
-	}
-	out, err := output(ctx, exported, s.binary, "infer", "--json", "-")
+	path := filepath.Join(dir, name+".jsonl")
+	return path, os.WriteFile(path, []byte(out), 0o644)
+}
+
+// infer infers from an exported history.
+func (s *tlsink) infer(ctx context.Context, path string) (v verdict, err error) {
+	out, err := output(ctx, "", s.binary, "infer", "--json", path)
 	if err != nil {
 		return v, err
 	}
