@@ -2,6 +2,7 @@ package assess
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -26,7 +27,8 @@ type Assessor struct {
 	tests        map[string]*test // by id
 	states       map[int][]evidence.State
 	unverifiable string
-	secured      bool // a client with a running test entered its secure phase since the last turn
+	swept        time.Time // when silent clients were last forgotten
+	secured      bool      // a client with a running test entered its secure phase since the last turn
 	wake         chan struct{}
 }
 
@@ -68,7 +70,11 @@ func (a *Assessor) Accepted(id evidence.ConnID, _, remote netip.AddrPort) (sink.
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	now := a.o.Now()
-	c := a.client(evidence.ClientOf(remote.Addr()), now)
+	key := evidence.ClientOf(remote.Addr())
+	if a.clients[key] == nil && len(a.clients) >= a.o.Limits.Clients && !a.forgetOne() {
+		return sink.Treatment{}, errTooManyClients
+	}
+	c := a.client(key, now)
 	c.open++
 	c.last = now
 	a.conns[id] = &connection{client: c, remote: remote, start: now}
@@ -87,19 +93,30 @@ func (a *Assessor) client(key netip.Prefix, now time.Time) *client {
 		for _, t := range c.tests {
 			delete(t.clients, key)
 		}
-	} else if len(a.clients) >= a.o.Limits.Clients {
-		a.forgetOne()
 	}
 	a.clients[key] = fresh
 	return fresh
 }
 
+// errTooManyClients goes to the client behind 421.
+var errTooManyClients = errors.New("too many clients, please try again later")
+
 // forgetOne drops some client that nothing depends on.
-func (a *Assessor) forgetOne() {
+func (a *Assessor) forgetOne() bool {
 	for key, c := range a.clients {
 		if c.open == 0 && len(c.tests) == 0 {
 			delete(a.clients, key)
-			return
+			return true
+		}
+	}
+	return false
+}
+
+// forgetClients drops clients that were silent for too long.
+func (a *Assessor) forgetClients(now time.Time) {
+	for key, c := range a.clients {
+		if c.open == 0 && len(c.tests) == 0 && c.over(now, a.o.Timing.Forget) {
+			delete(a.clients, key)
 		}
 	}
 }
@@ -203,6 +220,8 @@ func (a *Assessor) keep(c *client, conn evidence.Connection) {
 	}
 	if len(c.loose) < most {
 		c.loose = append(c.loose, conn)
+	} else {
+		c.dropped++
 	}
 }
 

@@ -18,6 +18,7 @@ type client struct {
 	open     int       // connections
 	varying  map[varyingKey]*alternate
 	loose    []evidence.Connection // of this treatment, without a mail of ours
+	dropped  int                   // that found no room in loose
 	tests    []*test               // with a mail from here in this treatment
 }
 
@@ -63,7 +64,16 @@ func (c *client) over(now time.Time, forget time.Duration) bool {
 	if c.open == 0 && now.Sub(c.last) >= forget {
 		return true
 	}
-	return len(c.tests) > 0 && !slices.ContainsFunc(c.tests, func(t *test) bool { return t.rec.Open() })
+	return c.finished(now)
+}
+
+// finished reports whether there were tests and all of them have ended: by now,
+// which is in the past while history is replayed.
+func (c *client) finished(now time.Time) bool {
+	return len(c.tests) > 0 && !slices.ContainsFunc(c.tests, func(t *test) bool {
+		end := t.ended()
+		return end.IsZero() || end.After(now)
+	})
 }
 
 func (c *client) join(t *test) {

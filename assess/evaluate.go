@@ -23,7 +23,9 @@ func (a *Assessor) evidenceLocked(t *test) (h evidence.History, leftOut int) {
 	now := a.o.Now()
 	h = evidence.History{Test: t.rec.Test, Until: now}
 	h.Connections = append(h.Connections, t.own...)
+	leftOut = t.dropped
 	for _, c := range t.clients {
+		leftOut += c.dropped
 		for _, conn := range c.loose {
 			switch owners := a.owners(c, conn); {
 			case !slices.Contains(owners, t):
@@ -41,7 +43,10 @@ func (a *Assessor) evidenceLocked(t *test) (h evidence.History, leftOut int) {
 			h.Connections = append(h.Connections, evidence.Connection{ID: id, Start: conn.start, End: now, Client: conn.remote.String(), Ending: evidence.EndingOpen, Attribution: evidence.ByAddress})
 		}
 	}
-	from := t.first.Add(-a.o.Timing.Margin)
+	// Silence means nothing where something may be missing; the record says so
+	// to everyone who infers from it again.
+	t.rec.Test.LeftOut, h.Test.LeftOut = leftOut, leftOut
+	from := earlier(t.first, t.adopts(a.o.Timing.DateSkew)).Add(-a.o.Timing.Margin)
 	for _, s := range a.states[t.rec.Test.Slot] {
 		h.States = append(h.States, s)
 		if len(h.States) > 1 && !s.Time.After(from) {
@@ -73,7 +78,7 @@ func (a *Assessor) Run(ctx context.Context) error {
 		case <-a.wake:
 		case <-timer.C:
 		}
-		next := a.evaluateDue()
+		next := a.evaluateDue(ctx)
 		timer.Reset(next)
 	}
 }
@@ -83,9 +88,13 @@ const idle = time.Minute
 
 // evaluateDue evaluates the tests that are due and returns how long until the
 // next one is.
-func (a *Assessor) evaluateDue() time.Duration {
+func (a *Assessor) evaluateDue(ctx context.Context) time.Duration {
 	a.mu.Lock()
 	now := a.o.Now()
+	if now.Sub(a.swept) >= idle {
+		a.swept = now
+		a.forgetClients(now)
+	}
 	next := idle
 	var due []*test
 	for id, t := range a.tests {
@@ -100,25 +109,47 @@ func (a *Assessor) evaluateDue() time.Duration {
 	}
 	a.mu.Unlock()
 	for _, t := range due {
-		a.evaluate(t)
+		a.evaluate(ctx, t)
 	}
 	return max(next, time.Millisecond)
 }
 
 // evaluate infers from what t has and concludes it if that suffices.
-func (a *Assessor) evaluate(t *test) {
+func (a *Assessor) evaluate(ctx context.Context, t *test) {
 	h, leftOut := a.evidence(t)
 	v := a.engine.Infer(h, policyinfer.Options{})
 	v.LeftOut += leftOut
 	a.mu.Lock()
-	defer a.mu.Unlock()
 	now := a.o.Now()
 	batch := a.conclude(t, &v, now)
 	if !now.Before(t.due) {
 		t.dirty = false
 	}
 	batch.Tests = append(batch.Tests, t.rec)
-	a.o.Store.Submit(batch)
+	if len(batch.Enqueue) == 0 {
+		defer a.mu.Unlock()
+		a.o.Store.Submit(batch)
+		return
+	}
+	wait, err := a.o.Store.Begin(ctx, batch)
+	a.mu.Unlock()
+	if err == nil {
+		err = wait(ctx)
+	}
+	if err != nil && ctx.Err() == nil {
+		a.o.Logger.Error("verdict cannot be stored", "test", batch.Tests[0].Test.ID, "err", err)
+		a.notStored(t, batch)
+	}
+}
+
+// notStored lets the report become due again with the next mail of t. A report
+// that is due already stays as it is.
+func (a *Assessor) notStored(t *test, batch history.Batch) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if len(batch.Enqueue) > 0 {
+		t.rec.Reported = false
+	}
 }
 
 // conclude notes a verdict; if nothing more can be learned, the test ends and

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/tlsink/tlsink/evidence"
@@ -30,11 +31,11 @@ func (a *Assessor) Message(ctx context.Context, snapshot evidence.Connection) si
 		return storageTrouble()
 	}
 	if i := slices.IndexFunc(known, func(r history.TestRecord) bool {
-		return r.Test.Slot == slot && tx.MessageID != "" && r.Test.Sender == tx.MailFrom && !r.Open()
+		return r.Test.Slot == slot && tx.MessageID != "" && strings.EqualFold(r.Test.Sender, tx.MailFrom) && !r.Open()
 	}); i >= 0 {
 		return a.finished(ctx, snapshot, known[i])
 	}
-	t, reply, ok := a.enter(snapshot, tx, slot, domains)
+	t, reply, ok := a.enter(snapshot, tx, slot, domains, known)
 	if !ok {
 		return reply
 	}
@@ -67,7 +68,7 @@ func (a *Assessor) finished(ctx context.Context, snapshot evidence.Connection, r
 }
 
 // enter finds or opens the test of a message and adds the message to it.
-func (a *Assessor) enter(snapshot evidence.Connection, tx evidence.Transaction, slot int, domains []scenario.Domain) (*test, sink.Reply, bool) {
+func (a *Assessor) enter(snapshot evidence.Connection, tx evidence.Transaction, slot int, domains []scenario.Domain, known []history.TestRecord) (*test, sink.Reply, bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	now := a.o.Now()
@@ -101,7 +102,7 @@ func (a *Assessor) enter(snapshot evidence.Connection, tx evidence.Transaction, 
 	conn.test = t
 	conn.client.join(t)
 	t.clients[conn.client.key] = conn.client
-	a.notePlace(t, conn, tx)
+	a.notePlace(t, conn, tx, known)
 	t.put(snapshot, a.o.Limits.Connections)
 	t.rec.LastSeen = now
 	a.touch(t, now)
@@ -126,7 +127,7 @@ func earlier(a, b time.Time) time.Time {
 }
 
 // notePlace records the client address and who may get a report.
-func (a *Assessor) notePlace(t *test, conn *connection, tx evidence.Transaction) {
+func (a *Assessor) notePlace(t *test, conn *connection, tx evidence.Transaction, known []history.TestRecord) {
 	ip := conn.remote.Addr().Unmap().String()
 	if !slices.Contains(t.rec.Test.SenderIPs, ip) && len(t.rec.Test.SenderIPs) < maxListed {
 		t.rec.Test.SenderIPs = append(t.rec.Test.SenderIPs, ip)
@@ -142,11 +143,30 @@ func (a *Assessor) notePlace(t *test, conn *connection, tx evidence.Transaction)
 	}
 	// Judged at every attempt: a temporary failure may be gone by the next.
 	ok, _, why := mailauth.MayReport(tx, a.o.Now())
+	if ok && a.reportedElsewhere(t, tx.MessageID, known) {
+		ok, why = false, "another test has the report about this Message-ID"
+	}
 	if ok {
 		t.rec.ReportTo, t.rec.ReportBlocked = tx.MailFrom, ""
 		return
 	}
 	t.rec.ReportBlocked = why
+}
+
+// reportedElsewhere reports whether a report about a mail goes, or went, to the
+// sender of another test. One mail with a valid signature, sent again under
+// other envelope senders or to other slots, must not cause many.
+func (a *Assessor) reportedElsewhere(t *test, messageID string, known []history.TestRecord) bool {
+	mine := func(r history.TestRecord) bool { return r.Test.ID != t.rec.Test.ID && r.ReportTo != "" }
+	if slices.ContainsFunc(known, mine) {
+		return true
+	}
+	for _, o := range a.tests {
+		if o.has(messageID) && mine(o.rec) {
+			return true
+		}
+	}
+	return false
 }
 
 // maxListed bounds the Message-IDs and addresses that a test remembers.
@@ -208,10 +228,10 @@ func (a *Assessor) open(c *client, tx evidence.Transaction, slot int, now time.T
 	if running >= a.o.Limits.Tests || here >= a.o.Limits.PerClient {
 		return nil, fmt.Errorf("%d tests are running, %d of them for client %s", running, here, c.key)
 	}
-	if len(c.tests) > 0 && !slices.ContainsFunc(c.tests, func(t *test) bool { return t.rec.Open() }) {
+	if c.finished(now) {
 		// The treatment is over, but this connection began in it: the new test
 		// has a downgrade phase of its own.
-		c.started, c.secureAt, c.tests, c.loose = now, now.Add(a.o.Timing.Downgrade), nil, nil
+		c.started, c.secureAt, c.tests, c.loose, c.dropped = now, now.Add(a.o.Timing.Downgrade), nil, nil, 0
 	}
 	capability, err := newCapability(a.o.Rand)
 	if err != nil {
@@ -274,8 +294,11 @@ func (a *Assessor) decide(ctx context.Context, t *test, snapshot evidence.Connec
 	if err == nil {
 		err = wait(ctx)
 	}
+	if err != nil && ctx.Err() == nil {
+		a.notStored(t, batch)
+	}
 	if err != nil {
-		a.o.Logger.Error("evidence cannot be stored", "test", t.rec.Test.ID, "err", err)
+		a.o.Logger.Error("evidence cannot be stored", "test", batch.Tests[0].Test.ID, "err", err)
 		return storageTrouble()
 	}
 	return reply

@@ -3,6 +3,7 @@ package assess
 import (
 	"context"
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/tlsink/tlsink/evidence"
@@ -45,9 +46,40 @@ func (a *Assessor) replay(ctx context.Context) error {
 		}
 		from = conns[len(conns)-1].Connection.Start.Add(time.Nanosecond)
 	}
+	if err := a.replayStates(); err != nil {
+		return err
+	}
 	for id, t := range a.tests {
 		if !t.rec.Open() && a.forgotten(t, now) {
 			delete(a.tests, id)
+		}
+	}
+	return nil
+}
+
+// replayStates restores what the slots presented while the open tests ran:
+// without it, a verdict that was suspended because the zone could not be
+// verified would be given after a restart.
+func (a *Assessor) replayStates() error {
+	open := a.runningTests()
+	slices.SortFunc(open, func(x, y *test) int { return x.rec.Opened.Compare(y.rec.Opened) })
+	for _, t := range open {
+		slot := t.rec.Test.Slot
+		if len(a.states[slot]) > 0 {
+			continue // an older test has them all
+		}
+		h, err := a.o.Store.History(t.rec.Test.ID)
+		if err != nil {
+			return err
+		}
+		for _, s := range h.States {
+			if len(s.MX) > 0 || s.Unverifiable != "" {
+				s.Phase = ""
+				a.states[slot] = append(a.states[slot], s)
+			}
+		}
+		if n := len(a.states[slot]); n > 0 {
+			a.unverifiable = a.states[slot][n-1].Unverifiable
 		}
 	}
 	return nil

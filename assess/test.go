@@ -27,6 +27,7 @@ type test struct {
 	date    time.Time        // when the first mail was written, as far as known
 	first   time.Time        // its first message
 	verdict *policyinfer.Verdict
+	dropped int       // connections that found no room in own
 	dirty   bool      // evidence came since verdict
 	due     time.Time // when the attempt in progress will be over
 	phases  struct{ downgrade, secure bool }
@@ -47,10 +48,7 @@ func (t *test) sentBy(mailFrom string) bool { return strings.EqualFold(t.rec.Tes
 
 // put inserts or overwrites a connection that carries mail of the test.
 func (t *test) put(c evidence.Connection, most int) {
-	c.Attribution = evidence.ByMail
-	c.Transactions = slices.DeleteFunc(slices.Clone(c.Transactions), func(tx evidence.Transaction) bool {
-		return !t.sentBy(tx.MailFrom) || tx.Data && !t.has(tx.MessageID)
-	})
+	c = t.itsPart(c)
 	for i := range t.own {
 		if t.own[i].ID == c.ID {
 			t.own[i] = c
@@ -59,7 +57,22 @@ func (t *test) put(c evidence.Connection, most int) {
 	}
 	if len(t.own) < most {
 		t.own = append(t.own, c)
+	} else {
+		t.dropped++
 	}
+}
+
+// itsPart returns c without the mails of others: sessions may be shared.
+func (t *test) itsPart(c evidence.Connection) evidence.Connection {
+	c.Attribution = evidence.ByMail
+	c.Transactions = slices.DeleteFunc(slices.Clone(c.Transactions), func(tx evidence.Transaction) bool {
+		return !t.sentBy(tx.MailFrom) || tx.Data && !t.has(tx.MessageID)
+	})
+	if c.MailFrom != nil && !t.sentBy(*c.MailFrom) {
+		from := t.rec.Test.Sender
+		c.MailFrom = &from
+	}
+	return c
 }
 
 // adopts is the earliest time from which the test may own connections of a

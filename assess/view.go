@@ -56,6 +56,12 @@ func (a *Assessor) View(id string) (View, error) {
 	if err != nil {
 		return View{}, err
 	}
+	part := &test{rec: r}
+	for i, c := range h.Connections {
+		by := c.Attribution
+		h.Connections[i] = part.itsPart(c)
+		h.Connections[i].Attribution = by
+	}
 	view := View{Record: r, History: h}
 	if len(r.Verdict) > 0 {
 		err = json.Unmarshal(r.Verdict, &view.Verdict)
