@@ -21,11 +21,10 @@ func (e *Engine) verdict(h *evidence.History, t timing, as []attempt, r result) 
 	}
 	v.Policy = e.nameOf(r)
 	v.Conclusive = v.Policy != Undetermined && v.Policy != Mixed
-	settles := r.first.Add(t.settle)
-	if v.Conclusive && !v.Policy.Protected() && !laterAttempt(r, settles) {
+	if v.Conclusive && !v.Policy.Protected() && !laterAttempt(r, t.settle) {
 		v.Policy, v.Conclusive = Undetermined, false
 	}
-	if !r.first.IsZero() && !v.Conclusive && slices.ContainsFunc(v.Candidates, func(n Name) bool { return !n.Protected() }) {
+	if settles, ok := r.settles(t.settle); ok && !v.Conclusive && slices.ContainsFunc(v.Candidates, func(n Name) bool { return !n.Protected() }) {
 		v.Settles = &settles
 	}
 	e.unverifiable(h, t, as, &v)
@@ -44,14 +43,29 @@ func (e *Engine) verdict(h *evidence.History, t timing, as []attempt, r result) 
 }
 
 // laterAttempt: none, may and encrypt need an attempt after the first one, at
-// least settle after the first contact, in which something was seen.
-func laterAttempt(r result, settles time.Time) bool {
+// least settle after the first contact of the same host, in which it handed
+// something over.
+func laterAttempt(r result, settle time.Duration) bool {
 	for i, a := range r.attempts {
-		if i > 0 && !a.start.Before(settles) && slices.ContainsFunc(a.events, event.delivered) {
+		if i > 0 && slices.ContainsFunc(a.events, func(e event) bool {
+			first, ok := r.first[e.host]
+			return e.delivered() && ok && !a.start.Before(first.Add(settle))
+		}) {
 			return true
 		}
 	}
 	return false
+}
+
+// settles is when laterAttempt may be true at the earliest; ok is false before
+// the first contact.
+func (r result) settles(settle time.Duration) (at time.Time, ok bool) {
+	for _, first := range r.first {
+		if !ok || first.Before(at) {
+			at, ok = first, true
+		}
+	}
+	return at.Add(settle), ok
 }
 
 // optOut: RFC 8689: with "TLS-Required: No" or REQUIRETLS the sender did for

@@ -20,7 +20,7 @@ type ledger struct {
 	test     evidence.Test
 	t        timing
 	attempts []attempt
-	first    time.Time // first contact to et
+	first    map[netip.Addr]time.Time // first contact of each host to et
 	facts    []fact
 	index    map[observation]int
 	met      map[netip.Addr]*host
@@ -29,7 +29,7 @@ type ledger struct {
 // read turns attempts into facts. silence: absence of contact may count.
 func read(h *evidence.History, t timing, as []attempt, silence bool) *ledger {
 	l := &ledger{test: h.Test, t: t, attempts: as, index: make(map[observation]int)}
-	l.first = firstContact(h.Test, as)
+	l.first = firstContacts(h.Test, as)
 	l.met = deliveriesByHost(as)
 	l.deliveries()
 	l.plaintextThoughOffered()
@@ -60,24 +60,26 @@ func (l *ledger) add(o observation, conns ...evidence.ConnID) {
 // maxCited bounds the connections that one fact names.
 const maxCited = 50
 
-// firstContact is when the sender first met et for certain: a lazy sender
-// fetches its policy from then on. A contact that may have been for ut counts
-// only if a mail names both domains, so that both were tried together.
-func firstContact(test evidence.Test, as []attempt) time.Time {
+// firstContacts is when each host first met et for certain: a lazy sender
+// fetches its policy from then on, and its hosts need not share what they know.
+// A contact that may have been for ut counts only if a mail names both domains,
+// so that both were tried together.
+func firstContacts(test evidence.Test, as []attempt) map[netip.Addr]time.Time {
 	both := false
 	for _, a := range as {
 		for _, c := range a.conns {
 			both = both || namesUT(test, c.Addressed) && names(test, c.Addressed, et)
 		}
 	}
+	out := make(map[netip.Addr]time.Time)
 	for _, a := range as {
 		for _, e := range a.events {
-			if both || e.face.Domain == et {
-				return a.start
+			if _, ok := out[e.host]; !ok && (both || e.face.Domain == et) {
+				out[e.host] = a.start
 			}
 		}
 	}
-	return time.Time{}
+	return out
 }
 
 func namesUT(test evidence.Test, addressed []string) bool { return names(test, addressed, ut) }
@@ -86,10 +88,12 @@ func names(test evidence.Test, addressed []string, d scenario.Domain) bool {
 	return slices.ContainsFunc(addressed, func(a string) bool { return domainOf(test, a) == d })
 }
 
-// early reports whether a lazy sender may still be without policy in attempt
-// i: it is its first, or less than settle after the first contact.
-func (l *ledger) early(i int) bool {
-	return i == 0 || l.first.IsZero() || l.attempts[i].start.Before(l.first.Add(l.t.settle))
+// early reports whether a host of a lazy sender may still be without policy in
+// attempt i: it is less than settle after its first contact. The first attempt
+// of all may have been for ut alone.
+func (l *ledger) early(i int, host netip.Addr) bool {
+	first, ok := l.first[host]
+	return i == 0 || !ok || l.attempts[i].start.Before(first.Add(l.t.settle))
 }
 
 func (l *ledger) deliveries() {
@@ -99,7 +103,7 @@ func (l *ledger) deliveries() {
 				continue
 			}
 			l.add(observation{
-				face: e.face, outcome: e.outcome, sni: e.sni, early: l.early(i), degraded: a.degraded,
+				face: e.face, outcome: e.outcome, sni: e.sni, early: l.early(i, e.host), degraded: a.degraded,
 				afterFailure: e.outcome == deliveredPlaintext && e.face.StartTLS,
 			}, e.conn.ID)
 		}
@@ -141,7 +145,7 @@ func (l *ledger) plaintextThoughOffered() {
 			if !counted[e.face] {
 				counted[e.face] = true
 				s.attempts++
-				s.early, s.degraded = s.early || l.early(i), s.degraded || a.degraded
+				s.early, s.degraded = s.early || l.early(i, e.host), s.degraded || a.degraded
 			}
 			s.conns = append(s.conns, e.conn.ID)
 		}

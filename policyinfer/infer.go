@@ -2,6 +2,7 @@ package policyinfer
 
 import (
 	"fmt"
+	"net/netip"
 	"slices"
 	"time"
 
@@ -103,8 +104,8 @@ func (e *Engine) Infer(h evidence.History, o Options) Verdict {
 type result struct {
 	candidates set
 	facts      []fact
-	attempts   []attempt // those that the conclusion rests on
-	first      time.Time
+	attempts   []attempt                // those that the conclusion rests on
+	first      map[netip.Addr]time.Time // contact of each host to et
 	findings   []Finding
 	hosts      map[string]Name
 	mixed      bool

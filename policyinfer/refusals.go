@@ -66,7 +66,7 @@ func (l *ledger) contacts() {
 	for i, a := range l.attempts {
 		for _, e := range a.events {
 			if e.outcome == contacted && !e.weak {
-				l.add(observation{face: e.face, outcome: contacted, sni: e.sni, early: l.early(i), degraded: a.degraded}, e.conn.ID)
+				l.add(observation{face: e.face, outcome: contacted, sni: e.sni, early: l.early(i, e.host), degraded: a.degraded}, e.conn.ID)
 			}
 		}
 	}
@@ -132,7 +132,7 @@ func (l *ledger) tally() (tallies map[place]*tally, order []place) {
 				tallies[p] = t
 				order = append(order, p)
 			}
-			t.count(r.grade, l.early(i), a.degraded)
+			t.count(r.grade, l.early(i, p.host), a.degraded)
 			t.conns = append(t.conns, r.conns...)
 		}
 	}

@@ -100,8 +100,9 @@ type simSender struct {
 	stale     time.Duration // its resolver keeps the MX order so long
 	order     []scenario.Host
 	orderAt   time.Time
-	fetched   bool
-	separate  bool // et and ut go out as separate mails
+	fetched   map[netip.Addr]bool // hosts that have the MTA-STS policy
+	shared    bool                // hosts share their policies
+	separate  bool                // et and ut go out as separate mails
 	toBoth    bool
 	lossy     float64
 	flaky     float64
@@ -115,7 +116,7 @@ func newSimSender(rng *rand.Rand, p Policy) *simSender {
 	s := &simSender{
 		p: p, style: rng.IntN(4), maxMail: 1 + rng.IntN(4), maxMX: []int{1, 4, 4}[rng.IntN(3)],
 		retry:  []time.Duration{5, 10, 15, 20, 30, 60}[rng.IntN(6)] * time.Minute,
-		toBoth: rng.IntN(5) != 0, separate: rng.IntN(5) == 0,
+		toBoth: rng.IntN(5) != 0, separate: rng.IntN(5) == 0, fetched: make(map[netip.Addr]bool), shared: rng.IntN(2) == 0,
 		lossy: []float64{0, 0, 0.1, 0.3}[rng.IntN(4)], flaky: []float64{0, 0, 0.1, 0.3}[rng.IntN(4)],
 	}
 	for i := range 1 + rng.IntN(2) {
@@ -150,7 +151,10 @@ func (s *simSender) attempt(w *simWorld) {
 		toUT()
 		toET()
 	}
-	s.fetched = true
+	s.fetched[host] = true
+	for _, h := range s.hosts {
+		s.fetched[h] = s.fetched[h] || s.shared
+	}
 }
 
 func (s *simSender) deliverET(w *simWorld, host netip.Addr) {
@@ -158,7 +162,7 @@ func (s *simSender) deliverET(w *simWorld, host netip.Addr) {
 		s.order, s.orderAt = slices.Clone(w.mx), w.now
 	}
 	dane := s.p.DANE != DANEOff
-	sts := s.p.STS == STSEnforced || s.p.STS == STSLazy && s.fetched
+	sts := s.p.STS == STSEnforced || s.p.STS == STSLazy && s.fetched[host]
 	mails, missing, tries := 0, 0, 0
 	for _, mx := range s.order {
 		if sts && s.p.Filter == FilterEarly && mx == scenario.MX03 {
