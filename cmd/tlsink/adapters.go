@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"strings"
 	"time"
 
@@ -179,6 +180,12 @@ func (s *service) render(_ context.Context, it mailer.Item) (mailer.Message, err
 		m.InReplyTo, m.References = ids[0], ids[:1]
 	}
 	return m, nil
+}
+
+// queries returns the DNS queries for our zone, without our own: to a single
+// running test they would look like its sender's.
+func (s *service) queries(since time.Time) []evidence.Query {
+	return slices.DeleteFunc(s.zone.Queries(since), func(q evidence.Query) bool { return s.check.asks(q.Client) })
 }
 
 // fetched passes policy fetches on, without our own.

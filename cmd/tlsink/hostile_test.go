@@ -178,8 +178,13 @@ func TestMisbehavingClients(t *testing.T) {
 		})
 	}
 	p.connect(t, "mta.sender.example").cmd(221, "QUIT") // it still serves
-	if p.stop(t); strings.Contains(p.log.text(), "panic") {
-		t.Error("a panic")
+	p.stop(t)
+	for line := range strings.Lines(p.log.text()) {
+		// go-smtp v0.25.1 reads BDAT aside, and trips, and recovers, if the client
+		// has left before that began.
+		if strings.Contains(line, "panic") && !strings.Contains(line, "handleBdat.func1()") {
+			t.Errorf("a panic: %s", line)
+		}
 	}
 }
 
@@ -240,5 +245,17 @@ func TestConnectionsOfNoTestAreListed(t *testing.T) {
 	table := p.ask(t, "history", "connections", "--unattached")
 	if !strings.Contains(table, "scanner.example") || strings.Contains(table, "mta.sender.example") {
 		t.Errorf("unattached:\n%s", table)
+	}
+}
+
+// The service asks its own name server now and then. With a single test running
+// that must not look like its sender.
+func TestOwnChecksAreNoEvidence(t *testing.T) {
+	t.Parallel()
+	p := start(t, newSettings(t))
+	p.waitFor(t, "own zone and policy verified")
+	p.connect(t, "mta.sender.example").mail("a@sender.example", "en@et.sink.example", mailText("a@sender.example", "1@sender.example"))
+	if h := p.export(t, p.tests(t)[0].ID); len(h.Queries) > 0 || len(h.Fetches) > 0 {
+		t.Errorf("queries %+v, fetches %+v", h.Queries, h.Fetches)
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"slices"
 	"sync"
 	"time"
 
@@ -27,6 +28,7 @@ type selfCheck struct {
 	mu   sync.Mutex
 	last string // why it failed; "" if it did not
 	at   time.Time
+	from netip.Addr // address that our DNS queries come from, if not one of the service
 }
 
 // userAgent of our own fetches, which are no evidence about a sender.
@@ -35,6 +37,14 @@ const selfCheckAgent = "tlsink-self-check"
 // run checks at once and then now and then, until ctx ends.
 func (c *selfCheck) run(ctx context.Context, l *listeners) error {
 	interval := time.Duration(c.service.cfg.Timing.SelfCheck)
+	if l.dns != nil {
+		// What is sent to an address of this host comes from the same address.
+		if to, err := netip.ParseAddrPort(reachable(l.dns.UDP[0].LocalAddr())); err == nil {
+			c.mu.Lock()
+			c.from = to.Addr()
+			c.mu.Unlock()
+		}
+	}
 	for {
 		err := c.check(ctx, l)
 		if ctx.Err() != nil {
@@ -58,6 +68,18 @@ func (c *selfCheck) run(ctx context.Context, l *listeners) error {
 		case <-time.After(interval):
 		}
 	}
+}
+
+// asks reports whether DNS queries of a client may be our own. Those of a
+// sender at the same address are lost with them, which is no evidence either.
+func (c *selfCheck) asks(client string) bool {
+	ip, err := netip.ParseAddr(client)
+	if err != nil {
+		return false
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return ip == c.from || slices.Contains(c.service.cfg.DNS.Addresses, ip)
 }
 
 // state returns the last result.

@@ -74,6 +74,7 @@ type network struct {
 // newService opens and wires everything; nothing runs yet.
 func newService(ctx context.Context, cfg config, n network, log *slog.Logger) (_ *service, err error) {
 	s := &service{cfg: cfg, log: log, network: n, started: time.Now()}
+	s.check = &selfCheck{service: s}
 	if s.store, err = history.Open(history.Options{
 		Path: cfg.path("history.db"), Logger: log.With("part", "history"), MailboxMax: cfg.Limits.MailboxMessages,
 	}); err != nil {
@@ -101,7 +102,7 @@ func newService(ctx context.Context, cfg config, n network, log *slog.Logger) (_
 	}
 	if s.assess, err = assess.New(ctx, assess.Options{
 		Zone: cfg.Zone, Slots: cfg.Slots, Store: s.store, Timing: cfg.timing(), Now: time.Now, Rand: rand.Reader,
-		Logger: log.With("part", "assess"), Queries: s.zone.Queries, ResultURL: cfg.resultURL,
+		Logger: log.With("part", "assess"), Queries: s.queries, ResultURL: cfg.resultURL,
 	}); err != nil {
 		return nil, err
 	}
@@ -190,7 +191,6 @@ func (s *service) ttl() time.Duration {
 }
 
 func (s *service) openWeb() (err error) {
-	s.check = &selfCheck{service: s}
 	s.web, err = web.New(web.Options{
 		Zone: s.cfg.Zone, Slots: s.cfg.Slots, Certificates: s.certs, Source: pages{s}, Fetched: s.fetched,
 		Now: time.Now, Logger: s.log.With("part", "web"),
