@@ -142,13 +142,19 @@ func (a *Assessor) evaluate(ctx context.Context, t *test) {
 	}
 }
 
-// notStored lets the report become due again with the next mail of t. A report
-// that is due already stays as it is.
-func (a *Assessor) notStored(t *test, batch history.Batch) {
+// notStored takes back what a failed write made of t: the report becomes due
+// again with its next mail, and copies that got no 250 are not acknowledged.
+func (a *Assessor) notStored(t *test, batch history.Batch, refused ...copyKey) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if len(batch.Enqueue) > 0 {
 		t.rec.Reported = false
+	}
+	for _, k := range refused {
+		t.copies[k] = false
+	}
+	if t.rec.State == history.StateAcked && !t.allAcked() {
+		t.rec.State, t.rec.Acked = history.StateConcluded, time.Time{}
 	}
 }
 

@@ -95,8 +95,7 @@ func (a *Assessor) enter(snapshot evidence.Connection, tx evidence.Transaction, 
 			c.secureAt = earlier(c.secureAt, now)
 		}
 	}
-	for _, d := range domains {
-		k := copyKey{tx.MessageID, d}
+	for _, k := range copiesOf(tx, domains) {
 		t.copies[k] = t.copies[k] || false
 	}
 	conn.test = t
@@ -295,7 +294,7 @@ func (a *Assessor) decide(ctx context.Context, t *test, snapshot evidence.Connec
 		err = wait(ctx)
 	}
 	if err != nil && ctx.Err() == nil {
-		a.notStored(t, batch)
+		a.notStored(t, batch, copiesOf(tx, domains)...)
 	}
 	if err != nil {
 		a.o.Logger.Error("evidence cannot be stored", "test", batch.Tests[0].Test.ID, "err", err)
@@ -327,8 +326,8 @@ func (a *Assessor) text(r history.TestRecord, what string) string {
 // acknowledge notes that a copy was accepted; with the last one the test, and
 // with it the treatment, is over.
 func (a *Assessor) acknowledge(t *test, tx evidence.Transaction, domains []scenario.Domain, now time.Time) {
-	for _, d := range domains {
-		t.copies[copyKey{tx.MessageID, d}] = true
+	for _, k := range copiesOf(tx, domains) {
+		t.copies[k] = true
 	}
 	if t.allAcked() && t.rec.Open() {
 		t.rec.State, t.rec.Acked = history.StateAcked, now

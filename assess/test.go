@@ -39,6 +39,13 @@ type copyKey struct {
 	domain    scenario.Domain
 }
 
+func copiesOf(tx evidence.Transaction, domains []scenario.Domain) (out []copyKey) {
+	for _, d := range domains {
+		out = append(out, copyKey{tx.MessageID, d})
+	}
+	return out
+}
+
 func (t *test) running() bool { return t.rec.State == history.StateRunning }
 
 func (t *test) has(messageID string) bool { return slices.Contains(t.rec.MessageIDs, messageID) }

@@ -33,6 +33,9 @@ type world struct {
 	mx     []scenario.Host
 	turn   time.Time // when the MX order changes next
 	timing Timing
+	limits Limits
+	broken *brokenStore
+	log    *slog.Logger
 }
 
 func newWorld(t *testing.T, seed uint64) *world {
@@ -49,9 +52,16 @@ func (w *world) start() {
 	if w.store, err = history.Open(history.Options{Path: filepath.Join(w.dir, "history.db"), Now: time.Now}); err != nil {
 		w.t.Fatal(err)
 	}
+	var store Store = w.store
+	if w.broken != nil {
+		w.broken.Store, store = w.store, w.broken
+	}
+	if w.log == nil {
+		w.log = slog.New(slog.DiscardHandler)
+	}
 	ctx, cancel := context.WithCancel(context.Background())
 	if w.a, err = New(ctx, Options{
-		Zone: zone, Slots: 2, Store: w.store, Timing: w.timing, Now: time.Now, Rand: randReader{w.rng}, Logger: slog.New(slog.DiscardHandler),
+		Zone: zone, Slots: 2, Store: store, Timing: w.timing, Limits: w.limits, Now: time.Now, Rand: randReader{w.rng}, Logger: w.log,
 		ResultURL: func(c string) string { return "https://" + zone + "/t/" + c },
 	}); err != nil {
 		w.t.Fatal(err)
@@ -149,6 +159,9 @@ type sender struct {
 	acked  map[scenario.Domain]bool
 	text   string // of the last reply
 	port   int
+
+	messageID string // instead of one of its own
+	alsoFrom  string // sends a mail first in each session, without DATA
 }
 
 func (w *world) sender(from string, p policyinfer.Name) *sender {
@@ -243,9 +256,16 @@ func (s *sender) connect(d scenario.Domain, h scenario.Host) bool {
 		MailFrom: from, RcptTo: c.RcptTo, Data: true, TLS: tls, Addressed: to, MessageID: fmt.Sprintf("<%d.%s>", s.id, from), Time: time.Now(),
 		Message: &evidence.Message{From: []string{from}, To: to, Date: s.sent, SPF: evidence.SPF{Result: evidence.AuthPass, Domain: "sender.example", Mechanism: "ip4"}},
 	}}
+	if s.messageID != "" {
+		c.Transactions[0].MessageID = s.messageID
+	}
+	if s.alsoFrom != "" {
+		c.MailFrom = &s.alsoFrom
+		c.Transactions = append([]evidence.Transaction{{MailFrom: s.alsoFrom, RcptTo: c.RcptTo, TLS: tls}}, c.Transactions...)
+	}
 	reply := w.a.Message(w.t.Context(), c.Clone())
 	s.text = reply.Text
-	c.Transactions[0].Reply = reply.Code
+	c.Transactions[len(c.Transactions)-1].Reply = reply.Code
 	if reply.Code == 250 {
 		s.acked[d] = true
 		c.Status = evidence.StatusAcked
