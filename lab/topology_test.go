@@ -62,6 +62,9 @@ func newNode(t *testing.T, name, addr string) node {
 				t.Error(err)
 			}
 		}
+		if err := os.RemoveAll(n.dir); err != nil {
+			t.Error(err)
+		}
 	})
 	return n
 }
