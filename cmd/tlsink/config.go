@@ -173,9 +173,19 @@ func (c *config) setDefaults() {
 		to      *duration
 		initial time.Duration
 	}{
-		{&t.Downgrade, d.Downgrade}, {&t.Rotation, d.Rotation}, {&t.Settle, d.Settle}, {&t.Silence, d.Silence}, {&t.Margin, d.Margin},
-		{&t.Attempt, d.Attempt}, {&t.Close, d.Close}, {&t.Forget, d.Forget}, {&t.DateSkew, d.DateSkew}, {&t.GiveUp, d.GiveUp},
-		{&t.SelfCheck, 5 * time.Minute}, {&t.Retry, time.Minute}, {&t.Attempts, 15 * time.Minute},
+		{&t.Downgrade, d.Downgrade},
+		{&t.Rotation, d.Rotation},
+		{&t.Settle, d.Settle},
+		{&t.Silence, d.Silence},
+		{&t.Margin, d.Margin},
+		{&t.Attempt, d.Attempt},
+		{&t.Close, d.Close},
+		{&t.Forget, d.Forget},
+		{&t.DateSkew, d.DateSkew},
+		{&t.GiveUp, d.GiveUp},
+		{&t.SelfCheck, 5 * time.Minute},
+		{&t.Retry, time.Minute},
+		{&t.Attempts, 15 * time.Minute},
 		{&c.Limits.CommandTimeout, 5 * time.Minute}, // RFC 5321 §4.5.3.2.7
 	} {
 		setDefault(v.to, duration(v.initial))
@@ -270,9 +280,13 @@ func (l *limitsConfig) check() error {
 		name  string
 		value int64
 	}{
-		{"connections", int64(l.Connections)}, {"per_client", int64(l.PerClient)}, {"message_size", l.MessageSize},
-		{"reports_per_address", int64(l.ReportsAddress)}, {"reports_per_domain", int64(l.ReportsDomain)},
-		{"reports_per_network", int64(l.ReportsNetwork)}, {"mailbox_messages", int64(l.MailboxMessages)},
+		{"connections", int64(l.Connections)},
+		{"per_client", int64(l.PerClient)},
+		{"message_size", l.MessageSize},
+		{"reports_per_address", int64(l.ReportsAddress)},
+		{"reports_per_domain", int64(l.ReportsDomain)},
+		{"reports_per_network", int64(l.ReportsNetwork)},
+		{"mailbox_messages", int64(l.MailboxMessages)},
 	} {
 		if v.value < 1 {
 			return fmt.Errorf("limits.%s is %d: want at least 1", v.name, v.value)

@@ -40,7 +40,7 @@ func (c *demoCmd) Run(e *env) error {
 	d, err := newDemo(ctx, demoConfig(dir), log)
 	switch {
 	case errors.Is(err, context.DeadlineExceeded):
-		return fmt.Errorf("demo: gave up after %v; missing: the service itself (%w), and so every verdict: allow more with --timeout", c.Timeout, err)
+		return fmt.Errorf("demo: gave up; missing: the service itself (%w), and so every verdict; allow more with --timeout", err)
 	case err != nil:
 		return fmt.Errorf("demo: %w", err)
 	}
@@ -140,7 +140,7 @@ func (d *demo) run(ctx context.Context, out io.Writer, terminal bool) error {
 	case err != nil && !errors.Is(err, context.Canceled):
 		return fmt.Errorf("demo: %w", err)
 	case len(missing) > 0:
-		return fmt.Errorf("demo: gave up after %v; missing: %s", time.Since(started).Round(100*time.Millisecond), strings.Join(missing, "; "))
+		return fmt.Errorf("demo: gave up; missing: %s; allow more with --timeout", strings.Join(missing, "; "))
 	}
 	return d.conclude(out, time.Since(started))
 }
@@ -246,7 +246,7 @@ func (s *demoSender) missing(m *demoMailbox) string {
 	case s.view.Record.Test.ID == "":
 		return s.label + ": no mail"
 	case s.view.Record.Open() && s.view.Record.Concluded.IsZero():
-		return fmt.Sprintf("%s: verdict (so far %v)", s.label, s.view.Verdict.Candidates)
+		return fmt.Sprintf("%s: verdict (so far one of %s)", s.label, join(s.view.Verdict.Candidates))
 	case m.text(s.address) == "":
 		return s.label + ": report"
 	}

@@ -228,7 +228,7 @@ func TestConnectionsOfNoTestAreListed(t *testing.T) {
 	scanner.cmd(221, "QUIT")
 	scanner.rest()
 	mta := p.connect(t, "mta.sender.example")
-	mta.mail("a@sender.example", "en@et.sink.example", mailText("a@sender.example", "1@sender.example"))
+	mta.mail("b@sender.example", "en@et.sink.example", mailText("b@sender.example", "1@sender.example"))
 	mta.cmd(221, "QUIT")
 	mta.rest()
 	var got map[string]connectionLine

@@ -111,7 +111,7 @@ func launch(t *testing.T, s settings) *process {
 		t.Fatal(err)
 	}
 	p := &process{settings: s, config: s.write(t), log: newRecord(), exited: make(chan struct{})}
-	p.cmd = exec.Command(self, "-test.run=^TestAsProgram$") //nolint:noctx,gosec // ended by a cleanup; this very binary
+	p.cmd = exec.Command(self, "-test.run=^TestAsProgram$") //nolint:gosec // this very binary
 	p.cmd.Env = append(os.Environ(), asProgram+"="+strings.Join([]string{"serve", "--config", p.config}, "\x1f"))
 	p.cmd.Stderr = p.log
 	if err := p.cmd.Start(); err != nil {
@@ -141,9 +141,10 @@ func (p *process) waitFor(t *testing.T, text string) string {
 	return line
 }
 
-func (p *process) signal(t *testing.T, s syscall.Signal) {
+// terminate sends SIGTERM.
+func (p *process) terminate(t *testing.T) {
 	t.Helper()
-	if err := p.cmd.Process.Signal(s); err != nil {
+	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -163,7 +164,7 @@ func (p *process) status() int {
 // stop ends the process in order.
 func (p *process) stop(t *testing.T) {
 	t.Helper()
-	p.signal(t, syscall.SIGTERM)
+	p.terminate(t)
 	if s := p.status(); s != 0 {
 		t.Errorf("exit status %d after SIGTERM:\n%s", s, p.log.text())
 	}

@@ -6,7 +6,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
 
 	"go.etcd.io/bbolt"
@@ -136,8 +135,10 @@ func TestServeRefusesDamagedData(t *testing.T) {
 		"damaged zone key": {"zone.json", func(path string) error { return os.WriteFile(path, []byte("{"), 0o600) }, []string{"zone.json", "restore the file"}},
 		"damaged CA":       {"ca/root.pem", func(path string) error { return os.WriteFile(path, []byte("?"), 0o600) }, []string{"root.pem"}},
 		"lost CA key":      {"ca/root-key.pem", os.Remove, []string{"restore the other"}},
-		"damaged certificate": {"certs/certificates/0-mx05-ca-rsa.pem", func(path string) error { return os.WriteFile(path, []byte("?"), 0o600) },
-			[]string{"0-mx05-ca-rsa.pem", "remove it"}},
+		"damaged certificate": {
+			"certs/certificates/0-mx05-ca-rsa.pem", func(path string) error { return os.WriteFile(path, []byte("?"), 0o600) },
+			[]string{"0-mx05-ca-rsa.pem", "remove it"},
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -208,7 +209,7 @@ func TestSignalDrains(t *testing.T) {
 	busy.cmd(250, "MAIL FROM:<a@sender.example>")
 	busy.cmd(250, "RCPT TO:<en@et.sink.example>")
 	busy.cmd(354, "DATA")
-	p.signal(t, syscall.SIGTERM)
+	p.terminate(t)
 	p.waitFor(t, "tlsink stops")
 	idle.expect(421)
 	busy.send(mailText("a@sender.example", "1@sender.example") + "\r\n.\r\n")
@@ -231,9 +232,9 @@ func TestSecondSignalEndsAtOnce(t *testing.T) {
 	busy.cmd(250, "MAIL FROM:<a@sender.example>")
 	busy.cmd(250, "RCPT TO:<en@et.sink.example>")
 	busy.cmd(354, "DATA")
-	p.signal(t, syscall.SIGTERM)
+	p.terminate(t)
 	p.waitFor(t, "a second signal ends it at once")
-	p.signal(t, syscall.SIGTERM)
+	p.terminate(t)
 	if status := p.status(); status != 1 {
 		t.Errorf("exit status %d, want 1", status)
 	}

@@ -196,7 +196,9 @@ func (o *outside) settings(t *testing.T, changes ...any) settings {
 	t.Helper()
 	anchors := writeFile(t, "anchor.invalid. IN DS 46723 13 2 C239211D6FD7398A415A284E406F958EA72B5E7125345F130B7A8823D17F0368\n")
 	return newSettings(t, append([]any{
-		"dns.resolvers", []string{o.resolver}, "dns.trust_anchors", anchors,
+		"dns.resolvers",
+		[]string{o.resolver},
+		"dns.trust_anchors", anchors,
 		"mail.smarthost.address", o.smarthost, "mail.smarthost.plaintext", true,
 	}, changes...)...)
 }
