@@ -41,13 +41,13 @@ type mta struct {
 	mails  int
 
 	// Its resolver does not see signatures, as where the parent has no DS.
-	blind atomic.Bool
+	blind *atomic.Bool
 }
 
 // newMTA returns a sender with hosts at ips. A domain starts with its number.
 func newMTA(w *world, k kind, retry time.Duration, seed uint64, ips ...netip.Addr) *mta {
 	w.t.Helper()
-	s := &mta{kind: k, w: w, ips: ips, retry: retry, rng: rand.New(rand.NewPCG(seed, 7))}
+	s := &mta{kind: k, w: w, ips: ips, retry: retry, rng: rand.New(rand.NewPCG(seed, 7)), blind: new(atomic.Bool)}
 	w.mu.Lock()
 	s.domain = fmt.Sprintf("s%d.example", len(w.spf)+1)
 	w.spf[s.domain] = ips
@@ -65,6 +65,13 @@ func newMTA(w *world, k kind, retry time.Duration, seed uint64, ips ...netip.Add
 		s.hosts = append(s.hosts, host)
 	}
 	return s
+}
+
+// again returns the same hosts for another user, who sends at other times.
+func (s *mta) again(seed uint64) *mta {
+	u := *s
+	u.rng = rand.New(rand.NewPCG(seed, 9))
+	return &u
 }
 
 type mayBeBlind struct {

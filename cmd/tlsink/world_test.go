@@ -7,6 +7,7 @@ import (
 	"io"
 	"io/fs"
 	"log/slog"
+	"math/rand/v2"
 	"net"
 	"net/netip"
 	"os"
@@ -48,8 +49,7 @@ var keyed = sync.OnceValues(func() (map[string][]byte, error) {
 		return nil, err
 	}
 	defer os.RemoveAll(dir)
-	// The clock of a bubble starts at this time.
-	now := func() time.Time { return time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC) }
+	now := bubbleStart
 	c := config{DataDir: dir}
 	ca, err := certs.OpenLocalCA(certs.LocalCAOptions{Dir: c.path("ca"), Zone: worldZone, Now: now})
 	if err != nil {
@@ -173,6 +173,8 @@ func (w *world) dialer(ip netip.Addr) func(ctx context.Context, network, address
 			}
 			host = serviceIP().String() // HTTP clients dial names
 		}
+		// The way takes some time, as anywhere: no two things are simultaneous.
+		time.Sleep(time.Duration(1+rand.IntN(80)) * time.Millisecond)
 		return dial(ctx, network, net.JoinHostPort(host, port))
 	}
 }
