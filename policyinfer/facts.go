@@ -29,8 +29,8 @@ type ledger struct {
 // read turns attempts into facts. silence: absence of contact may count.
 func read(h *evidence.History, t timing, as []attempt, silence bool) *ledger {
 	l := &ledger{test: h.Test, t: t, attempts: as, index: make(map[observation]int)}
-	l.first = firstContacts(h.Test, as)
 	l.met = deliveriesByHost(as)
+	l.first = l.firstContacts()
 	l.deliveries()
 	l.plaintextThoughOffered()
 	l.contacts()
@@ -63,8 +63,10 @@ const maxCited = 50
 // firstContacts is when each host first met et for certain: a lazy sender
 // fetches its policy from then on, and its hosts need not share what they know.
 // A contact that may have been for ut counts only if a mail names both domains,
-// so that both were tried together.
-func firstContacts(test evidence.Test, as []attempt) map[netip.Addr]time.Time {
+// so that both were tried together; one that only the address ties to the
+// sender, only under its EHLO name.
+func (l *ledger) firstContacts() map[netip.Addr]time.Time {
+	test, as := l.test, l.attempts
 	both := false
 	for _, a := range as {
 		for _, c := range a.conns {
@@ -74,7 +76,7 @@ func firstContacts(test evidence.Test, as []attempt) map[netip.Addr]time.Time {
 	out := make(map[netip.Addr]time.Time)
 	for _, a := range as {
 		for _, e := range a.events {
-			if _, ok := out[e.host]; !ok && (both || e.face.Domain == et) {
+			if _, ok := out[e.host]; !ok && (both || e.face.Domain == et) && (!e.weak || l.saysItsName(e)) {
 				out[e.host] = a.start
 			}
 		}
