@@ -49,6 +49,14 @@ func TestServeNamesTheAddressInUse(t *testing.T) {
 
 func TestServeStartErrors(t *testing.T) {
 	t.Parallel()
+	used := newSettings(t)
+	start(t, used).stop(t)
+	keyed := func(t *testing.T, changes ...any) settings { // RSA keys take long to make
+		t.Helper()
+		s := newSettings(t, changes...)
+		copyTree(t, used.dir(), s.dir())
+		return s
+	}
 	t.Run("address of another host", func(t *testing.T) {
 		t.Parallel()
 		fails(t, newSettings(t, "listen.smtp", []string{"192.0.2.1:0"}), "listen.smtp", "192.0.2.1:0", "does not have that address")
@@ -94,24 +102,24 @@ func TestServeStartErrors(t *testing.T) {
 	})
 	t.Run("address that nobody can reach", func(t *testing.T) {
 		t.Parallel()
-		fails(t, newSettings(t, "dns.addresses", []string{"0.0.0.0"}), "address", `"0.0.0.0"`)
+		fails(t, keyed(t, "dns.addresses", []string{"0.0.0.0"}), "address", `"0.0.0.0"`)
 	})
-	t.Run("no resolver file", func(t *testing.T) {
+	t.Run("no trust anchors", func(t *testing.T) {
 		t.Parallel()
-		fails(t, newSettings(t, "dns.trust_anchors", "/nowhere/anchors"), "dns.trust_anchors", "/nowhere/anchors")
+		fails(t, keyed(t, "dns.trust_anchors", "/nowhere/anchors"), "dns.trust_anchors", "/nowhere/anchors")
 	})
 	t.Run("smarthost in plain text elsewhere", func(t *testing.T) {
 		t.Parallel()
-		fails(t, newSettings(t, "mail.smarthost.address", "192.0.2.1:25", "mail.smarthost.plaintext", true), "smarthost", "192.0.2.1:25", "loopback")
+		fails(t, keyed(t, "mail.smarthost.address", "192.0.2.1:25", "mail.smarthost.plaintext", true), "smarthost", "192.0.2.1:25", "loopback")
 	})
 	t.Run("no password", func(t *testing.T) {
 		t.Parallel()
-		fails(t, newSettings(t, "mail.smarthost.address", "mail.example.org:587", "mail.smarthost.password_file", "/nowhere/password"),
+		fails(t, keyed(t, "mail.smarthost.address", "mail.example.org:587", "mail.smarthost.password_file", "/nowhere/password"),
 			"mail.smarthost.password_file", "/nowhere/password")
 	})
 	t.Run("no roots", func(t *testing.T) {
 		t.Parallel()
-		fails(t, newSettings(t, "certificates.roots", writeFile(t, "none")), "certificates.roots", "no certificate")
+		fails(t, keyed(t, "certificates.roots", writeFile(t, "none")), "certificates.roots", "no certificate")
 	})
 }
 
