@@ -201,10 +201,10 @@ func TestReplayedEvidenceIsTheSame(t *testing.T) {
 			for i := range 6 {
 				one.attempt()
 				w.wait(4 * time.Minute)
-				if i == 2 {
+				if i == 1 {
 					two.mail()
 				}
-				if i >= 2 {
+				if i >= 1 {
 					two.attempt()
 				}
 				w.wait(3 * time.Minute)
@@ -231,6 +231,11 @@ func (w *world) evidenceOf(from string) string {
 		ids[c.ID] = c.Attribution
 	}
 	fmt.Fprintln(&b, ids)
+	w.a.mu.Lock()
+	defer w.a.mu.Unlock()
+	for key, c := range w.a.clients {
+		fmt.Fprintf(&b, "client %s since %v, secure at %v, %d without mail\n", key, c.started.UTC(), c.secureAt.UTC(), len(c.loose))
+	}
 	return b.String()
 }
 
@@ -327,4 +332,77 @@ func TestCapabilityIsNotLogged(t *testing.T) {
 			t.Errorf("log %q, capability %q", log.String(), capability)
 		}
 	})
+}
+
+// What a test may own of what carries no mail of its own.
+func TestWhatATestMayOwn(t *testing.T) {
+	noon := time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC)
+	mine, other, sni := "User@sender.example", "else@sender.example", "mx04.et1."+zone
+	running := func(change func(*test)) *test {
+		x := &test{rec: history.TestRecord{Test: evidence.Test{Sender: "user@sender.example"}, State: history.StateRunning}, first: noon, date: noon.Add(-time.Minute)}
+		change(x)
+		return x
+	}
+	same := func(*test) {}
+	at := func(after time.Duration) evidence.Connection { return evidence.Connection{Start: noon.Add(after)} }
+	from := func(sender string) evidence.Connection {
+		return evidence.Connection{Start: noon, MailFrom: &sender}
+	}
+	for _, c := range []struct {
+		name   string
+		change func(*test)
+		conn   evidence.Connection
+		want   bool
+	}{
+		{"after the mail", same, at(time.Hour), true},
+		{"before the mail was written", same, at(-4 * time.Minute), false},
+		{"before, but clocks differ", same, at(-150 * time.Second), true},
+		{"the clock of the sender is far ahead", func(x *test) { x.date = noon.Add(time.Hour) }, at(-time.Second), false},
+		{"no Date", func(x *test) { x.date = time.Time{} }, at(-time.Second), false},
+		{"after the ack", func(x *test) { x.rec.Acked = noon.Add(time.Minute) }, at(2 * time.Minute), false},
+		{"before the ack", func(x *test) { x.rec.Acked = noon.Add(time.Minute) }, at(30 * time.Second), true},
+		{"after it closed", func(x *test) { x.rec.Closed = noon.Add(time.Minute) }, at(2 * time.Minute), false},
+		{"MAIL of the sender", same, from(mine), true},
+		{"MAIL of another", same, from(other), false},
+		{"SNI of another slot", same, evidence.Connection{Start: noon, Slot: 1, TLS: &evidence.TLS{SNI: &sni}}, false},
+		{"SNI of its slot", func(x *test) { x.rec.Test.Slot = 1 }, evidence.Connection{Start: noon, Slot: 1, TLS: &evidence.TLS{SNI: &sni}}, true},
+		{"no SNI", func(x *test) { x.rec.Test.Slot = 1 }, evidence.Connection{Start: noon, TLS: &evidence.TLS{}}, true},
+	} {
+		if got := running(c.change).mayOwn(c.conn, 2*time.Minute); got != c.want {
+			t.Errorf("%s: %v, want %v", c.name, got, c.want)
+		}
+	}
+}
+
+// The varying certificate is self-signed until it is refused, then from the
+// public CA until something is delivered, then self-signed once more.
+func TestVaryingCertificates(t *testing.T) {
+	c := newClient(netip.Prefix{}, time.Time{}, 0)
+	shown := func() scenario.Kind { return c.alternate(0, scenario.OwnerDefault).kind() }
+	visit := func(kind scenario.Kind, ending evidence.Ending, delivered bool) {
+		conn := evidence.Connection{Ending: ending, TLS: &evidence.TLS{Stage: evidence.StageFinished, Certificate: string(kind)}}
+		if delivered {
+			conn.Transactions = []evidence.Transaction{{TLS: true, Data: true}}
+		}
+		c.learn(zone, conn)
+	}
+	for i, step := range []struct {
+		kind      scenario.Kind
+		ending    evidence.Ending
+		delivered bool
+		then      scenario.Kind
+	}{
+		{scenario.SelfSigned, evidence.EndingServer, false, scenario.SelfSigned}, // we ended it
+		{scenario.SelfSigned, evidence.EndingQuit, true, scenario.SelfSigned},    // not refused
+		{scenario.SelfSigned, evidence.EndingQuit, false, scenario.CA},
+		{scenario.SelfSigned, evidence.EndingQuit, true, scenario.CA}, // begun before the change
+		{scenario.CADefault, evidence.EndingQuit, false, scenario.CA},
+		{scenario.CADefault, evidence.EndingQuit, true, scenario.SelfSigned},
+		{scenario.SelfSigned, evidence.EndingAlert, false, scenario.CA},
+	} {
+		visit(step.kind, step.ending, step.delivered)
+		if got := shown(); got != step.then {
+			t.Errorf("step %d: %s is shown, want %s", i, got, step.then)
+		}
+	}
 }
