@@ -98,11 +98,14 @@ func (a *Assessor) evaluateDue(ctx context.Context) time.Duration {
 	next := idle
 	var due []*test
 	for id, t := range a.tests {
+		ends := t.rec.Opened.Add(a.o.Timing.Close)
 		switch {
-		case t.running() && (t.dirty && !now.Before(t.due) || !now.Before(t.rec.Opened.Add(a.o.Timing.Close))):
+		case t.running() && (t.dirty && !now.Before(t.due) || !now.Before(ends)):
 			due = append(due, t)
-		case t.running() && t.dirty:
-			next = min(next, t.due.Sub(now))
+		case t.running():
+			if next = min(next, ends.Sub(now)); t.dirty {
+				next = min(next, t.due.Sub(now))
+			}
 		case !t.running() && a.forgotten(t, now):
 			a.forget(id, t, now)
 		}

@@ -287,7 +287,7 @@ func (s *Store) issue(ctx context.Context, e entry) error {
 	next := maps.Clone(*s.current.Load())
 	next[e] = c
 	s.current.Store(&next)
-	s.opts.Logger.Info("certificate issued", "certificate", e.String(), "not_after", c.Leaf.NotAfter)
+	s.opts.Logger.Debug("certificate issued", "certificate", e.String(), "not_after", c.Leaf.NotAfter)
 	return nil
 }
 

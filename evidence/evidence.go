@@ -232,7 +232,7 @@ type PolicyFetch struct {
 // be judged: the phase of the test's client, and the MX preferences of et.
 type State struct {
 	Time  time.Time      `json:"time"`
-	Phase Phase          `json:"phase"`
+	Phase Phase          `json:"phase,omitempty"`
 	MX    map[string]int `json:"mx"` // host label to preference
 
 	// Unverifiable says why our own zone or policy could not be verified from

@@ -130,7 +130,7 @@ func Open(opt Options) (*Store, error) {
 func openError(path string, err error) error {
 	switch {
 	case errors.Is(err, bolterrors.ErrTimeout):
-		return fmt.Errorf("open history %q: another tlsink process holds the file: stop it, or let the running one answer (the history, tests and queue commands ask it): %w", path, err)
+		return fmt.Errorf("open history %q: another tlsink process holds the file: stop it, or ask the running one (tlsink history, tlsink inbox)", path)
 	case errors.Is(err, bolterrors.ErrInvalid), errors.Is(err, bolterrors.ErrVersionMismatch), errors.Is(err, bolterrors.ErrChecksum):
 		return fmt.Errorf("open history %q: not a tlsink history, or damaged: move it away and restore a backup: %w", path, err)
 	}
