@@ -406,3 +406,32 @@ func TestVaryingCertificates(t *testing.T) {
 		}
 	}
 }
+
+// A report that was sent does not become due again with the next copy.
+func TestSentReportStaysSent(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, 1)
+		defer w.stop()
+		s := w.sender("user@sender.example", policyinfer.None)
+		for range 20 {
+			s.connect(scenario.Unprotected, scenario.UT)
+			s.connect(scenario.ET, w.mx[0])
+			if s.acked[scenario.ET] {
+				break
+			}
+			w.wait(10 * time.Minute)
+		}
+		queue, err := w.store.Queue(t.Context())
+		if err != nil || len(queue) != 1 || s.delivered() {
+			t.Fatalf("reports due %+v, %v, delivered %v", queue, err, s.acked)
+		}
+		if err := w.store.Commit(t.Context(), history.Batch{Remove: []string{queue[0].ID}}); err != nil {
+			t.Fatal(err)
+		}
+		s.connect(scenario.Unprotected, scenario.UT)
+		w.wait(time.Hour)
+		if queue, err := w.store.Queue(t.Context()); err != nil || len(queue) != 0 || !s.delivered() {
+			t.Errorf("reports due %+v, %v, delivered %v; want none", queue, err, s.acked)
+		}
+	})
+}

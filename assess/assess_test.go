@@ -348,3 +348,34 @@ func TestAStrangerCannotJoinATest(t *testing.T) {
 		}
 	})
 }
+
+// On request everything of a sender goes, a running test included, and it
+// does not come back by a restart.
+func TestForget(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, 1)
+		s, other := w.sender("user@sender.example", policyinfer.May), w.sender("other@sender.example", policyinfer.May)
+		other.ip = "192.0.2.77"
+		s.attempt()
+		other.attempt()
+		synctest.Wait()
+		if n, err := w.a.Forget(t.Context(), "User@Sender.example"); err != nil || n == 0 {
+			t.Fatalf("%d records deleted, %v", n, err)
+		}
+		w.stop()
+		w.start()
+		defer w.stop()
+		if n := len(w.tests(s.from)); n != 0 || w.a.Running() != 1 || len(w.tests(other.from)) != 1 {
+			t.Errorf("%d tests of the sender left, %d running", n, w.a.Running())
+		}
+		conns, err := w.store.Connections(t.Context(), history.ConnectionFilter{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, c := range conns {
+			if c.Connection.MailFrom != nil && *c.Connection.MailFrom == s.from {
+				t.Errorf("connection %s still names the sender", c.Connection.ID)
+			}
+		}
+	})
+}

@@ -92,6 +92,7 @@ type Store interface {
 	Test(id string) (history.TestRecord, error)
 	History(testID string) (evidence.History, error)
 	Connections(ctx context.Context, f history.ConnectionFilter) ([]history.ConnectionRecord, error)
+	DeletePerson(ctx context.Context, addr string) (int, error)
 }
 
 // Limits bound what clients can make us remember. A zero field means its

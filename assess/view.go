@@ -84,3 +84,28 @@ func (a *Assessor) Unverifiable() string {
 	defer a.mu.Unlock()
 	return a.unverifiable
 }
+
+// Forget deletes everything of one mail address, running tests included, and
+// returns the number of records. Mail of that sender that is arriving at this
+// moment may have to be forgotten again.
+func (a *Assessor) Forget(ctx context.Context, address string) (int, error) {
+	a.mu.Lock()
+	for id, t := range a.tests {
+		if !t.sentBy(address) {
+			continue
+		}
+		delete(a.tests, id)
+		for _, c := range t.clients {
+			c.tests = slices.DeleteFunc(c.tests, func(o *test) bool { return o == t })
+		}
+		for _, conn := range a.conns {
+			if conn.test == t {
+				conn.test = nil
+			}
+		}
+	}
+	a.mu.Unlock()
+	n, err := a.o.Store.DeletePerson(ctx, address)
+	a.o.Logger.Info("everything of a sender was deleted", "records", n)
+	return n, err
+}

@@ -192,6 +192,24 @@ func (c *inboxCmd) Run(e *env) error {
 	return w.Flush()
 }
 
+type forgetCmd struct {
+	configFlag
+	Address string `arg:"" help:"Mail address of the sender."`
+}
+
+// Run deletes what is kept of a sender: tests, connections, reports, mail to
+// postmaster.
+func (c *forgetCmd) Run(e *env) error {
+	if !strings.Contains(c.Address, "@") {
+		return fmt.Errorf("address %q is not local-part@domain", c.Address)
+	}
+	b, err := c.ask(e, http.MethodDelete, "/people/"+url.PathEscape(c.Address))
+	if err == nil {
+		fmt.Fprintf(e.stdout, "%s records deleted\n", strings.TrimSpace(string(b)))
+	}
+	return err
+}
+
 type zoneCmd struct{ configFlag }
 
 // Run prints what the parent zone has to publish.

@@ -140,6 +140,13 @@ func controlHandler(s *service) http.Handler {
 	handle("DELETE /inbox/{id}", func(_ io.Writer, r *http.Request) error {
 		return s.store.DeleteMailbox(r.Context(), r.PathValue("id"))
 	})
+	handle("DELETE /people/{address}", func(w io.Writer, r *http.Request) error {
+		n, err := s.assess.Forget(r.Context(), r.PathValue("address"))
+		if err != nil {
+			return err
+		}
+		return json.NewEncoder(w).Encode(n)
+	})
 	handle("GET /zone", func(w io.Writer, _ *http.Request) error {
 		_, err := io.WriteString(w, s.zone.Delegation().String())
 		return err

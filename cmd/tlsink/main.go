@@ -24,6 +24,7 @@ type cli struct {
 	Infer   inferCmd   `cmd:"" help:"Infer a sender's policy from recorded histories (JSON Lines)."`
 	History historyCmd `cmd:"" help:"Look at the tests of the running sink."`
 	Inbox   inboxCmd   `cmd:"" help:"Read mail to postmaster and abuse."`
+	Forget  forgetCmd  `cmd:"" help:"Delete everything of a sender, on request."`
 	Zone    zoneCmd    `cmd:"" help:"Print the NS, glue and DS records that the parent zone has to publish."`
 	Version versionCmd `cmd:"" help:"Print the version."`
 }

@@ -320,3 +320,19 @@ func TestInbox(t *testing.T) {
 		t.Errorf("mail to the operator made tests: %v %v", tests, err)
 	}
 }
+
+func TestForget(t *testing.T) {
+	t.Parallel()
+	p := start(t, newSettings(t))
+	c := p.connect(t, "mta.sender.example")
+	c.mail("a/b?c@sender.example", "en@et.sink.example", "Subject: test\r\nMessage-ID: <1@sender.example>\r\n\r\nHello.")
+	if list := p.ask(t, "history", "list"); !strings.Contains(list, "a/b?c@sender.example") {
+		t.Fatalf("no test:\n%s", list)
+	}
+	if out := p.ask(t, "forget", "a/b?c@sender.example"); !strings.HasSuffix(out, "records deleted\n") || strings.HasPrefix(out, "0 ") {
+		t.Errorf("forget printed %q", out)
+	}
+	if list := p.ask(t, "history", "list"); strings.Contains(list, "sender.example") {
+		t.Errorf("the test is still there:\n%s", list)
+	}
+}
