@@ -31,8 +31,14 @@
 //
 // A refusal inside TLS that only the client address ties to the sender may be
 // that of another sender, who never hands anything over and so stays unseen.
-// It counts only in attempts in which this sender's mail came, too, and needs
-// two of them.
+// It counts only under the EHLO name of this sender, in attempts in which its
+// mail came, too, and needs two of them. A refusal in plaintext needs the EHLO
+// name; contact alone never counts. Where such evidence contradicts the mails,
+// that it is a stranger's, that the sender changed, and that its hosts differ
+// all stay possible.
+//
+// Silence counts only if the history is known to be without gaps. At ut it
+// tells dane-only from dane where other evidence shows DANE.
 //
 // Absence of DNS queries and policy fetches is never evidence, so a history
 // that lost them gives the same verdict or an undetermined one.
