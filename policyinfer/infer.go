@@ -92,7 +92,7 @@ func (e *Engine) Infer(h evidence.History, o Options) Verdict {
 
 	t := timingOf(h.Test.Timing)
 	as := attempts(&h, t)
-	r := e.conclude(&h, t, as)
+	r := e.sinceResent(&h, t, as, e.conclude(&h, t, as))
 	v := e.verdict(&h, t, as, r)
 	if o.Explain {
 		v.Eliminated = e.explain(r)
