@@ -104,7 +104,7 @@ func TestHoursOfOneDomain(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			simulated(t, 1, func(w *world, seed uint64, lines *table) {
 				rng := rand.New(rand.NewPCG(seed, 12))
-				senders := w.everyKind(rng, 4, nil)
+				senders := w.everyKind(rng, 3, nil)
 				trips := w.all(senders, to)
 				for i, s := range senders {
 					lines.add("%-40s accepted after %s: %s", s.label, trips[i], w.outcomes(s, "user"))

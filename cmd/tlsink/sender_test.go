@@ -3,9 +3,11 @@ package main
 import (
 	"context"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"net/http"
 	"net/netip"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -157,7 +159,7 @@ func (s *mta) attempt(ctx context.Context, m *testMail, pending map[string]bool,
 	var wg sync.WaitGroup
 	together := s.rng.IntN(2) == 0
 	host := s.hosts[s.rng.IntN(len(s.hosts))]
-	for to := range pending {
+	for _, to := range slices.Sorted(maps.Keys(pending)) {
 		one := func() {
 			r := host.Attempt(ctx, deliver.Envelope{From: m.from, To: []string{to}, Message: m.message})
 			mu.Lock()
