@@ -135,13 +135,14 @@ func TestContradictingResendSplitsTheTest(t *testing.T) {
 		s.mail()
 		s.policy, s.sni = policyinfer.May, true
 		s.until(20, 10*time.Minute)
-		v := w.test(s.from)
-		if v.Verdict.Policy != policyinfer.May && v.Verdict.Policy != policyinfer.Undetermined {
-			t.Errorf("verdict %s %v for the new setting", v.Verdict.Policy, v.Verdict.Candidates)
+		tests := w.tests(s.from)
+		if len(tests) != 2 {
+			t.Fatalf("%d tests, want 2", len(tests))
 		}
-		for _, r := range w.tests(s.from) {
-			if r.State == history.StateRunning {
-				t.Errorf("test %s is still running", r.Test.ID)
+		for i, want := range []policyinfer.Name{policyinfer.May, policyinfer.Undetermined} {
+			v, err := w.a.View(tests[i].Test.ID)
+			if err != nil || v.Verdict.Policy != want || v.Record.Open() || v.Record.Note == "" {
+				t.Errorf("test %d: %s %v, state %s, note %q, %v; want %s", i, v.Verdict.Policy, v.Verdict.Candidates, v.Record.State, v.Record.Note, err, want)
 			}
 		}
 	})

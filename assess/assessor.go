@@ -75,6 +75,9 @@ func (a *Assessor) Accepted(id evidence.ConnID, _, remote netip.AddrPort) (sink.
 		return sink.Treatment{}, errTooManyClients
 	}
 	c := a.client(key, now)
+	if c.downgradeNext {
+		c.downgradeNext, c.secureAt = false, now.Add(a.o.Timing.Downgrade)
+	}
 	c.open++
 	c.last = now
 	a.conns[id] = &connection{client: c, remote: remote, start: now}

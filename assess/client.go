@@ -15,11 +15,13 @@ type client struct {
 	started  time.Time // of the treatment
 	secureAt time.Time // STARTTLS is offered from then on
 	last     time.Time // last connection, start or end
-	open     int       // connections
-	varying  map[varyingKey]*alternate
-	loose    []evidence.Connection // of this treatment, without a mail of ours
-	dropped  int                   // that found no room in loose
-	tests    []*test               // with a mail from here in this treatment
+	// downgradeNext: another downgrade phase starts with the next connection.
+	downgradeNext bool
+	open          int // connections
+	varying       map[varyingKey]*alternate
+	loose         []evidence.Connection // of this treatment, without a mail of ours
+	dropped       int                   // that found no room in loose
+	tests         []*test               // with a mail from here in this treatment
 }
 
 // varyingKey is a certificate that varies: the default one, or that of ut.

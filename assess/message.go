@@ -76,7 +76,7 @@ func (a *Assessor) enter(snapshot evidence.Connection, tx evidence.Transaction, 
 	if conn == nil {
 		return nil, storageTrouble(), false
 	}
-	t, again := a.match(conn.client, tx, slot)
+	t := a.match(conn.client, tx, slot)
 	if t == nil {
 		var err error
 		if t, err = a.open(conn.client, tx, slot, now); err != nil {
@@ -87,10 +87,10 @@ func (a *Assessor) enter(snapshot evidence.Connection, tx evidence.Transaction, 
 	if !t.has(tx.MessageID) && len(t.rec.MessageIDs) < maxListed {
 		t.rec.MessageIDs = append(t.rec.MessageIDs, tx.MessageID)
 	}
-	if again && a.sentAgain(t, tx, domains) && t.resent.IsZero() {
+	if t.resent.IsZero() && sentAgain(t, tx, domains) {
 		// The user sent it again: probably the first one bounced because STARTTLS
 		// was withheld. Some senders do so whenever no MX offers it.
-		t.resent = now
+		t.resent = t.firstOf(tx.MessageID, snapshot.Start)
 		for _, c := range t.clients {
 			c.secureAt = earlier(c.secureAt, now)
 		}
@@ -109,7 +109,7 @@ func (a *Assessor) enter(snapshot evidence.Connection, tx evidence.Transaction, 
 }
 
 // sentAgain reports whether another mail already went to one of the domains.
-func (a *Assessor) sentAgain(t *test, tx evidence.Transaction, domains []scenario.Domain) bool {
+func sentAgain(t *test, tx evidence.Transaction, domains []scenario.Domain) bool {
 	for k := range t.copies {
 		if k.messageID != tx.MessageID && slices.Contains(domains, k.domain) {
 			return true
@@ -171,44 +171,42 @@ func (a *Assessor) reportedElsewhere(t *test, messageID string, known []history.
 // maxListed bounds the Message-IDs and addresses that a test remembers.
 const maxListed = 500
 
-// match finds the test that a message continues. again: it is another mail of
-// the same sender. From another address than before, only a mail with the
-// Message-ID of the test joins it: anybody can use a MAIL FROM, and bounces of
-// all the world have the same. A test whose verdict is reached ends when its
-// sender sends a new mail: that one starts afresh, also in its treatment.
+// match finds the test that a message continues: that of its Message-ID, or
+// the running one of its sender. From another address than before, only a mail
+// with the Message-ID of the test joins it: anybody can use a MAIL FROM, and
+// bounces of all the world have the same. A test whose verdict is reached ends
+// when its sender sends a new mail: that one starts afresh, also in its
+// treatment.
 //
 // A test that has ended is returned for its own mail alone. The store answers
 // for those, but it is behind when the copies for et and ut come together and
 // the first of them ends the test.
-func (a *Assessor) match(from *client, tx evidence.Transaction, slot int) (t *test, again bool) {
-	var ended *test
-	for _, c := range a.tests {
-		if c.rec.Test.Slot != slot || !c.sentBy(tx.MailFrom) {
+func (a *Assessor) match(from *client, tx evidence.Transaction, slot int) *test {
+	var ended, latest *test
+	for _, t := range a.tests {
+		if t.rec.Test.Slot != slot || !t.sentBy(tx.MailFrom) {
 			continue
 		}
-		here := c.clients[from.key] != nil
-		own := tx.MessageID != "" && c.has(tx.MessageID) && (here || tx.MailFrom != "")
+		here := t.clients[from.key] != nil
+		own := tx.MessageID != "" && t.has(tx.MessageID) && (here || tx.MailFrom != "")
 		switch {
-		case own && c.rec.Open():
-			return c, false
+		case own && t.rec.Open():
+			return t
 		case own:
-			ended = c
-		case here && c.rec.Open() && (t == nil || c.first.After(t.first)):
-			t = c
+			ended = t
+		case here && t.rec.Open() && (latest == nil || t.first.After(latest.first)):
+			latest = t
 		}
 	}
-	if ended != nil {
-		return ended, false
+	switch {
+	case ended != nil:
+		return ended
+	case latest == nil || latest.running():
+		return latest
 	}
-	if t == nil {
-		return nil, false
-	}
-	if t.running() {
-		return t, true
-	}
-	t.rec.State, t.rec.Closed = history.StateClosed, a.o.Now()
-	a.o.Store.Submit(history.Batch{Tests: []history.TestRecord{t.rec}})
-	return nil, false
+	latest.rec.State, latest.rec.Closed = history.StateClosed, a.o.Now()
+	a.o.Store.Submit(history.Batch{Tests: []history.TestRecord{latest.rec}})
+	return nil
 }
 
 // open starts a test.
@@ -338,7 +336,7 @@ func (a *Assessor) acknowledge(t *test, tx evidence.Transaction, domains []scena
 // another way, with what was known before, and opens one that begins there.
 func (a *Assessor) splitResent(t *test, v policyinfer.Verdict, last evidence.ConnID, now time.Time) *test {
 	if t.resent.IsZero() || !t.running() || !slices.ContainsFunc(v.Findings, func(f policyinfer.Finding) bool {
-		return f.ID == policyinfer.FindingChanged || f.ID == policyinfer.FindingContradictory
+		return f.ID == policyinfer.FindingChanged || f.ID == policyinfer.FindingContradictory || f.ID == policyinfer.FindingAmbiguous
 	}) {
 		return nil
 	}
@@ -372,7 +370,6 @@ func (a *Assessor) splitResent(t *test, v policyinfer.Verdict, last evidence.Con
 	known := a.engine.Infer(old, policyinfer.Options{})
 	batch := a.finish(t, &known, now)
 	t.rec.State, t.rec.Closed = history.StateClosed, t.resent
-	batch.Tests = append(batch.Tests, t.rec)
 	for _, c := range after {
 		for _, tx := range c.Transactions {
 			if !fresh.has(tx.MessageID) {
@@ -386,18 +383,31 @@ func (a *Assessor) splitResent(t *test, v policyinfer.Verdict, last evidence.Con
 		fresh.put(c, a.o.Limits.Connections)
 		batch.Attach = append(batch.Attach, history.Attachment{Connection: c.ID, Test: fresh.rec.Test.ID, Attribution: evidence.ByMail})
 	}
-	fresh.first, fresh.date = t.resent, t.resent
+	// It adopts nothing from before, so its mail counts as written then.
+	fresh.first, fresh.date = t.resent, t.resent.Add(a.o.Timing.DateSkew)
+	t.rec.MessageIDs = slices.DeleteFunc(t.rec.MessageIDs, func(id string) bool { return fresh.has(id) && !carried(before, id) })
+	batch.Tests = append(batch.Tests, t.rec)
 	fresh.rec.Note = "continues test " + t.rec.Test.ID
 	fresh.rec.ReportTo, fresh.rec.ReportBlocked = t.rec.ReportTo, t.rec.ReportBlocked
 	fresh.rec.Test.SenderIPs, fresh.rec.Clients = t.rec.Test.SenderIPs, t.rec.Clients
 	for key, c := range t.clients {
 		fresh.clients[key] = c
 		c.join(fresh)
+		if !slices.ContainsFunc(c.tests, func(o *test) bool { return o != fresh && o.running() }) {
+			c.downgradeNext = true // the new test has seen no downgrade itself
+		}
 	}
 	conn.test = fresh
 	a.o.Store.Submit(batch)
 	a.touch(fresh, now)
 	return fresh
+}
+
+// carried reports whether a connection carried the mail.
+func carried(conns []evidence.Connection, messageID string) bool {
+	return slices.ContainsFunc(conns, func(c evidence.Connection) bool {
+		return slices.ContainsFunc(c.Transactions, func(tx evidence.Transaction) bool { return tx.Data && tx.MessageID == messageID })
+	})
 }
 
 // verdictJSON is a verdict as it is stored.

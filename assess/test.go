@@ -82,6 +82,17 @@ func (t *test) itsPart(c evidence.Connection) evidence.Connection {
 	return c
 }
 
+// firstOf returns when the first connection with a mail began; at the latest
+// when the given one did.
+func (t *test) firstOf(messageID string, at time.Time) time.Time {
+	for _, c := range t.own {
+		if c.Start.Before(at) && carried([]evidence.Connection{c}, messageID) {
+			at = c.Start
+		}
+	}
+	return at
+}
+
 // adopts is the earliest time from which the test may own connections of a
 // client that carry no mail: never before its mail was written.
 func (t *test) adopts(skew time.Duration) time.Time {

@@ -174,7 +174,6 @@ type Attribution string
 // no MAIL, and its client address is all that ties it to the test.
 const (
 	ByMail    Attribution = "mail"
-	BySlot    Attribution = "slot"
 	ByAddress Attribution = "address"
 )
 
