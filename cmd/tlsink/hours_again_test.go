@@ -33,7 +33,7 @@ func (w *world) all(senders []*mta, to ...string) []trip {
 func TestHoursOfMailSentAgain(t *testing.T) {
 	simulated(t, 1, func(w *world, seed uint64, lines *table) {
 		rng := rand.New(rand.NewPCG(seed, 10))
-		senders := w.everyKind(rng, 3, nil)
+		senders := w.everyKind(rng, 2, nil)
 		counts := make([][]int, len(senders)) // tests after each mail
 		together(senders, func(i int, s *mta) {
 			from, count := s.address("user"), func() { counts[i] = append(counts[i], len(w.tests(s.address("user")))) }
@@ -104,7 +104,7 @@ func TestHoursOfOneDomain(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			simulated(t, 1, func(w *world, seed uint64, lines *table) {
 				rng := rand.New(rand.NewPCG(seed, 12))
-				senders := w.everyKind(rng, 3, nil)
+				senders := w.everyKind(rng, 2, nil)
 				trips := w.all(senders, to)
 				for i, s := range senders {
 					lines.add("%-40s accepted after %s: %s", s.label, trips[i], w.outcomes(s, "user"))
@@ -126,7 +126,7 @@ func TestHoursOfOneDomain(t *testing.T) {
 func TestHoursOfBounces(t *testing.T) {
 	simulated(t, 1, func(w *world, seed uint64, lines *table) {
 		rng := rand.New(rand.NewPCG(seed, 13))
-		senders := w.everyKind(rng, 5, func(k *kind) { k.policy.OnMissingTLS = deliver.BounceMissingTLS })
+		senders := w.everyKind(rng, 3, func(k *kind) { k.policy.OnMissingTLS = deliver.BounceMissingTLS })
 		mails := make([]int, len(senders))
 		together(senders, func(i int, s *mta) {
 			var queue sync.WaitGroup
@@ -166,7 +166,7 @@ func TestHoursOfAChangedPolicy(t *testing.T) {
 		}
 		var changes []change
 		names := deliver.Names()
-		n := 6
+		n := 4
 		if thorough() {
 			n = 40
 		}
@@ -232,7 +232,7 @@ func TestHoursOfFaults(t *testing.T) {
 			simulated(t, 1, func(w *world, seed uint64, lines *table) {
 				w.faulty.Store(true)
 				rng := rand.New(rand.NewPCG(seed, 15))
-				senders := w.everyKind(rng, 4, nil)
+				senders := w.everyKind(rng, 3, nil)
 				for _, s := range senders {
 					s.blind.Store(name == "signatures missing" && rng.IntN(2) == 0)
 				}

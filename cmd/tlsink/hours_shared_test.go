@@ -41,7 +41,7 @@ func TestHoursOfTwoSendersAtOneAddress(t *testing.T) {
 				pairs = append(pairs, [2]string{names[i], names[j]})
 			}
 		}
-		for i, pair := range some(rng, 7, pairs) {
+		for i, pair := range some(rng, 4, pairs) {
 			for _, name := range pair {
 				senders = append(senders, newMTA(w, vary(rng, policyNamed(name)), retries()[1+rng.IntN(3)], rng.Uint64(), clientIP(i+1)))
 				offsets = append(offsets, time.Duration(rng.Int64N(int64(time.Hour))))

@@ -248,7 +248,7 @@ func simulated(t *testing.T, n int, run func(w *world, seed uint64, lines *table
 
 // Senders of every policy and habit, each at an address of its own.
 func TestHoursOfEveryPolicy(t *testing.T) {
-	simulated(t, 2, func(w *world, seed uint64, lines *table) {
+	simulated(t, 1, func(w *world, seed uint64, lines *table) {
 		rng := rand.New(rand.NewPCG(seed, 1))
 		var senders []*mta
 		for i, k := range kinds(rng) {
@@ -283,7 +283,7 @@ func (w *world) everyKind(rng *rand.Rand, n int, change func(k *kind)) []*mta {
 func TestHoursWithRestarts(t *testing.T) {
 	simulated(t, 1, func(w *world, seed uint64, lines *table) {
 		rng := rand.New(rand.NewPCG(seed, 2))
-		senders := w.everyKind(rng, 6, nil)
+		senders := w.everyKind(rng, 5, nil)
 		trips := make([]trip, len(senders))
 		var wg sync.WaitGroup
 		done := make(chan struct{})
