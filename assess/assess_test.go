@@ -380,3 +380,44 @@ func TestForget(t *testing.T) {
 		}
 	})
 }
+
+// et and ut may come as two mails, and the second one late: it belongs to the
+// test even if the first one has brought the verdict.
+func TestLateSecondMailBelongsToTheTest(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, 1)
+		defer w.stop()
+		s := w.sender("user@sender.example", policyinfer.None)
+		s.to = []scenario.Domain{scenario.ET}
+		for !s.concluded() {
+			s.attempt()
+			w.wait(10 * time.Minute)
+		}
+		s.mail()
+		s.to = []scenario.Domain{scenario.Unprotected}
+		s.attempt()
+		if n := len(w.tests(s.from)); n != 1 || !s.delivered() {
+			t.Errorf("%d tests, %q", n, s.text)
+		}
+	})
+}
+
+// A new mail after the verdict has a downgrade phase that its sender can meet:
+// it starts with the next connection, not with the mail.
+func TestNewMailAfterTheVerdictMeetsADowngrade(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, 1)
+		defer w.stop()
+		s := w.sender("user@sender.example", policyinfer.May)
+		for !s.concluded() {
+			s.attempt()
+			w.wait(10 * time.Minute)
+		}
+		s.mail()
+		s.policy = policyinfer.Encrypt
+		s.until(20, 10*time.Minute)
+		if v := w.test(s.from); v.Verdict.Policy != policyinfer.Encrypt || len(w.tests(s.from)) != 2 {
+			t.Errorf("verdict %s %v", v.Verdict.Policy, v.Verdict.Candidates)
+		}
+	})
+}

@@ -176,6 +176,9 @@ func (a *Assessor) varying(id evidence.ConnID, slot int, owner scenario.Owner) s
 	if conn == nil {
 		return scenario.SelfSigned
 	}
+	if conn.client.settled() {
+		return scenario.CA // nothing more is to be learned: let the mail come
+	}
 	return conn.client.alternate(slot, owner).kind()
 }
 

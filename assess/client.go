@@ -78,6 +78,13 @@ func (c *client) finished(now time.Time) bool {
 	})
 }
 
+// settled reports whether all tests of the client have their verdict, and some
+// still wait for their mail to be accepted.
+func (c *client) settled() bool {
+	open := slices.ContainsFunc(c.tests, func(t *test) bool { return t.rec.Open() })
+	return open && !slices.ContainsFunc(c.tests, func(t *test) bool { return t.running() })
+}
+
 func (c *client) join(t *test) {
 	if !slices.Contains(c.tests, t) {
 		c.tests = append(c.tests, t)

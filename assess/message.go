@@ -76,7 +76,7 @@ func (a *Assessor) enter(snapshot evidence.Connection, tx evidence.Transaction, 
 	if conn == nil {
 		return nil, storageTrouble(), false
 	}
-	t := a.match(conn.client, tx, slot)
+	t := a.match(conn.client, tx, slot, domains)
 	if t == nil {
 		var err error
 		if t, err = a.open(conn.client, tx, slot, now); err != nil {
@@ -175,13 +175,14 @@ const maxListed = 500
 // the running one of its sender. From another address than before, only a mail
 // with the Message-ID of the test joins it: anybody can use a MAIL FROM, and
 // bounces of all the world have the same. A test whose verdict is reached ends
-// when its sender sends a new mail: that one starts afresh, also in its
+// when its sender sends a new mail, unless that is the first one for its domain:
+// et and ut may come as two mails. A new one starts afresh, also in its
 // treatment.
 //
 // A test that has ended is returned for its own mail alone. The store answers
 // for those, but it is behind when the copies for et and ut come together and
 // the first of them ends the test.
-func (a *Assessor) match(from *client, tx evidence.Transaction, slot int) *test {
+func (a *Assessor) match(from *client, tx evidence.Transaction, slot int, domains []scenario.Domain) *test {
 	var ended, latest *test
 	for _, t := range a.tests {
 		if t.rec.Test.Slot != slot || !t.sentBy(tx.MailFrom) {
@@ -201,7 +202,7 @@ func (a *Assessor) match(from *client, tx evidence.Transaction, slot int) *test 
 	switch {
 	case ended != nil:
 		return ended
-	case latest == nil || latest.running():
+	case latest == nil || latest.running() || latest.lacks(domains):
 		return latest
 	}
 	latest.rec.State, latest.rec.Closed = history.StateClosed, a.o.Now()
@@ -227,8 +228,8 @@ func (a *Assessor) open(c *client, tx evidence.Transaction, slot int, now time.T
 	}
 	if c.finished(now) {
 		// The treatment is over, but this connection began in it: the new test
-		// has a downgrade phase of its own.
-		c.started, c.secureAt, c.tests, c.loose, c.dropped = now, now.Add(a.o.Timing.Downgrade), nil, nil, 0
+		// has a downgrade phase of its own, from the next connection on.
+		c.started, c.tests, c.loose, c.dropped, c.downgradeNext = now, nil, nil, 0, true
 	}
 	capability, err := newCapability(a.o.Rand)
 	if err != nil {

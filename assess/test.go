@@ -123,6 +123,26 @@ func (t *test) ended() time.Time {
 	return t.rec.Closed
 }
 
+// lacks reports whether no mail has come for the domains yet.
+func (t *test) lacks(domains []scenario.Domain) bool {
+	for k := range t.copies {
+		if slices.Contains(domains, k.domain) {
+			return false
+		}
+	}
+	return true
+}
+
+// lacksAck reports whether a copy for the domain got 451, and no 250 yet.
+func (t *test) lacksAck(d scenario.Domain) bool {
+	for k, acked := range t.copies {
+		if k.domain == d && !acked {
+			return true
+		}
+	}
+	return false
+}
+
 // allAcked reports whether every copy that was answered 451 got its 250.
 func (t *test) allAcked() bool {
 	for _, acked := range t.copies {

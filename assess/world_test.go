@@ -306,3 +306,9 @@ func (s *sender) handshake(c *evidence.Connection, d scenario.Domain, h scenario
 	}
 	return true
 }
+
+// concluded reports whether the newest test of the sender has its verdict.
+func (s *sender) concluded() bool {
+	records := s.w.tests(s.from)
+	return len(records) > 0 && records[0].State != history.StateRunning
+}

@@ -103,10 +103,10 @@ func maybeUT(test evidence.Test, c *evidence.Connection) bool {
 	if c.Destination == string(et) && len(c.RcptTo) > 0 {
 		return false
 	}
-	if c.TLS != nil || c.StartTLS || len(c.Transactions) > 0 || len(c.RcptTo) > 0 {
+	if c.TLS != nil || len(c.Transactions) > 0 || len(c.RcptTo) > 0 {
 		return true
 	}
-	return c.StartTLSOffered
+	return c.StartTLSOffered // a STARTTLS that was not offered changes nothing
 }
 
 // silentMX03: mx03 was the most preferred host for longer than its TTL and a
