@@ -49,6 +49,7 @@ type dnsConfig struct {
 	TTL          duration     `toml:"ttl"`
 	Resolvers    []string     `toml:"resolvers"`
 	TrustAnchors string       `toml:"trust_anchors"`
+	Private      bool         `toml:"private"`
 }
 
 type certificatesConfig struct {

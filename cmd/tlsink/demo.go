@@ -67,7 +67,7 @@ func demoConfig(dir string) config {
 	}
 	c.DNS.Addresses = demoAddresses()
 	second := func(n float64) duration { return duration(n * float64(time.Second)) }
-	c.DNS.TTL = second(1)
+	c.DNS.TTL, c.DNS.Private = second(1), true
 	c.Timing = timingConfig{
 		Downgrade: second(2.5), Rotation: second(1.5), Settle: second(5), Silence: second(5), Margin: second(2), Attempt: second(0.4),
 		Close: second(300), DateSkew: second(1), SelfCheck: second(5), Retry: second(1),

@@ -42,6 +42,7 @@ func newSettings(t *testing.T, changes ...any) settings {
 	}
 	s.set("dns.addresses", []string{"192.0.2.25"})
 	s.set("dns.resolvers", []string{"127.0.0.1:1"})
+	s.set("dns.private", true) // nobody delegates it
 	s.set("log.format", "json")
 	for i := 0; i < len(changes); i += 2 {
 		s.set(changes[i].(string), changes[i+1])

@@ -19,8 +19,8 @@ import (
 	"github.com/tlsink/tlsink/tlspolicy"
 )
 
-// selfCheck verifies our own zone from its DS record, and fetches our own
-// policy. While that fails, every sender that relies on them truthfully looks
+// selfCheck verifies our own zone, from its own DS record and as the world sees
+// it, and fetches our own policy. While that fails, every sender that relies on them truthfully looks
 // as if it did not, and unprotected verdicts are suspended.
 type selfCheck struct {
 	service *service
@@ -93,6 +93,11 @@ func (c *selfCheck) check(ctx context.Context, l *listeners) error {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
 	errs := []error{c.zone(ctx, l)}
+	if !c.service.cfg.DNS.Private {
+		if err := c.verify(ctx, c.service.network.resolver); err != nil {
+			errs = append(errs, fmt.Errorf("seen from outside: %w; does the parent zone publish the records that `tlsink zone` prints?", err))
+		}
+	}
 	if len(l.https) > 0 {
 		for slot := range c.service.cfg.Slots {
 			errs = append(errs, c.policy(ctx, l.https[0].Addr(), slot))
@@ -101,7 +106,7 @@ func (c *selfCheck) check(ctx context.Context, l *listeners) error {
 	return errors.Join(errs...)
 }
 
-// zone validates what senders rely on, from our DS record as trust anchor.
+// zone validates what our own server says, from our DS record as trust anchor.
 func (c *selfCheck) zone(ctx context.Context, l *listeners) error {
 	var anchors []dns.RR
 	for _, ds := range c.service.zone.DS() {
@@ -121,6 +126,11 @@ func (c *selfCheck) zone(ctx context.Context, l *listeners) error {
 	if err != nil {
 		return err
 	}
+	return c.verify(ctx, r)
+}
+
+// verify looks up what senders rely on.
+func (c *selfCheck) verify(ctx context.Context, r *dnssec.Resolver) error {
 	for slot := range c.service.cfg.Slots {
 		n := scenario.Names(c.service.cfg.Zone, slot)
 		type want struct {

@@ -336,3 +336,14 @@ func TestForget(t *testing.T) {
 		t.Errorf("the test is still there:\n%s", list)
 	}
 }
+
+// Without our DS at the parent every sender that enforces DANE looks as if it
+// did not: the status page says so, and unprotected verdicts are suspended.
+func TestZoneThatTheWorldCannotVerify(t *testing.T) {
+	t.Parallel()
+	o := newOutside(t)
+	p := start(t, o.settings(t, "dns.private", false))
+	if line := p.waitFor(t, "unprotected verdicts are suspended"); !strings.Contains(line, "does the parent zone publish the records") {
+		t.Errorf("the fix is missing: %s", line)
+	}
+}

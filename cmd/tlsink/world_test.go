@@ -123,7 +123,7 @@ func hours(t *testing.T, f func(w *world)) {
 func (w *world) start() {
 	w.t.Helper()
 	cfg := config{Zone: worldZone, DataDir: w.dir}
-	cfg.DNS.Addresses = []netip.Addr{serviceIP()}
+	cfg.DNS.Addresses, cfg.DNS.Private = []netip.Addr{serviceIP()}, true
 	cfg.setDefaults()
 	if err := cfg.check(); err != nil {
 		w.t.Fatal(err)
