@@ -1,9 +1,6 @@
 package policyinfer
 
-import (
-	"fmt"
-	"strings"
-)
+import "strings"
 
 // TLSRule is a sender's own rule for TLS, where neither DANE nor MTA-STS is in
 // force.
@@ -200,16 +197,6 @@ const (
 // Names lists the policy names from the weakest to the strongest.
 func Names() []Name {
 	return []Name{None, May, Encrypt, Verify, MTASTS, DANE, DANEOnly, DANEMTASTS}
-}
-
-// ParseName returns the policy name s.
-func ParseName(s string) (Name, error) {
-	for _, n := range Names() {
-		if string(n) == s {
-			return n, nil
-		}
-	}
-	return "", fmt.Errorf("policy %q is not one of %v", s, Names())
 }
 
 // Protected reports whether the policy protects mail to a domain that

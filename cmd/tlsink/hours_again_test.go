@@ -31,7 +31,7 @@ func (w *world) all(senders []*mta, to ...string) []trip {
 // The mail is sent again while the test runs, after the ack, and after the
 // verdict. The first is no test of its own if it comes in time, the others are.
 func TestHoursOfMailSentAgain(t *testing.T) {
-	simulated(t, 1, func(w *world, seed uint64, lines *table) {
+	simulated(t, func(w *world, seed uint64, lines *table) {
 		rng := rand.New(rand.NewPCG(seed, 10))
 		senders := w.everyKind(rng, 2, nil)
 		counts := make([][]int, len(senders)) // tests after each mail
@@ -83,7 +83,7 @@ func (w *world) twoMails(s *mta, first *testMail, second func() *testMail) {
 
 // Each domain gets a mail of its own.
 func TestHoursOfSeparateMails(t *testing.T) {
-	simulated(t, 1, func(w *world, seed uint64, lines *table) {
+	simulated(t, func(w *world, seed uint64, lines *table) {
 		senders := w.everyKind(rand.New(rand.NewPCG(seed, 11)), 4, nil)
 		together(senders, func(_ int, s *mta) {
 			s.someTime(20 * time.Minute)
@@ -102,7 +102,7 @@ func TestHoursOfSeparateMails(t *testing.T) {
 func TestHoursOfOneDomain(t *testing.T) {
 	for name, to := range map[string]string{"et": toET, "ut": toUT} {
 		t.Run(name, func(t *testing.T) {
-			simulated(t, 1, func(w *world, seed uint64, lines *table) {
+			simulated(t, func(w *world, seed uint64, lines *table) {
 				rng := rand.New(rand.NewPCG(seed, 12))
 				senders := w.everyKind(rng, 2, nil)
 				trips := w.all(senders, to)
@@ -124,7 +124,7 @@ func TestHoursOfOneDomain(t *testing.T) {
 // A sender that needs TLS bounces et's copy when no host offers it, and its
 // user sends again; the copy for ut may still be in the queue.
 func TestHoursOfBounces(t *testing.T) {
-	simulated(t, 1, func(w *world, seed uint64, lines *table) {
+	simulated(t, func(w *world, seed uint64, lines *table) {
 		rng := rand.New(rand.NewPCG(seed, 13))
 		senders := w.everyKind(rng, 3, func(k *kind) { k.policy.OnMissingTLS = deliver.BounceMissingTLS })
 		mails := make([]int, len(senders))
@@ -158,7 +158,7 @@ func TestHoursOfBounces(t *testing.T) {
 // must not add them up to a third. The mail after that is a test of its own, and
 // about the new setting alone.
 func TestHoursOfAChangedPolicy(t *testing.T) {
-	simulated(t, 1, func(w *world, seed uint64, lines *table) {
+	simulated(t, func(w *world, seed uint64, lines *table) {
 		rng := rand.New(rand.NewPCG(seed, 14))
 		type change struct {
 			old, new *mta
@@ -229,7 +229,7 @@ func TestHoursOfFaults(t *testing.T) {
 		"signatures missing": {func(w *world, broken bool) { w.unsigned.Store(broken) }, "own zone"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			simulated(t, 1, func(w *world, seed uint64, lines *table) {
+			simulated(t, func(w *world, seed uint64, lines *table) {
 				w.faulty.Store(true)
 				rng := rand.New(rand.NewPCG(seed, 15))
 				senders := w.everyKind(rng, 3, nil)

@@ -31,7 +31,7 @@ func (w *world) outcomes(s *mta, user string) string {
 // stay open; it must never be that of the other.
 func TestHoursOfTwoSendersAtOneAddress(t *testing.T) {
 	names := deliver.Names()
-	simulated(t, 1, func(w *world, seed uint64, lines *table) {
+	simulated(t, func(w *world, seed uint64, lines *table) {
 		rng := rand.New(rand.NewPCG(seed, 3))
 		var senders []*mta
 		var offsets []time.Duration
@@ -74,7 +74,7 @@ func TestHoursOfTwoSendersAtOneAddress(t *testing.T) {
 // provider.
 func TestHoursOfSeveralUsersOfOneProvider(t *testing.T) {
 	const users = 3
-	simulated(t, 1, func(w *world, seed uint64, lines *table) {
+	simulated(t, func(w *world, seed uint64, lines *table) {
 		rng := rand.New(rand.NewPCG(seed, 4))
 		var providers []*mta
 		var each []*mta // a provider for each of its users
@@ -108,7 +108,7 @@ func TestHoursOfSeveralUsersOfOneProvider(t *testing.T) {
 // A provider sends each attempt from another of its addresses. Each host has
 // its own memory, as for MTA-STS policies.
 func TestHoursOfSeveralAddresses(t *testing.T) {
-	simulated(t, 1, func(w *world, seed uint64, lines *table) {
+	simulated(t, func(w *world, seed uint64, lines *table) {
 		rng := rand.New(rand.NewPCG(seed, 6))
 		var senders []*mta
 		for i, k := range kinds(rng) {

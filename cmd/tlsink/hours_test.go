@@ -20,19 +20,16 @@ import (
 	"github.com/tlsink/tlsink/policyinfer"
 )
 
-// rounds is how much of the random work is done: TLSINK_SIM, else n, less with
-// the race detector.
-func rounds(t *testing.T, n int) int {
+// rounds is how often a simulation runs: TLSINK_SIM times, else once.
+func rounds(t *testing.T) int {
 	t.Helper()
-	if v := os.Getenv("TLSINK_SIM"); v != "" {
-		n, err := strconv.Atoi(v)
-		if err != nil {
-			t.Fatalf("TLSINK_SIM: %v", err)
-		}
-		return n
+	v := os.Getenv("TLSINK_SIM")
+	if v == "" {
+		return 1
 	}
-	if raceEnabled {
-		return max(1, n/4)
+	n, err := strconv.Atoi(v)
+	if err != nil || n < 1 {
+		t.Fatalf("TLSINK_SIM=%q: want a number of runs", v)
 	}
 	return n
 }
@@ -235,9 +232,9 @@ func retries() []time.Duration {
 func (s *mta) someTime(most time.Duration) { time.Sleep(time.Duration(s.rng.Int64N(int64(most)))) }
 
 // simulated runs one bubble for each seed, and logs what it tells.
-func simulated(t *testing.T, n int, run func(w *world, seed uint64, lines *table)) {
+func simulated(t *testing.T, run func(w *world, seed uint64, lines *table)) {
 	t.Helper()
-	for seed := range uint64(rounds(t, n)) {
+	for seed := range uint64(rounds(t)) {
 		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
 			var lines table
 			defer lines.log(t)
@@ -248,7 +245,7 @@ func simulated(t *testing.T, n int, run func(w *world, seed uint64, lines *table
 
 // Senders of every policy and habit, each at an address of its own.
 func TestHoursOfEveryPolicy(t *testing.T) {
-	simulated(t, 1, func(w *world, seed uint64, lines *table) {
+	simulated(t, func(w *world, seed uint64, lines *table) {
 		rng := rand.New(rand.NewPCG(seed, 1))
 		var senders []*mta
 		for i, k := range kinds(rng) {
@@ -281,7 +278,7 @@ func (w *world) everyKind(rng *rand.Rand, n int, change func(k *kind)) []*mta {
 
 // The service is stopped and started again, now and then, while tests run.
 func TestHoursWithRestarts(t *testing.T) {
-	simulated(t, 1, func(w *world, seed uint64, lines *table) {
+	simulated(t, func(w *world, seed uint64, lines *table) {
 		rng := rand.New(rand.NewPCG(seed, 2))
 		senders := w.everyKind(rng, 5, nil)
 		trips := make([]trip, len(senders))
