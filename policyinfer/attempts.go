@@ -3,6 +3,7 @@ package policyinfer
 import (
 	"net/netip"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/tlsink/tlsink/evidence"
@@ -196,12 +197,7 @@ func recipientDomain(test evidence.Test, tx *evidence.Transaction) (d scenario.D
 
 // domainOf returns the test domain of an address.
 func domainOf(test evidence.Test, address string) scenario.Domain {
-	at := -1
-	for i := range len(address) {
-		if address[i] == '@' {
-			at = i
-		}
-	}
+	at := strings.LastIndexByte(address, '@')
 	t, ok := scenario.Find(test.Zone, address[at+1:])
 	if !ok || t.Slot != test.Slot {
 		return scenario.UnknownDomain

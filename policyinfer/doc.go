@@ -37,6 +37,9 @@
 // that it is a stranger's, that the sender changed, and that its hosts differ
 // all stay possible.
 //
+// A mail that is sent again while a test runs may mean that an admin changed a
+// setting in between. A name must then follow from what came since, too.
+//
 // Silence counts only if the history is known to be without gaps. At ut it
 // tells dane-only from dane where other evidence shows DANE.
 //

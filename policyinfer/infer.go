@@ -109,8 +109,7 @@ type result struct {
 	findings   []Finding
 	hosts      map[string]Name
 	mixed      bool
-	// certain: the candidates come from the sender's own mails alone.
-	leftOut int
+	leftOut    int // connections of no mail that contradict the mails, and were not used
 }
 
 func (e *Engine) eliminate(facts []fact) set {

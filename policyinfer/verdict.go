@@ -23,7 +23,7 @@ type Verdict struct {
 	Missing    []Missing       `json:"missing"`
 	Hosts      map[string]Name `json:"hosts,omitempty"`      // with Mixed: each host's own verdict
 	Attempts   int             `json:"attempts"`             // delivery attempts that count
-	LeftOut    int             `json:"left_out,omitempty"`   // connections that could not be attributed safely
+	LeftOut    int             `json:"left_out,omitempty"`   // connections without MAIL that contradict the mails, and were not used
 	Settles    *time.Time      `json:"settles,omitempty"`    // an unprotected verdict is not given before
 	Eliminated []Elimination   `json:"eliminated,omitempty"` // with Explain
 }

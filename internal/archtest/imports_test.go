@@ -31,14 +31,13 @@ func importTable() map[string][]string {
 		"deliver":   leaves,
 		"history":   leaves,
 		"mailauth":  leaves,
-		"inbound":   leaves,
 		"mxrotator": leaves,
 		"sink":      and("sink/internal/wire"),
 		"zones":     leaves,
 
 		// assess is the sink's Director and keeps its tests in the history.
 		"assess": and("policyinfer", "mailauth", "history", "sink"),
-		"report": and("policyinfer", "inbound"),
+		"report": and("policyinfer"),
 		"mailer": and("deliver"),
 		"web":    and("policyinfer", "report"),
 
