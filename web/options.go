@@ -36,7 +36,6 @@ type Status struct {
 	ZoneChecked  time.Time
 	Unverifiable string   // why our own zone or policy fails; empty if it verifies
 	MX           []string // hosts of et, the most preferred first
-	NextRotation time.Time
 }
 
 // Limits bound what clients may use. Zero fields take the default.

@@ -68,7 +68,7 @@ type frontPage struct {
 
 type statusPage struct {
 	Status
-	Checked, Next, Uptime, Version string
+	Checked, Uptime, Version string
 }
 
 func (s *Server) front(w http.ResponseWriter, _ *http.Request) {
@@ -82,7 +82,7 @@ func (s *Server) front(w http.ResponseWriter, _ *http.Request) {
 func (s *Server) status(w http.ResponseWriter, r *http.Request) {
 	st := s.o.Source.Status(r.Context())
 	s.write(w, http.StatusOK, page{Title: "Status", Status: &statusPage{
-		Status: st, Checked: stamp(st.ZoneChecked), Next: stamp(st.NextRotation),
+		Status: st, Checked: stamp(st.ZoneChecked),
 		Uptime: s.o.Now().Sub(s.started).Round(time.Second).String(), Version: s.o.Version,
 	}})
 }

@@ -68,7 +68,7 @@ func testSource() *source {
 			}}},
 			Verdict: policyinfer.Verdict{Policy: policyinfer.DANE, Candidates: []policyinfer.Name{policyinfer.DANE}},
 		},
-		status: web.Status{Ready: true, Running: 3, Queue: 2, ZoneChecked: start, MX: []string{"mx05", "mx03", "mx06", "mx04"}, NextRotation: start.Add(time.Minute)},
+		status: web.Status{Ready: true, Running: 3, Queue: 2, ZoneChecked: start, MX: []string{"mx05", "mx03", "mx06", "mx04"}},
 	}
 }
 
