@@ -36,7 +36,7 @@ func (d *director) ClientHello(_ evidence.ConnID, sni string) scenario.Certifica
 	}
 	return scenario.Certificate{Owner: scenario.OwnerDefault, Kind: scenario.SelfSigned}
 }
-func (d *director) HandshakeDone(evidence.ConnID, error) {}
+
 func (d *director) Message(context.Context, evidence.Connection) sink.Reply {
 	return sink.Reply{Code: 250, Enhanced: [3]int{2, 0, 0}, Text: "seen"}
 }

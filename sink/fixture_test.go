@@ -92,7 +92,6 @@ type fixedDirector struct {
 
 	mu         sync.Mutex
 	snapshots  []evidence.Connection
-	handshakes []error
 	accepted   map[evidence.ConnID]int
 	closed     map[evidence.ConnID]int
 	finals     chan evidence.Connection
@@ -130,12 +129,6 @@ func (d *fixedDirector) ClientHello(_ evidence.ConnID, sni string) scenario.Cert
 		return scenario.Certificate{Slot: t.Slot, Owner: scenario.Owner(t.Host), Kind: scenario.HostKind(t.Host)}
 	}
 	return scenario.Certificate{Owner: scenario.OwnerDefault, Kind: scenario.SelfSigned}
-}
-
-func (d *fixedDirector) HandshakeDone(_ evidence.ConnID, err error) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.handshakes = append(d.handshakes, err)
 }
 
 func (d *fixedDirector) Message(ctx context.Context, c evidence.Connection) sink.Reply {

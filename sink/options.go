@@ -43,8 +43,6 @@ type Director interface {
 	// Without SNI, or with a name that is no mail host of ours, it must choose
 	// a default certificate. The handshake may still fail before it is sent.
 	ClientHello(id evidence.ConnID, sni string) scenario.Certificate
-	// HandshakeDone is called after each ClientHello or failed handshake.
-	HandshakeDone(id evidence.ConnID, err error)
 	// Message is called when a whole message for a test was read: the last of
 	// snapshot.Transactions, with Data set and without reply. It returns the
 	// reply once the snapshot is safely stored. ctx ends when the connection

@@ -83,6 +83,7 @@ func (x *session) certificate(h *tls.ClientHelloInfo) (*tls.Certificate, error) 
 // Handshake records the outcome of a handshake.
 func (x *session) Handshake(h wire.Handshake) {
 	x.mu.Lock()
+	defer x.mu.Unlock()
 	t := x.record.TLS
 	if h.State.Version != 0 {
 		version, cipher := versionName(h.State.Version), tls.CipherSuiteName(h.State.CipherSuite)
@@ -108,8 +109,6 @@ func (x *session) Handshake(h wire.Handshake) {
 		text := wire.Sanitize(strings.TrimPrefix(h.Err.Error(), "tls: "))
 		t.Error = &text
 	}
-	x.mu.Unlock()
-	x.server.options.Director.HandshakeDone(x.id, h.Err)
 }
 
 func versionName(v uint16) string {
