@@ -130,8 +130,8 @@ func (a *Assessor) phase(c *client, now time.Time) evidence.Phase {
 	p := c.phase(now)
 	if p == evidence.Secure {
 		for _, t := range c.tests {
-			if t.running() && !t.phases.secure {
-				t.phases.secure = true
+			if t.running() && !t.secure {
+				t.secure = true
 				a.secured = true
 				a.o.Store.Submit(history.Batch{TestStates: []history.TestState{{TestID: t.rec.Test.ID, State: evidence.State{Time: c.secureAt, Phase: evidence.Secure}}}})
 			}
@@ -182,11 +182,8 @@ func (a *Assessor) varying(id evidence.ConnID, slot int, owner scenario.Owner) s
 	return conn.client.alternate(slot, owner).kind()
 }
 
-// HandshakeDone implements sink.Director. What a handshake says about the
-// client is read when the connection is closed, from its record.
-func (a *Assessor) HandshakeDone(evidence.ConnID, error) {}
-
-// Closed implements sink.Director.
+// Closed implements sink.Director. Only now is it read, from the record, what
+// a handshake says about the client.
 func (a *Assessor) Closed(final evidence.Connection) {
 	a.mu.Lock()
 	defer a.mu.Unlock()

@@ -8,11 +8,12 @@
 //
 //	client:  first connection ─▶ downgrade (STARTTLS withheld) ─▶ secure ─┐
 //	              ▲                                                       │
-//	              └────────── last test acked, or 24 h of silence ◀───────┘
+//	              └────────── last test over, or 24 h of silence ◀───────┘
 //
-//	test:    first message ─▶ running ─▶ concluded ─▶ acked
-//	                          (451)      (verdict)    (250)
-//	                             └──────────┴───────▶ closed (never came back)
+//	test:    first message ─▶ running ─▶ concluded ──▶ acked
+//	                          (451)      (verdict) │  (250)
+//	                                               └▶ closed (never came back, or
+//	                                                  its sender began another)
 //
 // # Attribution
 //
@@ -21,7 +22,7 @@
 // slot and client address, over the whole life of all tests of that client: a
 // second sender that shows up later takes back what the first one adopted. A
 // test adopts nothing that happened before its mail was written (Date field).
-// What is left out is counted.
+// What is left out is counted (evidence.Test.LeftOut).
 //
 // Everything lives in memory and is replayed from package history at start.
 // All methods are safe for concurrent use.

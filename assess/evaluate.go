@@ -11,19 +11,19 @@ import (
 	"github.com/tlsink/tlsink/scenario"
 )
 
-// evidence gathers what belongs to t, as of now, and counts what was left out
-// because another test could own it as well.
-func (a *Assessor) evidence(t *test) (h evidence.History, leftOut int) {
+// evidence gathers what belongs to t, as of now, and counts in Test.LeftOut what
+// was left out because another test could own it as well.
+func (a *Assessor) evidence(t *test) evidence.History {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return a.evidenceLocked(t)
 }
 
-func (a *Assessor) evidenceLocked(t *test) (h evidence.History, leftOut int) {
+func (a *Assessor) evidenceLocked(t *test) evidence.History {
 	now := a.o.Now()
-	h = evidence.History{Test: t.rec.Test, Until: now}
+	h := evidence.History{Test: t.rec.Test, Until: now}
 	h.Connections = append(h.Connections, t.own...)
-	leftOut = t.dropped
+	leftOut := t.dropped
 	for _, c := range t.clients {
 		leftOut += c.dropped
 		for _, conn := range c.loose {
@@ -53,7 +53,7 @@ func (a *Assessor) evidenceLocked(t *test) (h evidence.History, leftOut int) {
 			h.States = h.States[len(h.States)-1:] // only the last one before matters
 		}
 	}
-	return h, leftOut
+	return h
 }
 
 // owners are the tests that could own a connection without mail.
@@ -106,7 +106,7 @@ func (a *Assessor) evaluateDue(ctx context.Context) time.Duration {
 			if next = min(next, ends.Sub(now)); t.dirty {
 				next = min(next, t.due.Sub(now))
 			}
-		case !t.running() && a.forgotten(t, now):
+		case a.forgotten(t, now):
 			a.forget(id, t, now)
 		}
 	}
@@ -119,9 +119,7 @@ func (a *Assessor) evaluateDue(ctx context.Context) time.Duration {
 
 // evaluate infers from what t has and concludes it if that suffices.
 func (a *Assessor) evaluate(ctx context.Context, t *test) {
-	h, leftOut := a.evidence(t)
-	v := a.engine.Infer(h, policyinfer.Options{})
-	v.LeftOut += leftOut
+	v := a.engine.Infer(a.evidence(t), policyinfer.Options{})
 	a.mu.Lock()
 	now := a.o.Now()
 	batch := a.conclude(t, &v, now)
@@ -168,7 +166,6 @@ func (a *Assessor) conclude(t *test, v *policyinfer.Verdict, now time.Time) hist
 		return history.Batch{}
 	}
 	t.verdict = v
-	t.rec.LeftOut = v.LeftOut
 	if !v.Conclusive && !a.capped(t, v, now) {
 		return history.Batch{}
 	}
@@ -178,7 +175,7 @@ func (a *Assessor) conclude(t *test, v *policyinfer.Verdict, now time.Time) hist
 func (a *Assessor) finish(t *test, v *policyinfer.Verdict, now time.Time) history.Batch {
 	t.verdict = v
 	t.rec.State, t.rec.Concluded = history.StateConcluded, now
-	t.rec.Verdict, t.rec.Engine, t.rec.LeftOut = verdictJSON(v), policyinfer.EngineVersion, v.LeftOut
+	t.rec.Verdict, t.rec.Engine = verdictJSON(v), policyinfer.EngineVersion
 	a.o.Logger.Info("verdict reached", "test", t.rec.Test.ID, "policy", v.Policy, "conclusive", v.Conclusive)
 	batch := a.attachAll(t)
 	a.reportLate(t, &batch, now)
@@ -206,8 +203,7 @@ func firstOf(list []string) string {
 // to the test.
 func (a *Assessor) attachAll(t *test) history.Batch {
 	var b history.Batch
-	h, _ := a.evidenceLocked(t)
-	for _, c := range h.Connections {
+	for _, c := range a.evidenceLocked(t).Connections {
 		if c.Attribution == evidence.ByAddress && c.Ending != evidence.EndingOpen {
 			b.Attach = append(b.Attach, history.Attachment{Connection: c.ID, Test: t.rec.Test.ID, Attribution: evidence.ByAddress})
 		}
@@ -281,7 +277,7 @@ func (a *Assessor) capped(t *test, v *policyinfer.Verdict, now time.Time) bool {
 	if age < max(a.o.Timing.Silence, a.o.Timing.Settle) || v.Attempts < enough || now.Before(t.due) {
 		return false
 	}
-	h, _ := a.evidenceLocked(t)
+	h := a.evidenceLocked(t)
 	if v.Settles != nil && attemptsSince(h, *v.Settles, a.o.Timing.Attempt) < 2 {
 		return false
 	}
@@ -357,21 +353,21 @@ func (a *Assessor) forget(id string, t *test, now time.Time) {
 	}
 }
 
-// Wanted returns the hosts that tests of a slot still need to be met as the most
-// preferred one: running ones for evidence, concluded ones so that their mail
-// is handed over soon. Every sender likes mx06.
-func (a *Assessor) Wanted(slot int) []scenario.Host {
+// Wanted returns the hosts that tests of any slot still need to be met as the
+// most preferred one: running ones for evidence, concluded ones so that their
+// mail is handed over soon. Every sender likes mx06.
+func (a *Assessor) Wanted() []scenario.Host {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	var out []scenario.Host
 	for _, t := range a.tests {
-		if t.rec.State == history.StateConcluded && t.rec.Test.Slot == slot && t.lacksAck(scenario.ET) {
+		if t.rec.State == history.StateConcluded && t.lacksAck(scenario.ET) {
 			out = []scenario.Host{scenario.MX06}
 			break
 		}
 	}
 	for _, t := range a.runningTests() {
-		if t.verdict == nil || t.rec.Test.Slot != slot {
+		if t.verdict == nil {
 			continue
 		}
 		for _, m := range t.verdict.Missing {

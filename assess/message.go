@@ -268,9 +268,7 @@ func (a *Assessor) freshID() (string, error) {
 
 // decide infers, and answers.
 func (a *Assessor) decide(ctx context.Context, t *test, snapshot evidence.Connection, tx evidence.Transaction, domains []scenario.Domain) sink.Reply {
-	h, leftOut := a.evidence(t)
-	v := a.engine.Infer(h, policyinfer.Options{})
-	v.LeftOut += leftOut
+	v := a.engine.Infer(a.evidence(t), policyinfer.Options{})
 
 	a.mu.Lock()
 	now := a.o.Now()
@@ -367,8 +365,7 @@ func (a *Assessor) splitResent(t *test, v policyinfer.Verdict, last evidence.Con
 	}
 	t.own = before
 	t.rec.Note = "ended: the mail was sent again, and the sender then behaved in another way"
-	old, _ := a.evidenceLocked(t)
-	known := a.engine.Infer(old, policyinfer.Options{})
+	known := a.engine.Infer(a.evidenceLocked(t), policyinfer.Options{})
 	batch := a.finish(t, &known, now)
 	t.rec.State, t.rec.Closed = history.StateClosed, t.resent
 	for _, c := range after {

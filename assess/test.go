@@ -30,7 +30,7 @@ type test struct {
 	dropped int       // connections that found no room in own
 	dirty   bool      // evidence came since verdict
 	due     time.Time // when the attempt in progress will be over
-	phases  struct{ downgrade, secure bool }
+	secure  bool      // the secure phase of a client was recorded
 }
 
 // copyKey is one copy of a mail: et and ut each get one.

@@ -20,7 +20,7 @@ type View struct {
 
 // ByCapability returns the test that a link gives access to; ok is false if
 // there is none.
-func (a *Assessor) ByCapability(_ context.Context, capability string) (v View, ok bool, err error) {
+func (a *Assessor) ByCapability(capability string) (v View, ok bool, err error) {
 	r, err := a.o.Store.ByCapability(capability)
 	switch {
 	case errors.Is(err, history.ErrNotFound):
@@ -38,14 +38,12 @@ func (a *Assessor) View(id string) (View, error) {
 	a.mu.Lock()
 	t := a.tests[id]
 	if t != nil && t.running() {
-		h, leftOut := a.evidenceLocked(t)
+		h := a.evidenceLocked(t)
 		h.Connections = slices.DeleteFunc(h.Connections, func(c evidence.Connection) bool { return c.Ending == evidence.EndingOpen && len(c.Helo) == 0 })
 		h.Queries = a.queries(t)
 		r := t.rec
 		a.mu.Unlock()
-		v := a.engine.Infer(h, policyinfer.Options{})
-		v.LeftOut += leftOut
-		return View{Record: r, History: h, Verdict: v}, nil
+		return View{Record: r, History: h, Verdict: a.engine.Infer(h, policyinfer.Options{})}, nil
 	}
 	a.mu.Unlock()
 	r, err := a.o.Store.Test(id)

@@ -290,7 +290,6 @@ func (s *sender) handshake(c *evidence.Connection, d scenario.Domain, h scenario
 		c.TLS.SNI = &sni
 		c.Destination, c.Server = string(d), int(scenario.ServerOf(true, h, d))
 	}
-	s.w.a.HandshakeDone(c.ID, nil)
 	ca := cert.Kind == scenario.CA
 	tlsa := sni != "" && (h == scenario.MX04 || h == scenario.MX06)
 	listed := ca && h != scenario.MX03

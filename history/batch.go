@@ -27,7 +27,6 @@ type TestRecord struct {
 	Test          evidence.Test   `json:"test"`
 	Capability    string          `json:"capability"` // unguessable; gives access to the result
 	MessageIDs    []string        `json:"message_ids,omitempty"`
-	Senders       []string        `json:"senders,omitempty"` // envelope senders, if more than Test.Sender
 	Clients       []string        `json:"clients,omitempty"` // client keys that belong to the test
 	State         string          `json:"state"`
 	Opened        time.Time       `json:"opened,omitzero"`
@@ -37,7 +36,6 @@ type TestRecord struct {
 	Closed        time.Time       `json:"closed,omitzero"`
 	Verdict       json.RawMessage `json:"verdict,omitempty"` // as mailed; else recomputed from evidence
 	Engine        string          `json:"engine,omitempty"`  // version that Verdict came from
-	LeftOut       int             `json:"left_out,omitempty"`
 	Reported      bool            `json:"reported,omitempty"`
 	Note          string          `json:"note,omitempty"`
 	ReportTo      string          `json:"report_to,omitempty"`

@@ -318,21 +318,21 @@ func TestOrderOfSubmitAndCommit(t *testing.T) {
 	s := open(t, history.Options{QueueLength: 4})
 	rec := test("T1", "a@sender.example", t0())
 	for i := range 100 {
-		rec.LeftOut = i
+		rec.Test.LeftOut = i
 		s.Submit(history.Batch{Tests: []history.TestRecord{rec}})
 	}
-	rec.LeftOut = 1000
+	rec.Test.LeftOut = 1000
 	commit(t, s, history.Batch{Tests: []history.TestRecord{rec}})
-	if got := must[history.TestRecord](t)(s.Test("T1")); got.LeftOut != 1000 {
-		t.Errorf("the last write does not win: %d", got.LeftOut)
+	if got := must[history.TestRecord](t)(s.Test("T1")); got.Test.LeftOut != 1000 {
+		t.Errorf("the last write does not win: %d", got.Test.LeftOut)
 	}
 	for i := range 100 {
-		rec.LeftOut = i
+		rec.Test.LeftOut = i
 		s.Submit(history.Batch{Tests: []history.TestRecord{rec}})
 	}
 	commit(t, s, history.Batch{})
-	if got := must[history.TestRecord](t)(s.Test("T1")); got.LeftOut != 99 {
-		t.Errorf("an empty Commit does not wait for what was submitted before: %d", got.LeftOut)
+	if got := must[history.TestRecord](t)(s.Test("T1")); got.Test.LeftOut != 99 {
+		t.Errorf("an empty Commit does not wait for what was submitted before: %d", got.Test.LeftOut)
 	}
 }
 
@@ -342,7 +342,7 @@ func TestBegin(t *testing.T) {
 	var waits []func(context.Context) error
 	for i := range 10 {
 		rec := test("T1", "a@sender.example", t0())
-		rec.LeftOut = i
+		rec.Test.LeftOut = i
 		wait, err := s.Begin(t.Context(), history.Batch{Tests: []history.TestRecord{rec}})
 		if err != nil {
 			t.Fatal(err)
@@ -354,8 +354,8 @@ func TestBegin(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if got := must[history.TestRecord](t)(s.Test("T1")); got.LeftOut != 9 {
-		t.Errorf("the last one begun does not win: %d", got.LeftOut)
+	if got := must[history.TestRecord](t)(s.Test("T1")); got.Test.LeftOut != 9 {
+		t.Errorf("the last one begun does not win: %d", got.Test.LeftOut)
 	}
 	if _, err := s.Begin(t.Context(), history.Batch{Tests: []history.TestRecord{{}}}); err == nil {
 		t.Error("a record without ID is taken")

@@ -37,7 +37,7 @@ func (s *Store) forgetTests(tx *bolt.Tx, addr string, resume []byte) (purged, er
 	p := purged{resume: next}
 	for _, k := range keys {
 		r, ok := s.test(tx, k)
-		if !ok || !containsAddress(append([]string{r.Test.Sender, r.ReportTo}, r.Senders...), addr) {
+		if !ok || !containsAddress([]string{r.Test.Sender, r.ReportTo}, addr) {
 			continue
 		}
 		n, err := s.deleteTestAndConnections(tx, r.Test.ID, addr)

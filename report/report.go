@@ -36,7 +36,6 @@ type Input struct {
 	State     string    // one of the states above
 	Generated time.Time // when the report was made
 	Link      string    // result page; may be empty. It is a secret of the sender and never part of JSON
-	LeftOut   int       // connections that may belong to others and were left out
 
 	// Queries and fetches of which nobody knows whether they belong to the
 	// test. Shown as "around that time".
@@ -81,7 +80,7 @@ func JSON(in Input) ([]byte, error) {
 	b, err := json.MarshalIndent(document{
 		Service: clean(in.Service, maxName), Test: redactText(in.Test.ID, in.Service, maxRecord), State: clean(in.State, maxName),
 		Generated: in.Generated.UTC(), Engine: clean(in.Engine, maxName), Summary: wordsOf(in.Verdict).lay,
-		Verdict: redactVerdict(in), LeftOut: in.LeftOut, Delivery: redactText(in.Delivery, in.Service, maxText),
+		Verdict: redactVerdict(in), LeftOut: in.Test.LeftOut, Delivery: redactText(in.Delivery, in.Service, maxText),
 		Omitted: omitted, History: records,
 	}, "", "  ")
 	if err != nil {

@@ -205,7 +205,7 @@ func faceText(m policyinfer.Missing) string {
 
 func leftOut(in Input) []string {
 	var out []string
-	if n := in.LeftOut; n > 0 {
+	if n := in.Test.LeftOut; n > 0 {
 		out = append(out, fmt.Sprintf("%s from addresses of this sender were not used: they carried no mail, and at that time they could have belonged to another test.", count(n)))
 	}
 	if n := in.Verdict.LeftOut; n > 0 {

@@ -84,8 +84,9 @@ type timingConfig struct {
 	DateSkew  duration `toml:"date_skew"`
 	GiveUp    duration `toml:"give_up"`
 	SelfCheck duration `toml:"self_check"`
-	Retry     duration `toml:"report_retry"`
-	Attempts  duration `toml:"report_attempt"`
+
+	ReportRetry   duration `toml:"report_retry"`
+	ReportAttempt duration `toml:"report_attempt"`
 }
 
 type limitsConfig struct {
@@ -185,8 +186,8 @@ func (c *config) setDefaults() {
 		{&t.DateSkew, d.DateSkew},
 		{&t.GiveUp, d.GiveUp},
 		{&t.SelfCheck, 5 * time.Minute},
-		{&t.Retry, time.Minute},
-		{&t.Attempts, 15 * time.Minute},
+		{&t.ReportRetry, time.Minute},
+		{&t.ReportAttempt, 15 * time.Minute},
 		{&c.Limits.CommandTimeout, 5 * time.Minute}, // RFC 5321 §4.5.3.2.7
 	} {
 		setDefault(v.to, duration(v.initial))

@@ -70,7 +70,7 @@ func demoConfig(dir string) config {
 	c.DNS.TTL, c.DNS.Private = second(1), true
 	c.Timing = timingConfig{
 		Downgrade: second(2.5), Rotation: second(1.5), Settle: second(5), Silence: second(5), Margin: second(2), Attempt: second(0.4),
-		Close: second(300), DateSkew: second(1), SelfCheck: second(5), Retry: second(1),
+		Close: second(300), DateSkew: second(1), SelfCheck: second(5), ReportRetry: second(1),
 	}
 	c.setDefaults()
 	return c

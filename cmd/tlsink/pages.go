@@ -16,8 +16,8 @@ type pages struct{ s *service }
 var _ web.Source = pages{}
 
 // Result implements web.Source.
-func (p pages) Result(ctx context.Context, capability string) (report.Input, bool, error) {
-	v, ok, err := p.s.assess.ByCapability(ctx, capability)
+func (p pages) Result(_ context.Context, capability string) (report.Input, bool, error) {
+	v, ok, err := p.s.assess.ByCapability(capability)
 	if err != nil || !ok {
 		return report.Input{}, false, err
 	}

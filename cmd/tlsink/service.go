@@ -76,7 +76,8 @@ func newService(ctx context.Context, cfg config, n network, log *slog.Logger) (_
 	s := &service{cfg: cfg, log: log, network: n, started: time.Now()}
 	s.check = &selfCheck{service: s}
 	if s.store, err = history.Open(history.Options{
-		Path: cfg.path("history.db"), Logger: log.With("part", "history"), MailboxMax: cfg.Limits.MailboxMessages,
+		Path: cfg.path("history.db"), Logger: log.With("part", "history"),
+		MailboxMax: cfg.Limits.MailboxMessages, MessageBytes: cfg.Limits.MessageSize,
 	}); err != nil {
 		return nil, fmt.Errorf("data_dir %q: %w", cfg.DataDir, err)
 	}
@@ -169,10 +170,9 @@ func (s *service) openSink() error {
 }
 
 func (s *service) openRotator() (err error) {
-	seed := mathrand.Uint64()
 	s.rotator, err = mxrotator.New(mxrotator.Options{
-		Zone: s.zone.Name(), Slots: s.cfg.Slots, Provider: s.zone, Interval: s.cfg.timing().Rotation, TTL: s.ttl(), Seed: seed,
-		Need: func() mxrotator.Need { return mxrotator.Need{Wanted: s.assess.Wanted(0)} },
+		Zone: s.zone.Name(), Slots: s.cfg.Slots, Provider: s.zone, Interval: s.cfg.timing().Rotation, TTL: time.Duration(s.cfg.DNS.TTL), Seed: mathrand.Uint64(),
+		Need: func() mxrotator.Need { return mxrotator.Need{Wanted: s.assess.Wanted()} },
 		OnState: func(at time.Time, mx map[string]int) {
 			for slot := range s.cfg.Slots {
 				s.assess.RecordState(slot, evidence.State{Time: at, MX: mx})
@@ -183,16 +183,9 @@ func (s *service) openRotator() (err error) {
 	return err
 }
 
-func (s *service) ttl() time.Duration {
-	if s.cfg.DNS.TTL > 0 {
-		return time.Duration(s.cfg.DNS.TTL)
-	}
-	return zones.MaxTTL
-}
-
 func (s *service) openWeb() (err error) {
 	s.web, err = web.New(web.Options{
-		Zone: s.cfg.Zone, Slots: s.cfg.Slots, Certificates: s.certs, Source: pages{s}, Fetched: s.fetched,
+		Zone: s.cfg.Zone, Slots: s.cfg.Slots, Certificates: s.certs, Source: pages{s}, Fetched: s.fetched, Version: moduleVersion(),
 		Now: time.Now, Logger: s.log.With("part", "web"),
 	})
 	return err
@@ -208,7 +201,7 @@ func (s *service) openMailer(dkim *mailer.DKIM) error {
 		Queue: reportQueue{s.store}, Transport: transport, Signer: dkim, Render: s.render, From: s.cfg.from(), Now: time.Now,
 		Rand:   mathrand.New(mathrand.NewPCG(mathrand.Uint64(), mathrand.Uint64())), //nolint:gosec // jitter
 		Logger: s.log.With("part", "mailer"), Limits: mailer.Limits{Address: l.ReportsAddress, Domain: l.ReportsDomain, Network: l.ReportsNetwork},
-		FirstRetry: time.Duration(s.cfg.Timing.Retry), GiveUp: s.cfg.timing().GiveUp, AttemptTimeout: time.Duration(s.cfg.Timing.Attempts),
+		FirstRetry: time.Duration(s.cfg.Timing.ReportRetry), GiveUp: s.cfg.timing().GiveUp, AttemptTimeout: time.Duration(s.cfg.Timing.ReportAttempt),
 	})
 	return err
 }
@@ -290,8 +283,8 @@ func (s *service) run(ctx context.Context, l *listeners) error {
 	return errors.Join(err, s.store.Close())
 }
 
-// housekeep renews certificates, deletes what is too old, and lets the rotator
-// and the mailer know what they wait for.
+// housekeep renews certificates, deletes what is too old, and tells the rotator
+// and the mailer what assess has for them: it knows neither of them.
 func (s *service) housekeep(ctx context.Context) error {
 	hour := time.NewTicker(time.Hour)
 	defer hour.Stop()

@@ -11,10 +11,13 @@ type versionCmd struct{}
 
 // Run prints the module version and the version of the inference engine.
 func (versionCmd) Run(e *env) error {
-	version := "(devel)"
-	if b, ok := debug.ReadBuildInfo(); ok && b.Main.Version != "" {
-		version = b.Main.Version
-	}
-	_, err := fmt.Fprintf(e.stdout, "tlsink %s, inference engine %s\n", version, policyinfer.EngineVersion)
+	_, err := fmt.Fprintf(e.stdout, "tlsink %s, inference engine %s\n", moduleVersion(), policyinfer.EngineVersion)
 	return err
+}
+
+func moduleVersion() string {
+	if b, ok := debug.ReadBuildInfo(); ok && b.Main.Version != "" {
+		return b.Main.Version
+	}
+	return "(devel)"
 }
