@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -173,6 +174,9 @@ func (c *inboxCmd) Run(e *env) error {
 		}
 		return err
 	}
+	if c.Delete {
+		return errors.New("--delete: name the message to delete; `tlsink inbox` lists them")
+	}
 	b, err := c.ask(e, http.MethodGet, "/inbox")
 	if err != nil {
 		return err
@@ -181,10 +185,11 @@ func (c *inboxCmd) Run(e *env) error {
 	if err := json.Unmarshal(b, &list); err != nil {
 		return fmt.Errorf("answer of the running service: %w", err)
 	}
-	w := tabwriter.NewWriter(e.stdout, 0, 0, 2, ' ', 0)
 	if len(list) == 0 {
+		fmt.Fprintln(e.stderr, "no mail to postmaster or abuse")
 		return nil
 	}
+	w := tabwriter.NewWriter(e.stdout, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "MESSAGE\tRECEIVED (UTC)\tFROM\tTO\tOCTETS")
 	for _, m := range list {
 		fmt.Fprintf(w, "%s\t%s\t<%s>\t%s\t%d\n", m.ID, m.Time.UTC().Format(time.DateTime), printable(m.From), printable(strings.Join(m.To, ", ")), m.Size)

@@ -4,8 +4,10 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/tlsink/tlsink/evidence"
@@ -88,8 +90,8 @@ func printVerdict(w io.Writer, id string, v policyinfer.Verdict) {
 	for _, f := range v.Findings {
 		fmt.Fprintf(w, "  ! %s%s\n", f.Text, cite(f.Connections))
 	}
-	for host, name := range v.Hosts {
-		fmt.Fprintf(w, "  host %s: %s\n", host, name)
+	for _, host := range slices.Sorted(maps.Keys(v.Hosts)) {
+		fmt.Fprintf(w, "  host %s: %s\n", host, v.Hosts[host])
 	}
 	for _, r := range v.Reasons {
 		fmt.Fprintf(w, "  - %s%s\n", r.Text, cite(r.Connections))

@@ -20,8 +20,9 @@ import (
 )
 
 // selfCheck verifies our own zone, from its own DS record and as the world sees
-// it, and fetches our own policy. While that fails, every sender that relies on them truthfully looks
-// as if it did not, and unprotected verdicts are suspended.
+// it, and fetches our own policy. While that fails, every sender that relies on
+// them truthfully looks as if it did not, and unprotected verdicts are
+// suspended.
 type selfCheck struct {
 	service *service
 
@@ -31,10 +32,11 @@ type selfCheck struct {
 	from netip.Addr // address that our DNS queries come from, if not one of the service
 }
 
-// userAgent of our own fetches, which are no evidence about a sender.
+// selfCheckAgent is the User-Agent of our own fetches, which are no evidence
+// about a sender.
 const selfCheckAgent = "tlsink-self-check"
 
-// run checks at once and then now and then, until ctx ends.
+// run checks at once and then every timing.self_check, until ctx ends.
 func (c *selfCheck) run(ctx context.Context, l *listeners) error {
 	interval := time.Duration(c.service.cfg.Timing.SelfCheck)
 	if l.dns != nil {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -41,7 +42,7 @@ func (s *service) serve(ctx context.Context, l *listeners) error {
 	control, err := listenControl(ctx, s.cfg.path(controlSocket))
 	if err != nil {
 		l.close()
-		return err
+		return errors.Join(err, s.store.Close())
 	}
 	s.log.Info("tlsink serves", "zone", s.cfg.Zone, "data_dir", s.cfg.DataDir, "smtp", addresses(l.smtp), "dns", l.dnsAddresses(),
 		"http", addresses(l.http), "https", addresses(l.https))
