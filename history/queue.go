@@ -13,7 +13,6 @@ import (
 type QueueItem struct {
 	ID          string    `json:"id"`
 	TestID      string    `json:"test"`
-	From        string    `json:"from,omitempty"` // header From; the envelope has the null reverse-path
 	To          string    `json:"to"`
 	Network     string    `json:"network,omitempty"` // of the client that caused it, for limits
 	Due         time.Time `json:"due"`

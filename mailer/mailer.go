@@ -17,7 +17,6 @@ import (
 type Item struct {
 	ID          string
 	TestID      string
-	From        string // header From; empty: Options.From
 	To          string
 	Network     string // of the client that caused the report, for limits
 	Due         time.Time
@@ -68,8 +67,9 @@ type Options struct {
 	Transport Transport
 	Signer    Signer
 
-	// Render writes the report of an item. From, To, Date and MessageID may
-	// be left empty. An error counts as an attempt that failed.
+	// Render writes the report of an item. From and To are the mailer's own;
+	// Date and MessageID may be left empty. An error counts as an attempt that
+	// failed.
 	Render func(ctx context.Context, it Item) (Message, error)
 
 	From   string // header From, e.g. "tlsink <report@sink.example>"
@@ -311,10 +311,7 @@ func (m *Mailer) prepare(ctx context.Context, it *Item) (Outcome, error) {
 	if err != nil {
 		return Outcome{Detail: "the report could not be written: " + err.Error()}, err
 	}
-	msg.To = it.To
-	if msg.From = it.From; msg.From == "" {
-		msg.From = m.opt.From
-	}
+	msg.From, msg.To = m.opt.From, it.To
 	if msg.Date.IsZero() {
 		msg.Date = m.opt.Now()
 	}
@@ -357,22 +354,32 @@ func (m *Mailer) conclude(it *Item, o Outcome) {
 		return
 	}
 	it.LastError = o.reason()
+	said := it.withoutAddress(it.LastError)
 	age, end := now.Sub(it.Created), it.Created.Add(m.opt.GiveUp)
 	switch {
 	case o.Permanent:
 		it.GaveUp = true
-		log.Warn("report refused", "reason", it.LastError)
+		log.Warn("report refused", "reason", said)
 	case age >= m.opt.GiveUp:
 		it.GaveUp = true
 		it.LastError = fmt.Sprintf("given up after %d attempts: %s", it.Attempts, it.LastError)
-		log.Warn("report given up", "reason", it.LastError)
+		log.Warn("report given up", "reason", said)
 	default:
 		it.Due = now.Add(m.backOff(it.Attempts))
 		if it.Due.After(end) {
 			it.Due = end // the last attempt
 		}
-		log.Info("report put off", "due", it.Due, "reason", it.LastError)
+		log.Info("report put off", "due", it.Due, "reason", said)
 	}
+}
+
+// withoutAddress makes a reason fit for the log: servers like to repeat the
+// recipient.
+func (it *Item) withoutAddress(reason string) string {
+	if it.To == "" {
+		return reason
+	}
+	return strings.ReplaceAll(reason, it.To, "(the recipient)")
 }
 
 // maxReason bounds what is kept of a failure, in octets.

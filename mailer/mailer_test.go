@@ -1,8 +1,10 @@
 package mailer_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"log/slog"
 	"math/rand/v2"
 	"path/filepath"
 	"strings"
@@ -265,6 +267,23 @@ func TestFailures(t *testing.T) {
 			})
 		})
 	}
+}
+
+func TestLogNamesNoRecipient(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const to = "a@sender.example"
+		b := newBench(t, mailer.Outcome{Code: 451, Text: "<" + to + ">: try later"}, mailer.Outcome{Permanent: true, Code: 550, Text: "<" + to + "> is unknown"})
+		var log bytes.Buffer
+		b.opt.Logger = slog.New(slog.NewTextHandler(&log, nil))
+		b.enqueue(history.QueueItem{ID: "T1", To: to})
+		b.run(10 * time.Minute)
+		if it := b.item("T1"); !it.GaveUp || !strings.Contains(it.LastError, to) {
+			t.Errorf("gave up %v with %q, want the whole reply", it.GaveUp, it.LastError)
+		}
+		if s := log.String(); strings.Contains(s, to) || !strings.Contains(s, "is unknown") || !strings.Contains(s, "try later") {
+			t.Errorf("log:\n%s", s)
+		}
+	})
 }
 
 func TestRestartResumes(t *testing.T) {
