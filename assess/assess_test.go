@@ -65,7 +65,7 @@ func TestRepliesSayWhatIsGoingOn(t *testing.T) {
 		if got, ok, err := w.a.ByCapability(v.Record.Capability); err != nil || !ok || got.Record.Test.ID != v.Record.Test.ID {
 			t.Errorf("by capability: %v, %v, %v", got.Record.Test.ID, ok, err)
 		}
-		if _, ok, err := w.a.ByCapability("x"+v.Record.Capability[1:]); ok || err != nil {
+		if _, ok, err := w.a.ByCapability("x" + v.Record.Capability[1:]); ok || err != nil {
 			t.Errorf("a wrong capability found a test: %v", err)
 		}
 	})

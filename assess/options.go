@@ -119,8 +119,8 @@ func (l Limits) withDefaults() Limits {
 	return l
 }
 
-// Options are what an Assessor needs. All but Queries, ResultURL and Limits
-// are required.
+// Options are what an Assessor needs. All but Timing, Limits, Queries and
+// ResultURL are required.
 type Options struct {
 	Zone   string
 	Slots  int

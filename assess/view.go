@@ -104,6 +104,9 @@ func (a *Assessor) Forget(ctx context.Context, address string) (int, error) {
 	}
 	a.mu.Unlock()
 	n, err := a.o.Store.DeletePerson(ctx, address)
+	if err != nil {
+		return n, err
+	}
 	a.o.Logger.Info("everything of a sender was deleted", "records", n)
-	return n, err
+	return n, nil
 }

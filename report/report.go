@@ -14,7 +14,7 @@ const (
 	StateRunning   = "running"   // no verdict yet
 	StateConcluded = "concluded" // verdict reached, the mail not yet accepted
 	StateAcked     = "acked"     // verdict reached, the mail was accepted
-	StateClosed    = "closed"    // ended without a verdict
+	StateClosed    = "closed"    // ended before the mail was accepted
 )
 
 // Limits of what a report holds.
