@@ -162,8 +162,11 @@ func (s *service) listTests(ctx context.Context, w io.Writer) error {
 	out := make([]testLine, 0, len(records))
 	for _, r := range records {
 		v, err := s.assess.View(r.Test.ID)
-		if err != nil {
-			return err
+		switch {
+		case errors.Is(err, history.ErrNotFound):
+			continue // deleted meanwhile
+		case err != nil:
+			return fmt.Errorf("test %s: %w", r.Test.ID, err)
 		}
 		line := testLine{
 			ID: r.Test.ID, Started: r.Test.Started, Sender: r.Test.Sender, State: v.Record.State, Policy: v.Verdict.Policy, Attempts: v.Verdict.Attempts,
