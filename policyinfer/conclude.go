@@ -245,12 +245,13 @@ func (e *Engine) findings(r result) []Finding {
 	}
 	var out []Finding
 	add := func(id, text string, conns []evidence.ConnID) { out = append(out, Finding{id, text, conns}) }
-	if all(func(p Policy) bool { return p.CA == CAElsePlaintext }) {
-		add(FindingFallback, "After refusing a certificate, the sender hands the mail over in plaintext.",
-			shown(func(o observation) bool { return o.outcome == deliveredPlaintext && o.face.StartTLS }))
-	} else if all(func(p Policy) bool { return p.CA == CARequired && p.TLS == TLSOffered && p.Name() == May }) {
-		add(FindingVerifiesUnused, "The sender verifies certificates, but sends in plaintext when STARTTLS is missing, so an attacker only has to hide it.",
-			shown(func(o observation) bool { return o.outcome == refusedTLS || o.outcome == deliveredPlaintext }))
+	if all(func(p Policy) bool { return p.CA != CAIgnored }) {
+		if conns := fellBack(r.attempts); len(conns) > 0 {
+			add(FindingFallback, "After refusing a certificate, the sender hands the mail over in plaintext.", conns)
+		} else if all(func(p Policy) bool { return p.Name() == May }) {
+			add(FindingVerifiesUnused, "The sender verifies certificates, but sends in plaintext when STARTTLS is missing, so an attacker only has to hide it.",
+				shown(func(o observation) bool { return o.outcome == refusedTLS || o.outcome == deliveredPlaintext }))
+		}
 	}
 	if all(func(p Policy) bool { return p.DANE != DANEOff && p.STS != STSOff && p.Both == STSWins }) {
 		add(FindingSTSOverDANE, "The sender honours DANE, but lets MTA-STS override it, which RFC 8461 §2 forbids.", shown(isMXDelivery))
@@ -266,6 +267,23 @@ func (e *Engine) findings(r result) []Finding {
 	}
 	if all(func(p Policy) bool { return p.Name() == DANE && p.STS != STSOff }) {
 		add(FindingAlsoSTS, "The sender also honours MTA-STS; DANE takes precedence, as it must.", shown(func(o observation) bool { return o.outcome == neverAtMX03 }))
+	}
+	return out
+}
+
+// fellBack returns the deliveries in plaintext, though STARTTLS was offered, by
+// hosts that refused a certificate in the same attempt. Candidates cannot tell:
+// any sender may do without TLS after its own handshake failed.
+func fellBack(as []attempt) []evidence.ConnID {
+	var out []evidence.ConnID
+	for _, a := range as {
+		for _, d := range a.events {
+			if d.outcome == deliveredPlaintext && d.face.StartTLS && slices.ContainsFunc(a.events, func(r event) bool {
+				return r.outcome == refusedTLS && r.host == d.host && !r.conn.Start.After(d.conn.Start)
+			}) {
+				out = append(out, d.conn.ID)
+			}
+		}
 	}
 	return out
 }
