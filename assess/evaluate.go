@@ -278,11 +278,12 @@ func (a *Assessor) capped(t *test, v *policyinfer.Verdict, now time.Time) bool {
 		return false
 	}
 	h := a.evidenceLocked(t)
-	if v.Settles != nil && attemptsSince(h, *v.Settles, a.o.Timing.Attempt) < 2 {
+	attempts := attemptsOf(h, a.o.Timing.Attempt)
+	if v.Settles != nil && attemptsSince(attempts, *v.Settles) < 2 {
 		return false
 	}
 	for _, m := range v.Missing {
-		if !met(h, m) {
+		if !met(attempts, m) {
 			return false
 		}
 	}
@@ -292,35 +293,45 @@ func (a *Assessor) capped(t *test, v *policyinfer.Verdict, now time.Time) bool {
 	})
 }
 
-// attemptsSince counts the attempts that began at a time or later.
-func attemptsSince(h evidence.History, from time.Time, gap time.Duration) int {
-	n := 0
+// attemptsOf groups the connections of h.
+func attemptsOf(h evidence.History, gap time.Duration) (out [][]evidence.Connection) {
 	var end time.Time
 	for _, c := range slices.SortedFunc(slices.Values(h.Connections), func(a, b evidence.Connection) int { return a.Start.Compare(b.Start) }) {
-		if c.Start.Before(from) {
-			continue
+		if len(out) == 0 || c.Start.Sub(end) > gap {
+			out = append(out, nil)
 		}
-		if n == 0 || c.Start.Sub(end) > gap {
-			n++
-		}
+		out[len(out)-1] = append(out[len(out)-1], c)
 		if c.End.After(end) {
 			end = c.End
+		}
+	}
+	return out
+}
+
+// attemptsSince counts the attempts that began at a time or later.
+func attemptsSince(attempts [][]evidence.Connection, from time.Time) (n int) {
+	for _, a := range attempts {
+		if !a[0].Start.Before(from) {
+			n++
 		}
 	}
 	return n
 }
 
-// met reports whether the sender has been to a face that is missing, more than
-// once: it will not tell more the next time.
-func met(h evidence.History, m policyinfer.Missing) bool {
+// met reports whether the sender has been to a face that is missing in more
+// than one attempt that inference can use: it will not tell more the next time.
+// A refusal inside TLS may be somebody else's unless the sender's own mail came
+// in the same attempt.
+func met(attempts [][]evidence.Connection, m policyinfer.Missing) bool {
 	n := 0
-	for _, c := range h.Connections {
-		switch {
-		case m.Certificate == scenario.NoCertificate:
-			if c.Phase == evidence.Downgrade && len(c.Helo) > 0 {
-				n++
+	for _, a := range attempts {
+		handedOver := slices.ContainsFunc(a, func(c evidence.Connection) bool { return c.Data })
+		if slices.ContainsFunc(a, func(c evidence.Connection) bool {
+			if m.Certificate == scenario.NoCertificate {
+				return c.Phase == evidence.Downgrade && len(c.Helo) > 0
 			}
-		case c.TLS != nil && c.TLS.Certificate == string(m.Certificate) && c.Server == int(m.Face):
+			return handedOver && c.TLS != nil && c.TLS.Certificate == string(m.Certificate) && c.Server == int(m.Face)
+		}) {
 			n++
 		}
 	}
