@@ -3,6 +3,7 @@ package assess
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -260,8 +261,11 @@ func (a *Assessor) freshID() (string, error) {
 		if err != nil {
 			return "", err
 		}
-		if _, err := a.o.Store.Test(id); err != nil && a.tests[id] == nil {
+		switch _, err := a.o.Store.Test(id); {
+		case errors.Is(err, history.ErrNotFound) && a.tests[id] == nil:
 			return id, nil
+		case err != nil && !errors.Is(err, history.ErrNotFound):
+			return "", err
 		}
 	}
 }

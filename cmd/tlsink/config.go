@@ -25,6 +25,7 @@ type config struct {
 	Zone         string             `toml:"zone"`
 	DataDir      string             `toml:"data_dir"`
 	Slots        int                `toml:"slots"`
+	Retention    int                `toml:"retention_days"`
 	Listen       listenConfig       `toml:"listen"`
 	DNS          dnsConfig          `toml:"dns"`
 	Certificates certificatesConfig `toml:"certificates"`
@@ -58,11 +59,10 @@ type certificatesConfig struct {
 }
 
 type mailConfig struct {
-	From          string          `toml:"from"`
-	DKIMSelector  string          `toml:"dkim_selector"`
-	LocalAddress  string          `toml:"local_address"`
-	Smarthost     smarthostConfig `toml:"smarthost"`
-	RetentionDays int             `toml:"retention_days"`
+	From         string          `toml:"from"`
+	DKIMSelector string          `toml:"dkim_selector"`
+	LocalAddress string          `toml:"local_address"`
+	Smarthost    smarthostConfig `toml:"smarthost"`
 }
 
 type smarthostConfig struct {
@@ -169,7 +169,7 @@ func (c *config) setDefaults() {
 	setDefault(&c.DNS.TTL, duration(zones.MaxTTL))
 	setDefault(&c.Certificates.CA, "local")
 	setDefault(&c.Mail.DKIMSelector, "tlsink")
-	setDefault(&c.Mail.RetentionDays, 30)
+	setDefault(&c.Retention, 30)
 	t, d := &c.Timing, assess.Timing{}.WithDefaults()
 	for _, v := range []struct {
 		to      *duration
@@ -223,6 +223,8 @@ func (c *config) check() error {
 		return fmt.Errorf("zone %q is no name of a delegated zone: want letters, digits and '-', e.g. \"sink.example\"", c.Zone)
 	case c.DataDir == "":
 		return errors.New("data_dir is missing: name a folder for keys and evidence, e.g. \"/var/lib/tlsink\"")
+	case c.Retention < 1:
+		return fmt.Errorf("retention_days is %d: want at least 1", c.Retention)
 	case c.Slots < 1 || c.Slots > maxSlots:
 		return fmt.Errorf("slots is %d: want 1 to %d", c.Slots, maxSlots)
 	case len(c.Listen.SMTP) == 0:
@@ -267,9 +269,6 @@ func (c *config) checkMail() error {
 	}
 	if _, ok := dns.IsDomainName(m.DKIMSelector); !ok || strings.ContainsAny(m.DKIMSelector, " \\/:@\"'()<>*") {
 		return fmt.Errorf("mail.dkim_selector %q: want letters, digits and '-'", m.DKIMSelector)
-	}
-	if m.RetentionDays < 1 {
-		return fmt.Errorf("mail.retention_days is %d: want at least 1", m.RetentionDays)
 	}
 	if m.Smarthost.Address == "" && m.Smarthost != (smarthostConfig{}) {
 		return errors.New("mail.smarthost.address is missing: give host:port, or leave mail.smarthost out")

@@ -117,7 +117,7 @@ func TestConfigurationErrors(t *testing.T) {
 		"From":               {required + "[mail]\nfrom = \"nobody\"\n", []string{`mail.from "nobody"`, "report@sink.example"}},
 		"selector":           {required + "[mail]\ndkim_selector = \"a b\"\n", []string{`mail.dkim_selector "a b"`}},
 		"local address":      {required + "[mail]\nlocal_address = \"eth0\"\n", []string{`mail.local_address "eth0"`}},
-		"retention":          {required + "[mail]\nretention_days = 0\n", []string{"mail.retention_days is 0"}},
+		"retention":          {"retention_days = 0\n" + required, []string{"retention_days is 0"}},
 		"smarthost":          {required + "[mail.smarthost]\nusername = \"x\"\n", []string{"mail.smarthost.address is missing", "host:port"}},
 		"limit of zero":      {required + "[limits]\nconnections = 0\n", []string{"limits.connections is 0", "at least 1"}},
 		"negative limit":     {required + "[limits]\nmessage_size = -1\n", []string{"limits.message_size is -1"}},

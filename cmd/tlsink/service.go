@@ -303,7 +303,7 @@ func (s *service) housekeep(ctx context.Context) error {
 			if err := s.certs.Renew(ctx); err != nil {
 				s.log.Error("certificates not renewed", "err", err)
 			}
-			before := time.Now().AddDate(0, 0, -s.cfg.Mail.RetentionDays)
+			before := time.Now().AddDate(0, 0, -s.cfg.Retention)
 			if _, err := s.store.Purge(ctx, before); err != nil {
 				s.log.Error("old evidence not deleted", "err", err)
 			}
