@@ -421,3 +421,30 @@ func TestNewMailAfterTheVerdictMeetsADowngrade(t *testing.T) {
 		}
 	})
 }
+
+// DNS queries belong to a test if they came from its own address, or if it was
+// alone; else they are only around.
+func TestQueriesOfATest(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, 1)
+		defer w.stop()
+		var asked []evidence.Query
+		w.a.o.Queries = func(time.Time) []evidence.Query { return asked }
+		n := scenario.Names(zone, 0)
+		for _, client := range []string{"192.0.2.10", "198.51.100.53"} {
+			asked = append(asked, evidence.Query{Time: time.Now(), Client: client, Name: n.TLSA(scenario.MX04) + ".", Type: "TLSA"})
+		}
+		asked = append(asked, evidence.Query{Time: time.Now(), Client: "192.0.2.10", Name: zone + ".", Type: "SOA"})
+		s := w.sender("user@sender.example", policyinfer.May)
+		s.attempt()
+		if v := w.test(s.from); len(v.History.Queries) != 2 || len(v.Around) != 0 {
+			t.Errorf("alone: %d own, %d around; want 2 and 0", len(v.History.Queries), len(v.Around))
+		}
+		other := w.sender("other@sender.example", policyinfer.May)
+		other.ip = "192.0.2.77"
+		other.attempt()
+		if v := w.test(s.from); len(v.History.Queries) != 1 || len(v.Around) != 1 {
+			t.Errorf("beside another test: %d own, %d around; want 1 and 1", len(v.History.Queries), len(v.Around))
+		}
+	})
+}

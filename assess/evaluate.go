@@ -208,27 +208,30 @@ func (a *Assessor) attachAll(t *test) history.Batch {
 			b.Attach = append(b.Attach, history.Attachment{Connection: c.ID, Test: t.rec.Test.ID, Attribution: evidence.ByAddress})
 		}
 	}
-	for _, q := range a.queries(t) {
+	own, _ := a.queries(t)
+	for _, q := range own {
 		b.Queries = append(b.Queries, history.TestQuery{TestID: t.rec.Test.ID, Query: q})
 	}
 	return b
 }
 
 // queries are those that belong to the test: of its slot if that is its alone,
-// of its own addresses, or if no other test was running.
-func (a *Assessor) queries(t *test) []evidence.Query {
+// of its own addresses, or if no other test was running. Of the others nobody
+// knows whose they are: they are around, for people to look at.
+func (a *Assessor) queries(t *test) (own, around []evidence.Query) {
 	alone := !slices.ContainsFunc(a.runningTests(), func(o *test) bool { return o != t && o.rec.Test.Slot == t.rec.Test.Slot })
-	var out []evidence.Query
 	for _, q := range a.o.Queries(t.adopts(a.o.Timing.DateSkew)) {
 		target, ok := scenario.Find(a.o.Zone, q.Name)
 		if !ok || target.Slot != t.rec.Test.Slot || target.Role == scenario.RoleApex || target.Role == scenario.RoleNS || target.Role == scenario.RoleService {
 			continue
 		}
 		if alone || slices.Contains(t.rec.Test.SenderIPs, q.Client) {
-			out = append(out, q)
+			own = append(own, q)
+		} else {
+			around = append(around, q)
 		}
 	}
-	return out
+	return own, around
 }
 
 func (a *Assessor) runningTests() (out []*test) {

@@ -16,6 +16,9 @@ type View struct {
 	Record  history.TestRecord
 	History evidence.History
 	Verdict policyinfer.Verdict
+	// Around are DNS queries of which nobody knows whether they belong to the
+	// test; only while it is in memory.
+	Around []evidence.Query
 }
 
 // ByCapability returns the test that a link gives access to; ok is false if
@@ -40,10 +43,15 @@ func (a *Assessor) View(id string) (View, error) {
 	if t != nil && t.running() {
 		h := a.evidenceLocked(t)
 		h.Connections = slices.DeleteFunc(h.Connections, func(c evidence.Connection) bool { return c.Ending == evidence.EndingOpen && len(c.Helo) == 0 })
-		h.Queries = a.queries(t)
+		var around []evidence.Query
+		h.Queries, around = a.queries(t)
 		r := t.rec
 		a.mu.Unlock()
-		return View{Record: r, History: h, Verdict: a.engine.Infer(h, policyinfer.Options{})}, nil
+		return View{Record: r, History: h, Verdict: a.engine.Infer(h, policyinfer.Options{}), Around: around}, nil
+	}
+	var around []evidence.Query
+	if t != nil {
+		_, around = a.queries(t)
 	}
 	a.mu.Unlock()
 	r, err := a.o.Store.Test(id)
@@ -60,7 +68,7 @@ func (a *Assessor) View(id string) (View, error) {
 		h.Connections[i] = part.itsPart(c)
 		h.Connections[i].Attribution = by
 	}
-	view := View{Record: r, History: h}
+	view := View{Record: r, History: h, Around: around}
 	if len(r.Verdict) > 0 {
 		err = json.Unmarshal(r.Verdict, &view.Verdict)
 	} else {

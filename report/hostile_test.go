@@ -57,7 +57,7 @@ func hostile() report.Input {
 			Sender:   policyinfer.Sender{TLS: evil, DANE: evil},
 		},
 		State: evil, Generated: at, Link: "javascript:alert(1)//" + evil, Delivery: evil, Engine: evil,
-		Around: []evidence.Query{query}, AroundFetches: []evidence.PolicyFetch{fetch},
+		Around: []evidence.Query{query},
 	}
 }
 

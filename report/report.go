@@ -37,10 +37,9 @@ type Input struct {
 	Generated time.Time // when the report was made
 	Link      string    // result page; may be empty. It is a secret of the sender and never part of JSON
 
-	// Queries and fetches of which nobody knows whether they belong to the
-	// test. Shown as "around that time".
-	Around        []evidence.Query
-	AroundFetches []evidence.PolicyFetch
+	// Queries of which nobody knows whether they belong to the test. Shown as
+	// "around that time".
+	Around []evidence.Query
 
 	Delivery string // why the report could not be mailed; may be empty
 	Engine   string // version of the inference

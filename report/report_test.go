@@ -83,7 +83,6 @@ func running(t *testing.T) report.Input {
 	in.Generated = h.Connections[11].End
 	in.Test.LeftOut = 3
 	in.Around = []evidence.Query{{Time: h.Test.Started, Client: "198.51.100.7", Name: "_25._tcp.mx04.et.lab.example.", Type: "TLSA"}}
-	in.AroundFetches = []evidence.PolicyFetch{{Time: h.Test.Started, Client: "198.51.100.7", UserAgent: "Go-http-client/1.1"}}
 	return in
 }
 

@@ -256,6 +256,7 @@ func times(n int) string {
 	return fmt.Sprintf("%d times", n)
 }
 
+// around lists queries without their resolver, which may be that of others.
 func around(in Input) []string {
 	var out []string
 	for i, q := range in.Around {
@@ -263,14 +264,7 @@ func around(in Input) []string {
 			out = append(out, fmt.Sprintf("… and %d more queries", len(in.Around)-aroundKeep))
 			break
 		}
-		out = append(out, fmt.Sprintf("%s query %s %s from %s", stamp(q.Time), clean(q.Name, maxName), clean(q.Type, maxName), clean(q.Client, maxName)))
-	}
-	for i, f := range in.AroundFetches {
-		if i == aroundKeep {
-			out = append(out, fmt.Sprintf("… and %d more policy fetches", len(in.AroundFetches)-aroundKeep))
-			break
-		}
-		out = append(out, fmt.Sprintf("%s policy fetch from %s, %s", stamp(f.Time), clean(f.Client, maxName), redactText(f.UserAgent, in.Service, maxName)))
+		out = append(out, fmt.Sprintf("%s query %s %s", stamp(q.Time), clean(q.Name, maxName), clean(q.Type, maxName)))
 	}
 	return out
 }

@@ -145,7 +145,7 @@ func items(list []history.QueueItem, err error) ([]mailer.Item, error) {
 func (s *service) input(v assess.View) report.Input {
 	in := report.Input{
 		Service: s.cfg.Zone, Test: v.Record.Test, History: v.History, Verdict: v.Verdict, State: v.Record.State, Generated: time.Now(),
-		Link: s.cfg.resultURL(v.Record.Capability), Delivery: v.Record.ReportBlocked, Engine: v.Record.Engine,
+		Link: s.cfg.resultURL(v.Record.Capability), Delivery: v.Record.ReportBlocked, Engine: v.Record.Engine, Around: v.Around,
 	}
 	if q, err := s.store.QueueItem(v.Record.Test.ID); err == nil {
 		in.Delivery = q.LastError
