@@ -344,9 +344,12 @@ func met(attempts [][]evidence.Connection, m policyinfer.Missing) bool {
 // forgotten reports whether an ended test can leave memory: no client's
 // treatment rests on it any more.
 func (a *Assessor) forgotten(t *test, now time.Time) bool {
+	if end := t.ended(); !end.IsZero() && now.Sub(end) < idle {
+		return false // its other copy may be coming while the store does not know yet
+	}
 	for key, c := range t.clients {
-		idle := c.open == 0 && now.Sub(c.last) >= a.o.Timing.Attempt
-		if a.clients[key] == c && (!idle || !c.over(now, a.o.Timing.Forget)) {
+		unused := c.open == 0 && now.Sub(c.last) >= a.o.Timing.Attempt
+		if a.clients[key] == c && (!unused || !c.over(now, a.o.Timing.Forget)) {
 			return false
 		}
 	}
