@@ -277,7 +277,8 @@ func (a *Assessor) decide(ctx context.Context, t *test, snapshot evidence.Connec
 	a.mu.Lock()
 	now := a.o.Now()
 	if split := a.splitResent(t, v, snapshot.ID, now); split != nil {
-		t = split
+		// What the new test did not see itself is not borrowed from the old one.
+		t, v = split, a.engine.Infer(a.evidenceLocked(split), policyinfer.Options{})
 	}
 	batch := a.conclude(t, &v, now)
 	reply := a.reply(t, snapshot)
@@ -387,11 +388,12 @@ func (a *Assessor) splitResent(t *test, v policyinfer.Verdict, last evidence.Con
 	}
 	// It adopts nothing from before, so its mail counts as written then.
 	fresh.first, fresh.date = t.resent, t.resent.Add(a.o.Timing.DateSkew)
-	t.rec.MessageIDs = slices.DeleteFunc(t.rec.MessageIDs, func(id string) bool { return fresh.has(id) && !carried(before, id) })
+	// A copy: views of the test share the list.
+	t.rec.MessageIDs = slices.DeleteFunc(slices.Clone(t.rec.MessageIDs), func(id string) bool { return fresh.has(id) && !carried(before, id) })
 	batch.Tests = append(batch.Tests, t.rec)
 	fresh.rec.Note = "continues test " + t.rec.Test.ID
 	fresh.rec.ReportTo, fresh.rec.ReportBlocked = t.rec.ReportTo, t.rec.ReportBlocked
-	fresh.rec.Test.SenderIPs, fresh.rec.Clients = t.rec.Test.SenderIPs, t.rec.Clients
+	fresh.rec.Test.SenderIPs, fresh.rec.Clients = slices.Clone(t.rec.Test.SenderIPs), slices.Clone(t.rec.Clients)
 	for key, c := range t.clients {
 		fresh.clients[key] = c
 		c.join(fresh)
