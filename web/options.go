@@ -66,8 +66,7 @@ type Options struct {
 	// status 0 means that the answer could not be sent. It must not block.
 	Fetched func(evidence.PolicyFetch)
 
-	Policy  func(slot int) string // policy text; nil: the one that package scenario describes
-	Version string                // of the program
+	Version string // of the program
 	Limits  Limits
 	Now     func() time.Time // default time.Now
 	Logger  *slog.Logger     // default: discard
@@ -82,10 +81,6 @@ func (o *Options) defaults() error {
 	}
 	if o.Fetched == nil {
 		o.Fetched = func(evidence.PolicyFetch) {}
-	}
-	if o.Policy == nil {
-		zone := o.Zone
-		o.Policy = func(slot int) string { return policyText(zone, slot) }
 	}
 	if o.Now == nil {
 		o.Now = time.Now

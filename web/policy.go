@@ -7,32 +7,32 @@ import (
 	"net/netip"
 	"strconv"
 	"strings"
+	"time"
 	"unicode"
 
 	"github.com/tlsink/tlsink/evidence"
 	"github.com/tlsink/tlsink/scenario"
+	"github.com/tlsink/tlsink/tlspolicy"
 )
 
 // policyPath is where a policy is (RFC 8461 §3.3).
 const policyPath = "/.well-known/mta-sts.txt"
 
-// policyMaxAge is in seconds: a day, so that senders remember it for the time
-// of a test and forget it soon after.
-const policyMaxAge = 86400
+// policyMaxAge is a day, so that senders remember the policy for the time of a
+// test and forget it soon after.
+const policyMaxAge = 24 * time.Hour
 
-// policyText returns the policy of a slot: it lists the hosts that package
-// scenario says are listed. RFC 8461 §3.2: lines end in CRLF.
-func policyText(zone string, slot int) string {
-	var b strings.Builder
-	b.WriteString("version: STSv1\r\nmode: enforce\r\n")
+// policyOf returns the policy of a slot: it lists the hosts that package
+// scenario says are in it.
+func policyOf(zone string, slot int) tlspolicy.Policy {
+	p := tlspolicy.Policy{Mode: tlspolicy.ModeEnforce, MaxAge: policyMaxAge}
 	names := scenario.Names(zone, slot)
 	for _, h := range scenario.MXHosts() {
 		if scenario.Named(h, scenario.HostKind(h)).InPolicy == scenario.Yes {
-			b.WriteString("mx: " + names.Host(h) + "\r\n")
+			p.MX = append(p.MX, names.Host(h))
 		}
 	}
-	b.WriteString("max_age: " + strconv.Itoa(policyMaxAge) + "\r\n")
-	return b.String()
+	return p
 }
 
 // policyHost answers for mta-sts.et of a slot. RFC 8461 §3.3: over HTTPS only,
@@ -49,7 +49,7 @@ func (s *Server) policyHost(w http.ResponseWriter, r *http.Request, slot int) {
 		w.Header().Set("Allow", "GET, HEAD")
 		s.fail(w, status)
 	} else {
-		text := s.o.Policy(slot)
+		text := policyOf(s.o.Zone, slot).String()
 		// RFC 8461 §3.2: the media type is text/plain.
 		w.Header().Set("Content-Type", "text/plain")
 		w.Header().Set("Content-Length", strconv.Itoa(len(text)))

@@ -229,13 +229,6 @@ func TestPolicyHost(t *testing.T) {
 	}
 }
 
-func TestPolicyOfOptions(t *testing.T) {
-	f := newFixture(t, func(o *web.Options) { o.Policy = func(slot int) string { return strings.Repeat("x", slot) } })
-	if w := f.get("https://mta-sts.et3.sink.example/.well-known/mta-sts.txt"); w.Body.String() != "xxx" {
-		t.Errorf("policy %q", w.Body)
-	}
-}
-
 func TestUserAgentIsBounded(t *testing.T) {
 	f := newFixture(t, nil)
 	f.do("GET", "https://mta-sts.et.sink.example/.well-known/mta-sts.txt", "User-Agent", "a\x1b[31m\u202e\xff"+strings.Repeat("é", 500))
