@@ -164,6 +164,9 @@ type observation struct {
 	degraded bool
 	// afterFailure: the host had tried TLS in the same attempt.
 	afterFailure bool
+	// doubtful: a refusal that may be somebody else's, if this sender does not
+	// come there at all.
+	doubtful bool
 }
 
 // possible reports whether a sender of policy p may be seen doing o: there is
@@ -224,6 +227,9 @@ func (p Policy) possibleIn(o observation, fetched bool) bool {
 	case deliveredTLS:
 		return p.comes(o, fetched) && p.deliversTLS(o.face, fetched) != scenario.No
 	case refusedTLS:
+		if o.doubtful && !p.contacts(d, o.face.Host, fetched) {
+			return true
+		}
 		return p.comes(o, fetched) && p.deliversTLS(o.face, fetched) != scenario.Yes
 	case deliveredPlaintext:
 		if !p.deliversPlaintext(d, fetched) {

@@ -24,12 +24,16 @@ type ledger struct {
 	facts    []fact
 	index    map[observation]int
 	met      map[netip.Addr]*host
+	atET     map[string]bool // Message-IDs of mails that et got
+	owned    map[*evidence.Connection]ownership
 }
 
 // read turns attempts into facts. silence: absence of contact may count.
 func read(h *evidence.History, t timing, as []attempt, silence bool) *ledger {
 	l := &ledger{test: h.Test, t: t, attempts: as, index: make(map[observation]int)}
 	l.met = deliveriesByHost(as)
+	l.atET = mailsAtET(as)
+	l.owned = l.ownerships(h.States)
 	l.first = l.firstContacts()
 	l.deliveries()
 	l.plaintextThoughOffered()
@@ -64,7 +68,7 @@ const maxCited = 50
 // fetches its policy from then on, and its hosts need not share what they know.
 // A contact that may have been for ut counts only if a mail names both domains,
 // so that both were tried together; one that only the address ties to the
-// sender, only under its EHLO name.
+// sender does not: it may be of another, and this host come later.
 func (l *ledger) firstContacts() map[netip.Addr]time.Time {
 	test, as := l.test, l.attempts
 	both := false
@@ -76,7 +80,7 @@ func (l *ledger) firstContacts() map[netip.Addr]time.Time {
 	out := make(map[netip.Addr]time.Time)
 	for _, a := range as {
 		for _, e := range a.events {
-			if _, ok := out[e.host]; !ok && (both || e.face.Domain == et) && (!e.weak || l.saysItsName(e)) {
+			if _, ok := out[e.host]; !ok && (both || e.face.Domain == et) && !e.weak {
 				out[e.host] = a.start
 			}
 		}

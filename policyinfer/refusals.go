@@ -78,7 +78,7 @@ type place struct {
 	face scenario.Face
 	sni  scenario.Ternary
 	out  outcome
-	weak bool // only the client address ties it to the sender
+	weak bool // only the client address ties it to the sender, and no walk does
 }
 
 // tally counts, for one place, the attempts in which it was refused.
@@ -102,7 +102,7 @@ func (l *ledger) refusals() {
 			continue // more likely somebody else's than a change of this sender
 		}
 		once := l.at(p.host).tls && (!p.weak || p.out == refusedPlaintext)
-		o := observation{face: p.face, outcome: p.out, sni: p.sni}
+		o := observation{face: p.face, outcome: p.out, sni: p.sni, doubtful: p.weak && p.face.Host == scenario.MX03}
 		switch {
 		case counts(t.sure.explicit, t.sure.silent, once, here):
 			l.add(o, t.conns...)
@@ -121,10 +121,13 @@ func (l *ledger) tally() (tallies map[place]*tally, order []place) {
 		if !a.complete {
 			continue
 		}
-		anchored := slices.ContainsFunc(a.events, event.delivered)
+		anchored := slices.ContainsFunc(a.events, func(e event) bool { return e.delivered() && l.aliveAtET(e) })
 		for p, r := range l.refusedIn(a) {
 			if p.weak && !anchored && p.out == refusedTLS && !isGood(p.face) {
-				continue // another sender behind the same address may have come alone
+				continue // another may have come alone, or the copy for et have bounced
+			}
+			if p.weak && p.out == refusedPlaintext && cutOff(a, p.host) {
+				continue // that may have been this sender, and the refusal another's
 			}
 			t := tallies[p]
 			if t == nil {
@@ -138,6 +141,36 @@ func (l *ledger) tally() (tallies map[place]*tally, order []place) {
 	}
 	slices.SortFunc(order, comparePlaces)
 	return tallies, order
+}
+
+// aliveAtET reports whether e handed over a mail that et got, too, now or at
+// another time: its copy for et was being tried in this attempt.
+func (l *ledger) aliveAtET(e event) bool {
+	return slices.ContainsFunc(e.conn.Transactions, func(tx evidence.Transaction) bool { return tx.Data && l.atET[tx.MessageID] })
+}
+
+// mailsAtET returns the Message-IDs of what was handed over to et.
+func mailsAtET(as []attempt) map[string]bool {
+	out := make(map[string]bool)
+	for _, a := range as {
+		for _, e := range a.events {
+			if e.delivered() && e.face.Domain == et {
+				for _, tx := range e.conn.Transactions {
+					out[tx.MessageID] = out[tx.MessageID] || tx.Data
+				}
+			}
+		}
+	}
+	return out
+}
+
+// cutOff reports whether a connection of a host ended before it showed what it
+// would have done without STARTTLS.
+func cutOff(a attempt, host netip.Addr) bool {
+	return slices.ContainsFunc(a.conns, func(c *evidence.Connection) bool {
+		return c.TLS == nil && len(c.Transactions) == 0 && hostOf(c) == host &&
+			!slices.ContainsFunc(a.events, func(e event) bool { return e.conn == c })
+	})
 }
 
 // counts is the rule of grades. once: one explicit refusal may suffice, since
@@ -189,10 +222,10 @@ func (l *ledger) refusedIn(a attempt) map[place]refused {
 		if !e.refused() || slices.ContainsFunc(delivered, func(d event) bool { return overrides(d, e) }) {
 			continue
 		}
-		if e.weak && !isGood(e.face) && !l.saysItsName(e) {
+		if e.weak && !isGood(e.face) && (!l.saysItsName(e) || l.strays(e)) {
 			continue
 		}
-		p := place{e.host, e.face, e.sni, e.outcome, e.weak}
+		p := place{e.host, e.face, e.sni, e.outcome, e.weak && l.owned[e.conn] != proven}
 		r := out[p]
 		r.grade = max(r.grade, e.grade)
 		r.conns = append(r.conns, e.conn.ID)

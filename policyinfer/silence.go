@@ -166,12 +166,8 @@ func ordersOf(states []evidence.State) (out []evidence.State) {
 // mostPreferredAfterMX03 returns the second most preferred host if mx03 was,
 // for certain and alone, the most preferred during the whole attempt.
 func mostPreferredAfterMX03(orders []evidence.State, a attempt, margin time.Duration) (scenario.Host, bool) {
-	next := sort.Search(len(orders), func(i int) bool { return orders[i].Time.After(a.end) })
-	if next == 0 {
-		return "", false
-	}
-	at := &orders[next-1]
-	if a.start.Sub(at.Time) < margin { // also if it changed meanwhile
+	at, ok := stateDuring(orders, a, margin)
+	if !ok {
 		return "", false
 	}
 	var second scenario.Host
@@ -189,6 +185,16 @@ func mostPreferredAfterMX03(orders []evidence.State, a attempt, margin time.Dura
 		}
 	}
 	return second, unique
+}
+
+// stateDuring returns the MX order that every resolver must have had during
+// the whole attempt: it is older than margin, and did not change meanwhile.
+func stateDuring(orders []evidence.State, a attempt, margin time.Duration) (*evidence.State, bool) {
+	next := sort.Search(len(orders), func(i int) bool { return orders[i].Time.After(a.end) })
+	if next == 0 || a.start.Sub(orders[next-1].Time) < margin {
+		return nil, false
+	}
+	return &orders[next-1], true
 }
 
 func sameOrder(a, b *evidence.State) bool {
