@@ -85,7 +85,7 @@ func (l *ledger) walks(a attempt) map[netip.Addr]walk {
 		s := step{conn: c, host: host}
 		for _, e := range a.events {
 			if e.conn == c {
-				s.delivered = s.delivered || e.outcome == deliveredTLS
+				s.delivered = s.delivered || e.outcome == deliveredTLS || e.outcome == deliveredPlaintext && e.face.StartTLS
 				s.explicit = s.explicit || e.outcome == refusedTLS && e.grade == gradeExplicit
 			}
 		}
@@ -97,7 +97,8 @@ func (l *ledger) walks(a attempt) map[netip.Addr]walk {
 // follows reports whether w goes along order from its first host on, without a
 // gap. A host may be met twice in a row, and mx03, which the MTA-STS policy
 // does not list, be skipped; a connection whose host is not known may have been
-// for any. A sender whose mail comes without SNI does not name hosts.
+// for any, unless the sender's mail came in it: one that does not name hosts
+// does not refuse them by name.
 func (w walk) follows(order []scenario.Host) bool {
 	at := 0
 	for i, s := range w {
