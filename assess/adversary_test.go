@@ -237,7 +237,7 @@ func (w *world) evidenceOf(from string) string {
 	w.a.mu.Lock()
 	defer w.a.mu.Unlock()
 	for key, c := range w.a.clients {
-		fmt.Fprintf(&b, "client %s since %v, secure at %v, %d without mail\n", key, c.started.UTC(), c.secureAt.UTC(), len(c.loose))
+		fmt.Fprintf(&b, "client %s since %v, secure at %v, %d without mail\n", key, c.started.UTC(), c.withhold.secureSince().UTC(), len(c.loose))
 	}
 	return b.String()
 }
@@ -380,7 +380,7 @@ func TestWhatATestMayOwn(t *testing.T) {
 // The varying certificate is self-signed until it is refused, then from the
 // public CA until something is delivered, then self-signed once more.
 func TestVaryingCertificates(t *testing.T) {
-	c := newClient(netip.Prefix{}, time.Time{}, 0)
+	c := newClient(netip.Prefix{}, time.Time{}, Timed.withholding(Timing{}))
 	shown := func() scenario.Kind { return c.alternate(0, scenario.OwnerDefault).kind() }
 	visit := func(kind scenario.Kind, ending evidence.Ending, delivered bool) {
 		conn := evidence.Connection{Ending: ending, TLS: &evidence.TLS{Stage: evidence.StageFinished, Certificate: string(kind)}}

@@ -66,7 +66,7 @@ func New(ctx context.Context, o Options) (*Assessor, error) {
 }
 
 // Accepted implements sink.Director.
-func (a *Assessor) Accepted(id evidence.ConnID, _, remote netip.AddrPort) (sink.Treatment, error) {
+func (a *Assessor) Accepted(id evidence.ConnID, local, remote netip.AddrPort) (sink.Treatment, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	now := a.o.Now()
@@ -76,12 +76,25 @@ func (a *Assessor) Accepted(id evidence.ConnID, _, remote netip.AddrPort) (sink.
 	}
 	c := a.client(key, now)
 	if c.downgradeNext {
-		c.downgradeNext, c.secureAt = false, now.Add(a.o.Timing.Downgrade)
+		c.downgradeNext = false
+		c.withhold.begin(now)
+	}
+	to := a.destination(local)
+	if !c.settled() { // else nothing more is to be learned: let the mail come
+		c.withhold.accept(id, to, now)
 	}
 	c.open++
 	c.last = now
 	a.conns[id] = &connection{client: c, remote: remote, start: now}
-	return sink.Treatment{Phase: a.phase(c, now)}, nil
+	return sink.Treatment{Phase: a.phase(c, id, now), Destination: to}, nil
+}
+
+// destination is the test domain that has a local address to itself.
+func (a *Assessor) destination(local netip.AddrPort) scenario.Domain {
+	if d, ok := a.o.Own[local.Addr().Unmap()]; ok {
+		return d
+	}
+	return scenario.UnknownDomain
 }
 
 // client returns the client of a key. A treatment that is over starts afresh.
@@ -90,7 +103,7 @@ func (a *Assessor) client(key netip.Prefix, now time.Time) *client {
 	if c != nil && !c.over(now, a.o.Timing.Forget) {
 		return c
 	}
-	fresh := newClient(key, now, a.o.Timing.Downgrade)
+	fresh := newClient(key, now, a.o.Downgrade.withholding(a.o.Timing))
 	if c != nil {
 		// Connections that are still open belong to the treatment they began in.
 		for _, t := range c.tests {
@@ -124,16 +137,16 @@ func (a *Assessor) forgetClients(now time.Time) {
 	}
 }
 
-// phase returns the phase of c, and notes when a client that is being tested
-// has entered its secure phase.
-func (a *Assessor) phase(c *client, now time.Time) evidence.Phase {
-	p := c.phase(now)
+// phase returns the phase of a connection of c, and notes when a client that is
+// being tested has entered its secure phase.
+func (a *Assessor) phase(c *client, id evidence.ConnID, now time.Time) evidence.Phase {
+	p := c.withhold.phase(id, now)
 	if p == evidence.Secure {
 		for _, t := range c.tests {
 			if t.running() && !t.secure {
 				t.secure = true
 				a.secured = true
-				a.o.Store.Submit(history.Batch{TestStates: []history.TestState{{TestID: t.rec.Test.ID, State: evidence.State{Time: c.secureAt, Phase: evidence.Secure}}}})
+				a.o.Store.Submit(history.Batch{TestStates: []history.TestState{{TestID: t.rec.Test.ID, State: evidence.State{Time: c.withhold.secureSince(), Phase: evidence.Secure}}}})
 			}
 		}
 	}
@@ -145,7 +158,7 @@ func (a *Assessor) Phase(id evidence.ConnID) evidence.Phase {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if conn := a.conns[id]; conn != nil {
-		return a.phase(conn.client, a.o.Now())
+		return a.phase(conn.client, id, a.o.Now())
 	}
 	return evidence.Secure
 }
@@ -196,7 +209,7 @@ func (a *Assessor) Closed(final evidence.Connection) {
 	c := conn.client
 	c.open--
 	c.last = now
-	c.learn(a.o.Zone, final)
+	a.learn(c, final)
 	batch := history.Batch{Connections: []evidence.Connection{final}}
 	t := conn.test
 	if t == nil && final.MailFrom != nil {
@@ -211,6 +224,14 @@ func (a *Assessor) Closed(final evidence.Connection) {
 	a.o.Store.Submit(batch)
 	for _, t := range c.tests {
 		a.touch(t, now)
+	}
+}
+
+// learn lets what came of a connection change how the next ones are treated.
+func (a *Assessor) learn(c *client, final evidence.Connection) {
+	c.learn(a.o.Zone, final)
+	if local, err := netip.ParseAddrPort(final.Local); err == nil {
+		c.withhold.seen(a.destination(local), final)
 	}
 }
 

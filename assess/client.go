@@ -13,7 +13,7 @@ import (
 type client struct {
 	key      netip.Prefix
 	started  time.Time // of the treatment
-	secureAt time.Time // STARTTLS is offered from then on
+	withhold withholding
 	last     time.Time // last connection, start or end
 	// downgradeNext: another downgrade phase starts with the next connection.
 	downgradeNext bool
@@ -41,15 +41,9 @@ func (a *alternate) kind() scenario.Kind {
 	return scenario.SelfSigned
 }
 
-func newClient(key netip.Prefix, now time.Time, downgrade time.Duration) *client {
-	return &client{key: key, started: now, secureAt: now.Add(downgrade), last: now, varying: make(map[varyingKey]*alternate)}
-}
-
-func (c *client) phase(now time.Time) evidence.Phase {
-	if now.Before(c.secureAt) {
-		return evidence.Downgrade
-	}
-	return evidence.Secure
+func newClient(key netip.Prefix, now time.Time, w withholding) *client {
+	w.begin(now)
+	return &client{key: key, started: now, withhold: w, last: now, varying: make(map[varyingKey]*alternate)}
 }
 
 func (c *client) alternate(slot int, owner scenario.Owner) *alternate {

@@ -93,7 +93,7 @@ func (a *Assessor) enter(snapshot evidence.Connection, tx evidence.Transaction, 
 		// was withheld. Some senders do so whenever no MX offers it.
 		t.resent = t.firstOf(tx.MessageID, snapshot.Start)
 		for _, c := range t.clients {
-			c.secureAt = earlier(c.secureAt, now)
+			c.withhold.sentAgain(now)
 		}
 	}
 	for _, k := range copiesOf(tx, domains) {

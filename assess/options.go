@@ -1,15 +1,18 @@
 package assess
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
+	"net/netip"
 	"time"
 
 	"github.com/tlsink/tlsink/evidence"
 	"github.com/tlsink/tlsink/history"
+	"github.com/tlsink/tlsink/scenario"
 )
 
 // Timing holds every duration of a test. Compressing time means changing
@@ -119,12 +122,17 @@ func (l Limits) withDefaults() Limits {
 	return l
 }
 
-// Options are what an Assessor needs. All but Timing, Limits, Queries and
-// ResultURL are required.
+// Options are what an Assessor needs. All but Downgrade, Own, Timing, Limits,
+// Queries and ResultURL are required.
 type Options struct {
-	Zone   string
-	Slots  int
-	Store  Store
+	Zone  string
+	Slots int
+	Store Store
+	// Downgrade is from which connections STARTTLS is withheld; default Timed.
+	Downgrade Downgrade
+	// Own holds the local addresses that only one of the test domains publishes.
+	// A connection to any other may be for et, for ut or for the service host.
+	Own    map[netip.Addr]scenario.Domain
 	Timing Timing
 	Limits Limits
 	Now    func() time.Time
@@ -146,5 +154,5 @@ func (o Options) check() error {
 	case o.Store == nil || o.Now == nil || o.Rand == nil || o.Logger == nil:
 		return errors.New("assess: Store, Now, Rand and Logger are required")
 	}
-	return o.Timing.Check()
+	return cmp.Or(o.Downgrade.Check(o.Own), o.Timing.Check())
 }

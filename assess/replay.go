@@ -100,7 +100,7 @@ func (a *Assessor) replayConnection(r history.ConnectionRecord) {
 	}
 	c := a.client(evidence.ClientOf(remote.Addr()), conn.Start)
 	c.last = conn.End
-	c.learn(a.o.Zone, conn)
+	a.learn(c, conn)
 	t := a.tests[r.Test]
 	if t == nil || conn.Attribution != evidence.ByMail {
 		if !conn.Data {

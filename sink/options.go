@@ -18,6 +18,9 @@ import (
 // evidence.Secure.
 type Treatment struct {
 	Phase evidence.Phase
+	// Destination is the test domain that has the local address to itself; empty
+	// or unknown if none has. Recipients and SNI tell more.
+	Destination scenario.Domain
 }
 
 // Reply is an SMTP reply. A zero Enhanced stands for X.0.0. Text becomes one
@@ -36,7 +39,7 @@ type Director interface {
 	// error refuses it: its text goes to the client behind 421, and no other
 	// method is called for it.
 	Accepted(id evidence.ConnID, local, client netip.AddrPort) (Treatment, error)
-	// Phase returns the phase of the client now. It is asked at EHLO, before
+	// Phase returns the phase of the connection now. It is asked at EHLO, before
 	// MAIL, and now and then while the client is silent.
 	Phase(id evidence.ConnID) evidence.Phase
 	// ClientHello chooses the certificate; sni is as sent, "" without one.

@@ -108,7 +108,7 @@ func (s *Server) ServeConn(ctx context.Context, c net.Conn) {
 	// What is in progress outlives ctx, but not the drain.
 	work, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
-	x := newSession(work, s, id, local, client, treatment.Phase)
+	x := newSession(work, s, id, local, client, treatment)
 	x.conn = wire.New(c, s.wireLimits(), x)
 	unregister := context.AfterFunc(ctx, func() {
 		x.conn.Stop()

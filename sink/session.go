@@ -1,6 +1,7 @@
 package sink
 
 import (
+	"cmp"
 	"context"
 	"net/netip"
 	"slices"
@@ -23,7 +24,8 @@ type session struct {
 	conn   *wire.Conn
 	id     evidence.ConnID
 	client netip.Addr
-	work   sync.WaitGroup // messages being read
+	to     scenario.Domain // as far as the local address tells
+	work   sync.WaitGroup  // messages being read
 
 	mu      sync.Mutex
 	record  evidence.Connection
@@ -47,12 +49,13 @@ type transaction struct {
 	mailboxes []string
 }
 
-func newSession(ctx context.Context, s *Server, id evidence.ConnID, local, client netip.AddrPort, phase evidence.Phase) *session {
+func newSession(ctx context.Context, s *Server, id evidence.ConnID, local, client netip.AddrPort, t Treatment) *session {
+	to := cmp.Or(t.Destination, scenario.UnknownDomain)
 	return &session{
-		server: s, ctx: ctx, id: id, client: client.Addr(),
+		server: s, ctx: ctx, id: id, client: client.Addr(), to: to,
 		record: evidence.Connection{
-			ID: id, Start: s.options.Now(), Client: client.String(), Local: local.String(), Phase: phase,
-			Status: evidence.StatusNone, Ending: evidence.EndingOpen, Destination: string(scenario.UnknownDomain),
+			ID: id, Start: s.options.Now(), Client: client.String(), Local: local.String(), Phase: t.Phase,
+			Status: evidence.StatusNone, Ending: evidence.EndingOpen, Destination: string(to),
 		},
 	}
 }
@@ -231,7 +234,7 @@ func (x *session) snapshot() evidence.Connection {
 	}
 	domain, slot := x.rcpt.domain, x.rcpt.slot
 	if x.rcpt.kind != test {
-		domain, slot = scenario.UnknownDomain, x.sni.Slot
+		domain, slot = x.to, x.sni.Slot
 		if x.sni.Host != "" {
 			domain = x.sni.Host.Domain()
 		}
