@@ -143,10 +143,10 @@ func (a *Assessor) phase(c *client, id evidence.ConnID, now time.Time) evidence.
 	p := c.withhold.phase(id, now)
 	if p == evidence.Secure {
 		for _, t := range c.tests {
-			if t.running() && !t.secure {
-				t.secure = true
+			if t.running() && t.rec.Secured.IsZero() {
+				t.rec.Secured = now
 				a.secured = true
-				a.o.Store.Submit(history.Batch{TestStates: []history.TestState{{TestID: t.rec.Test.ID, State: evidence.State{Time: c.withhold.secureSince(), Phase: evidence.Secure}}}})
+				a.o.Store.Submit(history.Batch{Tests: []history.TestRecord{t.rec}, TestStates: []history.TestState{{TestID: t.rec.Test.ID, State: evidence.State{Time: c.withhold.secureSince(), Phase: evidence.Secure}}}})
 			}
 		}
 	}

@@ -44,8 +44,11 @@ func (a *Assessor) evidenceLocked(t *test) evidence.History {
 		}
 	}
 	// Silence means nothing where something may be missing; the record says so
-	// to everyone who infers from it again.
-	t.rec.Test.LeftOut, h.Test.LeftOut = leftOut, leftOut
+	// to everyone who infers from it again. What came after the verdict was not
+	// left out of it.
+	if t.running() {
+		t.rec.Test.LeftOut, h.Test.LeftOut = leftOut, leftOut
+	}
 	from := earlier(t.first, t.adopts(a.o.Timing.DateSkew)).Add(-a.o.Timing.Margin)
 	for _, s := range a.states[t.rec.Test.Slot] {
 		h.States = append(h.States, s)
@@ -96,7 +99,7 @@ func (a *Assessor) evaluateDue(ctx context.Context) time.Duration {
 		a.forgetClients(now)
 	}
 	next := idle
-	var due []*test
+	var due, unsaved []*test
 	for id, t := range a.tests {
 		ends := t.rec.Opened.Add(a.o.Timing.Close)
 		switch {
@@ -106,11 +109,16 @@ func (a *Assessor) evaluateDue(ctx context.Context) time.Duration {
 			if next = min(next, ends.Sub(now)); t.dirty {
 				next = min(next, t.due.Sub(now))
 			}
+		case t.unsaved:
+			unsaved = append(unsaved, t)
 		case a.forgotten(t, now):
 			a.forget(id, t, now)
 		}
 	}
 	a.mu.Unlock()
+	for _, t := range unsaved {
+		a.saveAgain(ctx, t)
+	}
 	for _, t := range due {
 		a.evaluate(ctx, t)
 	}
@@ -139,23 +147,7 @@ func (a *Assessor) evaluate(ctx context.Context, t *test) {
 	}
 	if err != nil && ctx.Err() == nil {
 		a.o.Logger.Error("verdict cannot be stored", "test", batch.Tests[0].Test.ID, "err", err)
-		a.notStored(t, batch)
-	}
-}
-
-// notStored takes back what a failed write made of t: the report becomes due
-// again with its next mail, and copies that got no 250 are not acknowledged.
-func (a *Assessor) notStored(t *test, batch history.Batch, refused ...copyKey) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if len(batch.Enqueue) > 0 {
-		t.rec.Reported = false
-	}
-	for _, k := range refused {
-		t.copies[k] = false
-	}
-	if t.rec.State == history.StateAcked && !t.allAcked() {
-		t.rec.State, t.rec.Acked = history.StateConcluded, time.Time{}
+		a.notStored([]*test{t}, batch)
 	}
 }
 
@@ -173,30 +165,13 @@ func (a *Assessor) conclude(t *test, v *policyinfer.Verdict, now time.Time) hist
 }
 
 func (a *Assessor) finish(t *test, v *policyinfer.Verdict, now time.Time) history.Batch {
+	batch := a.attachAll(t)
 	t.verdict = v
 	t.rec.State, t.rec.Concluded = history.StateConcluded, now
 	t.rec.Verdict, t.rec.Engine = verdictJSON(v), policyinfer.EngineVersion
 	a.o.Logger.Info("verdict reached", "test", t.rec.Test.ID, "policy", v.Policy, "conclusive", v.Conclusive)
-	batch := a.attachAll(t)
 	a.reportLate(t, &batch, now)
 	return batch
-}
-
-// reportLate makes the report due once its recipient is known to be genuine,
-// which may be after the verdict.
-func (a *Assessor) reportLate(t *test, batch *history.Batch, now time.Time) {
-	if t.rec.Reported || t.rec.ReportTo == "" || t.rec.Concluded.IsZero() {
-		return
-	}
-	t.rec.Reported = true
-	batch.Enqueue = append(batch.Enqueue, history.QueueItem{ID: t.rec.Test.ID, TestID: t.rec.Test.ID, To: t.rec.ReportTo, Network: firstOf(t.rec.Clients), Created: now, Due: now})
-}
-
-func firstOf(list []string) string {
-	if len(list) == 0 {
-		return ""
-	}
-	return list[0]
 }
 
 // attachAll stores what was attributed by address, and the queries that belong
@@ -285,15 +260,36 @@ func (a *Assessor) capped(t *test, v *policyinfer.Verdict, now time.Time) bool {
 	if v.Settles != nil && attemptsSince(attempts, *v.Settles) < 2 {
 		return false
 	}
+	et, ut := a.expects(h)
 	for _, m := range v.Missing {
-		if !met(attempts, m) {
+		comes := et
+		if m.Face == 7 {
+			comes = ut
+		}
+		if comes && !met(attempts, m) {
 			return false
 		}
 	}
 	// Nothing was handed over at et: a face that it likes may still come.
-	return slices.ContainsFunc(h.Connections, func(c evidence.Connection) bool {
+	return !et || slices.ContainsFunc(h.Connections, func(c evidence.Connection) bool {
 		return c.Data && c.Destination == string(scenario.ET)
 	})
+}
+
+// expects reports for which domains mail may still come: those that a mail
+// names or was for. One that names neither hides its recipients.
+func (a *Assessor) expects(h evidence.History) (et, ut bool) {
+	for _, c := range h.Connections {
+		for _, tx := range c.Transactions {
+			if !tx.Data {
+				continue
+			}
+			_, domains := domainsOf(a.o.Zone, append(slices.Clone(tx.Addressed), tx.RcptTo...))
+			et = et || len(tx.Addressed) == 0 || slices.Contains(domains, scenario.ET)
+			ut = ut || len(tx.Addressed) == 0 || slices.Contains(domains, scenario.Unprotected)
+		}
+	}
+	return et, ut
 }
 
 // attemptsOf groups the connections of h.

@@ -49,6 +49,14 @@ func (a *Assessor) replay(ctx context.Context) error {
 	if err := a.replayStates(); err != nil {
 		return err
 	}
+	for _, t := range a.tests {
+		if t.rec.Resent.IsZero() {
+			continue
+		}
+		for _, c := range t.clients {
+			c.withhold.sentAgain(t.rec.Resent)
+		}
+	}
 	for id, t := range a.tests {
 		if !t.rec.Open() && a.forgotten(t, now) {
 			delete(a.tests, id)
@@ -112,12 +120,12 @@ func (a *Assessor) replayConnection(r history.ConnectionRecord) {
 	t.clients[c.key] = c
 	t.put(conn, a.o.Limits.Connections)
 	for _, tx := range conn.Transactions {
-		if !tx.Data || !t.sentBy(tx.MailFrom) {
+		if !tx.Data || !t.carries(tx) {
 			continue
 		}
 		_, domains := domainsOf(a.o.Zone, tx.RcptTo)
 		for _, d := range domains {
-			k := copyKey{tx.MessageID, d}
+			k := copyKey{mailID(tx), d}
 			t.copies[k] = t.copies[k] || tx.Reply == 250
 		}
 		if tx.Message != nil && !tx.Message.Date.IsZero() && (t.date.IsZero() || tx.Message.Date.Before(t.date)) {

@@ -3,6 +3,7 @@ package assess
 import (
 	"encoding/base32"
 	"encoding/base64"
+	"encoding/json"
 	"fmt"
 	"io"
 	"net/netip"
@@ -23,14 +24,13 @@ type test struct {
 	own     []evidence.Connection // with its mails, in order of arrival
 	clients map[netip.Prefix]*client
 	copies  map[copyKey]bool // copies that were answered; true: with 250
-	resent  time.Time        // when a mail was sent again under another Message-ID
 	date    time.Time        // when the first mail was written, as far as known
 	first   time.Time        // its first message
 	verdict *policyinfer.Verdict
 	dropped int       // connections that found no room in own
 	dirty   bool      // evidence came since verdict
 	due     time.Time // when the attempt in progress will be over
-	secure  bool      // the secure phase of a client was recorded
+	unsaved bool      // the last write about it failed
 }
 
 // copyKey is one copy of a mail: et and ut each get one.
@@ -41,7 +41,7 @@ type copyKey struct {
 
 func copiesOf(tx evidence.Transaction, domains []scenario.Domain) (out []copyKey) {
 	for _, d := range domains {
-		out = append(out, copyKey{tx.MessageID, d})
+		out = append(out, copyKey{mailID(tx), d})
 	}
 	return out
 }
@@ -69,12 +69,19 @@ func (t *test) put(c evidence.Connection, most int) {
 	}
 }
 
+// carries reports whether a transaction may be one of the test: of its sender,
+// or its mail under another address of the same domain.
+func (t *test) carries(tx evidence.Transaction) bool {
+	if !tx.Data {
+		return t.sentBy(tx.MailFrom)
+	}
+	return t.has(mailID(tx)) && (t.sentBy(tx.MailFrom) || sameDomain(t.rec.Test.Sender, tx.MailFrom))
+}
+
 // itsPart returns c without the mails of others: sessions may be shared.
 func (t *test) itsPart(c evidence.Connection) evidence.Connection {
 	c.Attribution = evidence.ByMail
-	c.Transactions = slices.DeleteFunc(slices.Clone(c.Transactions), func(tx evidence.Transaction) bool {
-		return !t.sentBy(tx.MailFrom) || tx.Data && !t.has(tx.MessageID)
-	})
+	c.Transactions = slices.DeleteFunc(slices.Clone(c.Transactions), func(tx evidence.Transaction) bool { return !t.carries(tx) })
 	if c.MailFrom != nil && !t.sentBy(*c.MailFrom) {
 		from := t.rec.Test.Sender
 		c.MailFrom = &from
@@ -121,6 +128,18 @@ func (t *test) ended() time.Time {
 		return t.rec.Acked
 	}
 	return t.rec.Closed
+}
+
+// conclusive reports whether the test ended with a verdict.
+func (t *test) conclusive() bool {
+	v := t.verdict
+	if v == nil {
+		v = new(policyinfer.Verdict)
+		if json.Unmarshal(t.rec.Verdict, v) != nil {
+			return false
+		}
+	}
+	return v.Conclusive
 }
 
 // lacks reports whether no mail has come for the domains yet.

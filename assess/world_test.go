@@ -218,6 +218,7 @@ func (s *sender) until(n int, interval time.Duration) int {
 // connect makes one connection and reports whether it handed the mail over.
 func (s *sender) connect(d scenario.Domain, h scenario.Host) bool {
 	s.port++
+	time.Sleep(20 * time.Millisecond) // of the bubble: no two things are simultaneous
 	w, n := s.w, scenario.Names(zone, 0)
 	remote := netip.AddrPortFrom(netip.MustParseAddr(s.ip), uint16(s.port))
 	c := evidence.Connection{ID: w.store.NewConnID(), Start: time.Now(), Client: remote.String(), Destination: "unknown", EHLO: true, Helo: []string{"mta.example"}, Status: evidence.StatusNone, Server: 1}

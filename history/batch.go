@@ -40,6 +40,19 @@ type TestRecord struct {
 	Note          string          `json:"note,omitempty"`
 	ReportTo      string          `json:"report_to,omitempty"`
 	ReportBlocked string          `json:"report_blocked,omitempty"` // why no report is mailed
+	Resent        time.Time       `json:"resent,omitzero"`          // when its mail first came again under another Message-ID
+	Secured       time.Time       `json:"secured,omitzero"`         // when a client of it was first offered STARTTLS
+	Provider      *Provider       `json:"provider,omitempty"`
+}
+
+// Provider is what several tests that ran at the same time, behind the same
+// addresses, show together about the servers behind those. It names nothing of
+// the other tests, and is never the verdict of this one.
+type Provider struct {
+	Policy      string   `json:"policy"`
+	Candidates  []string `json:"candidates"`
+	Tests       int      `json:"tests"`       // that it rests on, this one included
+	Connections int      `json:"connections"` // that it rests on
 }
 
 // Open reports whether the test still waits for mail: it is running, or
@@ -102,6 +115,20 @@ type Batch struct {
 	Enqueue []QueueItem // reports due; an item whose ID is known is left as it is
 	Update  []QueueItem // overwrites by ID; one that is no longer there stays away
 	Remove  []string    // IDs of queue items
+}
+
+// Merge adds what o holds to b.
+func (b *Batch) Merge(o Batch) {
+	b.Connections = append(b.Connections, o.Connections...)
+	b.Attach = append(b.Attach, o.Attach...)
+	b.Tests = append(b.Tests, o.Tests...)
+	b.States = append(b.States, o.States...)
+	b.TestStates = append(b.TestStates, o.TestStates...)
+	b.Queries = append(b.Queries, o.Queries...)
+	b.Fetches = append(b.Fetches, o.Fetches...)
+	b.Enqueue = append(b.Enqueue, o.Enqueue...)
+	b.Update = append(b.Update, o.Update...)
+	b.Remove = append(b.Remove, o.Remove...)
 }
 
 // Commit writes b and returns when it is durable. If ctx ends first, b may
