@@ -30,6 +30,7 @@ type config struct {
 	DNS          dnsConfig          `toml:"dns"`
 	Certificates certificatesConfig `toml:"certificates"`
 	Mail         mailConfig         `toml:"mail"`
+	Downgrade    downgradeConfig    `toml:"downgrade"`
 	Timing       timingConfig       `toml:"timing"`
 	Limits       limitsConfig       `toml:"limits"`
 	Log          logConfig          `toml:"log"`
@@ -40,6 +41,8 @@ type listenConfig struct {
 	DNS   []string `toml:"dns"`
 	HTTP  []string `toml:"http"`
 	HTTPS []string `toml:"https"`
+
+	NAT map[string]netip.Addr `toml:"nat"` // local to public address
 }
 
 type dnsConfig struct {
@@ -168,6 +171,7 @@ func (c *config) setDefaults() {
 	}
 	setDefault(&c.DNS.TTL, duration(zones.MaxTTL))
 	setDefault(&c.Certificates.CA, "local")
+	setDefault(&c.Downgrade.Mode, string(assess.Timed))
 	setDefault(&c.Mail.DKIMSelector, "tlsink")
 	setDefault(&c.Retention, 30)
 	t, d := &c.Timing, assess.Timing{}.WithDefaults()
@@ -239,7 +243,7 @@ func (c *config) check() error {
 	if _, err := logLevel(c.Log.Level); err != nil {
 		return err
 	}
-	return cmp.Or(c.DNS.check(), c.checkMail(), c.Limits.check(), c.timing().Check())
+	return cmp.Or(c.DNS.check(), c.checkMail(), c.Listen.checkNAT(), c.checkDowngrade(), c.Limits.check(), c.timing().Check())
 }
 
 func (c *dnsConfig) check() error {

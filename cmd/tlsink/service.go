@@ -103,7 +103,7 @@ func newService(ctx context.Context, cfg config, n network, log *slog.Logger) (_
 	}
 	if s.assess, err = assess.New(ctx, assess.Options{
 		Zone: cfg.Zone, Slots: cfg.Slots, Store: s.store, Timing: cfg.timing(), Now: time.Now, Rand: rand.Reader,
-		Logger: log.With("part", "assess"), Queries: s.queries, ResultURL: cfg.resultURL,
+		Downgrade: assess.Downgrade(cfg.Downgrade.Mode), Own: cfg.destinations(), Logger: log.With("part", "assess"), Queries: s.queries, ResultURL: cfg.resultURL,
 	}); err != nil {
 		return nil, err
 	}
