@@ -121,12 +121,11 @@ func (l *ledger) tally() (tallies map[place]*tally, order []place) {
 		if !a.complete {
 			continue
 		}
-		anchored := slices.ContainsFunc(a.events, func(e event) bool { return e.delivered() && l.aliveAtET(e) })
 		for p, r := range l.refusedIn(a) {
-			if p.weak && !anchored && p.out == refusedTLS && !isGood(p.face) {
+			if p.weak && !l.anchored(a, p.host) && p.out == refusedTLS && !isGood(p.face) {
 				continue // another may have come alone, or the copy for et have bounced
 			}
-			if p.weak && p.out == refusedPlaintext && cutOff(a, p.host) {
+			if p.weak && cutOff(a) {
 				continue // that may have been this sender, and the refusal another's
 			}
 			t := tallies[p]
@@ -143,10 +142,14 @@ func (l *ledger) tally() (tallies map[place]*tally, order []place) {
 	return tallies, order
 }
 
-// aliveAtET reports whether e handed over a mail that et got, too, now or at
-// another time: its copy for et was being tried in this attempt.
-func (l *ledger) aliveAtET(e event) bool {
-	return slices.ContainsFunc(e.conn.Transactions, func(tx evidence.Transaction) bool { return tx.Data && l.atET[tx.MessageID] })
+// anchored reports whether a host, in this attempt, handed over a mail that et
+// got, too, now or at another time: its copy for et was being tried from there.
+func (l *ledger) anchored(a attempt, host netip.Addr) bool {
+	return slices.ContainsFunc(a.events, func(e event) bool {
+		return e.delivered() && e.host == host && slices.ContainsFunc(e.conn.Transactions, func(tx evidence.Transaction) bool {
+			return tx.Data && l.atET[tx.MessageID]
+		})
+	})
 }
 
 // mailsAtET returns the Message-IDs of what was handed over to et.
@@ -164,12 +167,12 @@ func mailsAtET(as []attempt) map[string]bool {
 	return out
 }
 
-// cutOff reports whether a connection of a host ended before it showed what it
-// would have done without STARTTLS.
-func cutOff(a attempt, host netip.Addr) bool {
+// cutOff reports whether a connection, perhaps to et, ended before it showed
+// what it would have done.
+func cutOff(a attempt) bool {
 	return slices.ContainsFunc(a.conns, func(c *evidence.Connection) bool {
-		return c.TLS == nil && len(c.Transactions) == 0 && hostOf(c) == host &&
-			!slices.ContainsFunc(a.events, func(e event) bool { return e.conn == c })
+		return len(c.Transactions) == 0 && c.Destination != string(ut) &&
+			!slices.ContainsFunc(a.events, func(e event) bool { return e.conn == c && e.refused() })
 	})
 }
 

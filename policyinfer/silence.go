@@ -131,14 +131,14 @@ func (l *ledger) silentMX03(states []evidence.State) {
 			if e.outcome != contacted || e.face.Domain != et {
 				continue
 			}
-			if e.face.Host == next {
+			if e.face.Host == next && !e.weak {
 				if n++; n == 1 {
 					first = a.start
 				}
 				last = a.start
 				conns = append(conns, e.conn.ID)
 			}
-			break // only the first contact shows the order that the sender used
+			break // only the first contact shows the order that was used
 		}
 	}
 	if n >= minSilentAttempts && last.Sub(first) >= l.t.silence {
