@@ -1,6 +1,7 @@
 package assess
 
 import (
+	"cmp"
 	"context"
 	"slices"
 	"time"
@@ -43,6 +44,10 @@ func (a *Assessor) evidenceLocked(t *test) evidence.History {
 			h.Connections = append(h.Connections, evidence.Connection{ID: id, Start: conn.start, End: now, Client: conn.remote.String(), Ending: evidence.EndingOpen, Attribution: evidence.ByAddress})
 		}
 	}
+	// The order of contacts matters: ids are given in order of arrival.
+	slices.SortFunc(h.Connections, func(x, y evidence.Connection) int {
+		return cmp.Or(x.Start.Compare(y.Start), cmp.Compare(x.ID, y.ID))
+	})
 	// Silence means nothing where something may be missing; the record says so
 	// to everyone who infers from it again. What came after the verdict was not
 	// left out of it.
@@ -364,43 +369,4 @@ func (a *Assessor) forget(id string, t *test, now time.Time) {
 			delete(a.clients, key)
 		}
 	}
-}
-
-// Wanted returns the hosts that tests of any slot still need to be met as the
-// most preferred one: running ones for evidence, concluded ones so that their
-// mail is handed over soon. Every sender likes mx06.
-func (a *Assessor) Wanted() []scenario.Host {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	var out []scenario.Host
-	for _, t := range a.tests {
-		if t.rec.State == history.StateConcluded && t.lacksAck(scenario.ET) {
-			out = []scenario.Host{scenario.MX06}
-			break
-		}
-	}
-	for _, t := range a.runningTests() {
-		if t.verdict == nil {
-			continue
-		}
-		for _, m := range t.verdict.Missing {
-			if m.Face < 3 || m.Face > 6 {
-				continue
-			}
-			if h := scenario.MXHosts()[m.Face-3]; !slices.Contains(out, h) {
-				out = append(out, h)
-			}
-		}
-	}
-	return out
-}
-
-// SecureStart reports whether a client under test has entered its secure phase
-// since the last call.
-func (a *Assessor) SecureStart() bool {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	started := a.secured
-	a.secured = false
-	return started
 }

@@ -98,7 +98,7 @@ func (l *ledger) refusals() {
 			continue
 		}
 		here := l.deliveredAt(p)
-		if p.weak && here {
+		if p.weak && l.deliveredByAny(p) {
 			continue // more likely somebody else's than a change of this sender
 		}
 		once := l.at(p.host).tls && (!p.weak || p.out == refusedPlaintext)
@@ -284,6 +284,16 @@ func comparePlaces(a, b place) int {
 func (l *ledger) deliveredAt(p place) bool {
 	r := event{face: p.face, outcome: p.out, sni: p.sni}
 	return slices.ContainsFunc(l.at(p.host).delivered, func(d event) bool { return overrides(d, r) })
+}
+
+// deliveredByAny reports whether any host of the sender delivered at p.
+func (l *ledger) deliveredByAny(p place) bool {
+	for addr := range l.met {
+		if p.host = addr; l.deliveredAt(p) {
+			return true
+		}
+	}
+	return false
 }
 
 // isGood reports whether every policy of the model that comes to f delivers
