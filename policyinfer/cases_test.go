@@ -41,8 +41,13 @@ func TestCases(t *testing.T) {
 			if want.Candidates != nil {
 				got.Candidates = v.Candidates
 			}
-			if want.Hosts != nil {
-				got.Hosts = v.Hosts
+			for host, of := range v.Hosts {
+				if want.Hosts != nil {
+					if got.Hosts == nil {
+						got.Hosts = make(map[string]policyinfer.Name)
+					}
+					got.Hosts[host] = of.Policy
+				}
 			}
 			for _, f := range v.Findings {
 				got.Findings = append(got.Findings, f.ID)

@@ -32,7 +32,8 @@ func (e *Engine) verdict(h *evidence.History, t timing, as []attempt, r result) 
 		v.Missing = e.missing(r.candidates)
 	}
 	if !e.optOut(h, &v) {
-		v.Findings = append(v.Findings, e.findings(r)...)
+		v.Sender.WithoutTLS = e.withoutTLS(h, t, r)
+		v.Findings = append(v.Findings, e.findings(h, t, as, r, v.Conclusive)...)
 	}
 	for i := range v.Findings {
 		if v.Findings[i].Connections == nil {
@@ -119,24 +120,18 @@ func (e *Engine) parts(s set) Sender {
 			case "", v:
 				value = v
 			default:
-				return "unknown"
+				return Unknown
 			}
 		}
 		if value == "" {
-			return "unknown"
+			return Unknown
 		}
 		return value
-	}
-	yesNo := func(b bool) string {
-		if b {
-			return "yes"
-		}
-		return "no"
 	}
 	return Sender{
 		TLS: part(func(p Policy) string {
 			if p.DANE == DANERequired {
-				return "unknown" // its own rule is never applied
+				return Unknown // its own rule is never applied
 			}
 			return []string{"never", "offered", "required"}[p.TLS]
 		}),
@@ -146,7 +141,32 @@ func (e *Engine) parts(s set) Sender {
 		DANE:                 part(func(p Policy) string { return []string{"no", "yes", "required"}[p.DANE] }),
 		MTASTS:               part(func(p Policy) string { return []string{"no", "yes", "lazy"}[p.STS] }),
 		SNI:                  part(func(p Policy) string { return []string{"never", "authenticating", "always"}[p.SNI] }),
+		Both: part(func(p Policy) string {
+			if p.DANE == DANEOff || p.STS == STSOff {
+				return Unknown
+			}
+			return []string{"dane", "mta-sts", "both", "either"}[p.Both]
+		}),
+		UnlistedMX: part(func(p Policy) string {
+			if p.STS == STSOff {
+				return Unknown
+			}
+			return []string{"contacted", "skipped"}[p.Filter]
+		}),
+		WithoutTLS: part(func(p Policy) string {
+			if p.deliversPlaintext(et, true) {
+				return Unknown
+			}
+			return []string{"retry", "bounce"}[p.MissingTLS]
+		}),
 	}
+}
+
+func yesNo(b bool) string {
+	if b {
+		return "yes"
+	}
+	return "no"
 }
 
 // missing lists the faces that would split the candidates into different
@@ -221,77 +241,6 @@ func (e *Engine) explain(r result) []Elimination {
 	return out
 }
 
-// findings reports what the candidates have in common beside the name.
-func (e *Engine) findings(r result) []Finding {
-	if r.candidates.empty() || r.mixed {
-		return nil
-	}
-	all := func(has func(Policy) bool) bool {
-		for i := range r.candidates.all() {
-			if !has(e.policies[i]) {
-				return false
-			}
-		}
-		return true
-	}
-	shown := func(match func(observation) bool) []evidence.ConnID {
-		out := []evidence.ConnID{}
-		for _, f := range r.facts {
-			if match(f.observation) {
-				out = append(out, f.conns...)
-			}
-		}
-		return out
-	}
-	var out []Finding
-	add := func(id, text string, conns []evidence.ConnID) { out = append(out, Finding{id, text, conns}) }
-	if all(func(p Policy) bool { return p.CA != CAIgnored }) {
-		if conns := fellBack(r.attempts); len(conns) > 0 {
-			add(FindingFallback, "After refusing a certificate, the sender hands the mail over in plaintext.", conns)
-		} else if all(func(p Policy) bool { return p.Name() == May }) {
-			add(FindingVerifiesUnused, "The sender verifies certificates, but sends in plaintext when STARTTLS is missing, so an attacker only has to hide it.",
-				shown(func(o observation) bool { return o.outcome == refusedTLS || o.outcome == deliveredPlaintext }))
-		}
-	}
-	if all(func(p Policy) bool { return p.DANE != DANEOff && p.STS != STSOff && p.Both == STSWins }) {
-		add(FindingSTSOverDANE, "The sender honours DANE, but lets MTA-STS override it, which RFC 8461 §2 forbids.", shown(isMXDelivery))
-	}
-	if all(func(p Policy) bool { return p.DANE != DANEOff && p.STS != STSOff && p.Both == EitherSuffices }) {
-		add(FindingEither, "Either a matching TLSA record or a public CA suffices for this sender: neither is enforced where the other holds.", shown(isMXDelivery))
-	}
-	if all(func(p Policy) bool { return p.STS == STSLazy }) {
-		add(FindingLazy, "The first contact was unprotected: the sender fetches the MTA-STS policy afterwards and honours it from then on, which RFC 8461 allows.",
-			shown(func(o observation) bool {
-				return o.early && o.face.Domain == et && !isRefusal(o) && o.outcome != contacted
-			}))
-	}
-	if all(func(p Policy) bool { return p.Name() == DANE && p.STS != STSOff }) {
-		add(FindingAlsoSTS, "The sender also honours MTA-STS; DANE takes precedence, as it must.", shown(func(o observation) bool { return o.outcome == neverAtMX03 }))
-	}
-	return out
-}
-
-// fellBack returns the deliveries in plaintext, though STARTTLS was offered, by
-// hosts that refused a certificate in the same attempt. Candidates cannot tell:
-// any sender may do without TLS after its own handshake failed.
-func fellBack(as []attempt) []evidence.ConnID {
-	var out []evidence.ConnID
-	for _, a := range as {
-		for _, d := range a.events {
-			if d.outcome == deliveredPlaintext && d.face.StartTLS && slices.ContainsFunc(a.events, func(r event) bool {
-				return r.outcome == refusedTLS && r.host == d.host && !r.conn.Start.After(d.conn.Start)
-			}) {
-				out = append(out, d.conn.ID)
-			}
-		}
-	}
-	return out
-}
-
-func isMXDelivery(o observation) bool { return o.outcome == deliveredTLS && o.face.Domain == et }
-
-func isRefusal(o observation) bool { return o.outcome == refusedTLS || o.outcome == refusedPlaintext }
-
 // reasons puts the facts into sentences, what was delivered first.
 func reasons(facts []fact) []Reason {
 	out := []Reason{}
@@ -316,52 +265,62 @@ func reasons(facts []fact) []Reason {
 	return out
 }
 
-// sentence says what was observed.
+// sentence says what was observed, for people who know no more than that there
+// are two test domains.
 func (o observation) sentence() string {
 	switch o.outcome {
 	case neverAtUT:
-		return "A mail that names ut was delivered to et again and again, and nothing came to ut."
+		return "A mail to both domains was sent to the protected one (et) again and again, and nothing came to the unprotected one (ut)."
 	case neverAtMX03:
-		return "mx03 was never contacted, although it was the most preferred host."
+		return "mx03 was never contacted, although it was the first server to try."
 	case refusedPlaintext:
-		return "Left " + o.where() + " without handing over mail, because STARTTLS was not offered."
+		return "Did not send the mail " + o.domain() + ", when encryption (STARTTLS) was not offered."
 	case deliveredPlaintext:
-		return "Handed mail over in plaintext " + o.where() + "."
+		if o.face.StartTLS {
+			return "Sent the mail " + o.domain() + " unencrypted, although encryption (STARTTLS) was offered."
+		}
+		return "Sent the mail " + o.domain() + " unencrypted, when encryption (STARTTLS) was not offered."
 	case deliveredTLS:
-		return "Handed mail over inside TLS " + o.where() + "."
+		return "Sent the mail encrypted " + o.server() + "."
 	case refusedTLS:
-		return "Left without handing over mail " + o.where() + "."
+		return "Did not send the mail " + o.server() + "."
 	}
-	return fmt.Sprintf("Started TLS %s%s.", o.where(), map[scenario.Ternary]string{scenario.Yes: ", naming the host", scenario.No: ", without naming a host"}[o.sni])
+	return fmt.Sprintf("Started encryption (TLS) %s%s.", o.domain(), map[scenario.Ternary]string{scenario.Yes: ", naming the server", scenario.No: ", without naming a server"}[o.sni])
 }
 
-func (o observation) where() string {
-	f := o.face
-	at := map[scenario.Domain]string{et: "at et", ut: "at ut", scenario.UnknownDomain: "at et or ut"}[f.Domain]
-	if f.Certificate == scenario.NoCertificate {
-		switch {
-		case isRefusal(o):
-			return at
-		case f.StartTLS:
-			return at + ", although STARTTLS was offered"
-		}
-		return at + ", where STARTTLS was withheld"
+func (o observation) domain() string {
+	switch o.face.Domain {
+	case et:
+		return "for the protected domain (et)"
+	case ut:
+		return "for the unprotected domain (ut)"
 	}
+	return "for one of the two domains (et or ut)"
+}
+
+// server says whom the sender met.
+func (o observation) server() string {
+	f := o.face
 	cert := map[scenario.Kind]string{
-		scenario.SelfSigned: "a self-signed certificate", scenario.CA: "a certificate from a public CA",
-		scenario.CADefault: "a certificate from a public CA that names every host",
+		scenario.SelfSigned: "is self-signed", scenario.CA: "comes from a public CA",
+		scenario.CADefault: "comes from a public CA and names every test server",
 	}[f.Certificate]
 	if cert == "" {
-		cert = "certificate " + string(f.Certificate)
-	}
-	if o.sni == scenario.Yes && f.Host != "" {
-		at = "at " + string(f.Host)
+		cert = "is " + string(f.Certificate)
 	}
 	switch {
 	case f.Host == scenario.UT || f.Domain != et:
-		return fmt.Sprintf("%s, which showed %s", at, cert)
+	case f.TLSA == scenario.TLSAMatch && !f.Certificate.Trusted():
+		cert += ", but matches its TLSA record"
 	case f.TLSA == scenario.TLSAMatch:
-		return fmt.Sprintf("%s, which showed %s that its TLSA records match", at, cert)
+		cert += " and matches its TLSA record"
+	case f.Certificate.Trusted():
+		cert += ", but does not match its TLSA record"
+	default:
+		cert += " and does not match its TLSA record"
 	}
-	return fmt.Sprintf("%s, which showed %s that its TLSA records don't match", at, cert)
+	if o.sni == scenario.Yes && f.Host != "" && f.Host != scenario.UT {
+		return fmt.Sprintf("for the protected domain (et) to %s, whose certificate %s", f.Host, cert)
+	}
+	return o.domain() + " to a server whose certificate " + cert
 }

@@ -107,7 +107,7 @@ type result struct {
 	attempts   []attempt                // those that the conclusion rests on
 	first      map[netip.Addr]time.Time // contact of each host to et
 	findings   []Finding
-	hosts      map[string]Name
+	hosts      map[string]HostVerdict
 	mixed      bool
 	leftOut    int // connections of no mail that contradict the mails, and were not used
 }

@@ -2,8 +2,10 @@ package policyinfer
 
 import (
 	"fmt"
+	"maps"
 	"net/netip"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/tlsink/tlsink/evidence"
@@ -149,22 +151,82 @@ func (e *Engine) splitByHost(h *evidence.History, t timing, as []attempt) (resul
 	if len(order) < 2 {
 		return result{}, false
 	}
-	out := result{mixed: true, hosts: make(map[string]Name), attempts: as}
-	finding := Finding{ID: FindingMixed, Text: "The outbound hosts of this sender do not have the same policy."}
+	out := result{mixed: true, hosts: make(map[string]HostVerdict), attempts: as, first: make(map[netip.Addr]time.Time)}
+	var own []hostResult
+	finding := Finding{ID: FindingMixed, Text: "The outbound hosts of this sender do not have the same policy, so the protection of a mail depends on which of them sends it."}
 	for _, addr := range order {
 		r := e.run(h, t, hosts[addr], false)
 		if r.candidates.empty() {
 			return result{}, false
 		}
-		out.hosts[addr.String()] = e.nameOf(r)
+		out.hosts[addr.String()] = e.hostVerdict(h, t, r)
 		out.candidates = out.candidates.or(r.candidates)
 		out.facts = append(out.facts, r.facts...)
+		maps.Copy(out.first, r.first)
+		own = append(own, hostResult{addr, r})
 		for _, f := range r.facts {
 			finding.Connections = append(finding.Connections, f.conns[:min(1, len(f.conns))]...)
 		}
 	}
 	out.findings = append(out.findings, finding)
+	if f, ok := e.familiesDiffer(own); ok {
+		out.findings = append(out.findings, f)
+	}
 	return out, true
+}
+
+// hostResult is what the evidence of one host leaves.
+type hostResult struct {
+	addr netip.Addr
+	result
+}
+
+// hostVerdict puts the result of one host into words, under the rules that
+// hold for the verdict of a sender.
+func (e *Engine) hostVerdict(h *evidence.History, t timing, r result) HostVerdict {
+	v := HostVerdict{Policy: e.nameOf(r), Candidates: e.names(r.candidates), Sender: e.parts(r.candidates)}
+	v.Sender.WithoutTLS = e.withoutTLS(h, t, r)
+	degraded := slices.ContainsFunc(r.attempts, func(a attempt) bool { return a.degraded })
+	switch v.Policy {
+	case None, May, Encrypt, Verify:
+		if degraded || v.Policy != Verify && !laterAttempt(r, t.settle) {
+			v.Policy = Undetermined
+		}
+	}
+	v.Conclusive = v.Policy != Undetermined
+	return v
+}
+
+// familiesDiffer reports that the hosts of IPv4 may all have one policy, and
+// those of IPv6, too, but not the same: no name is left of both.
+func (e *Engine) familiesDiffer(own []hostResult) (Finding, bool) {
+	four, six := e.all, e.all
+	var conns [2][]evidence.ConnID
+	for _, o := range own {
+		family := 0
+		if o.addr.Is4() {
+			four = four.and(o.candidates)
+		} else {
+			six = six.and(o.candidates)
+			family = 1
+		}
+		for _, f := range o.facts {
+			conns[family] = appendCited(conns[family], f.conns[:min(1, len(f.conns))]...)
+		}
+	}
+	v4, v6 := e.names(four), e.names(six)
+	if four == e.all || six == e.all || len(v4) == 0 || len(v6) == 0 || slices.ContainsFunc(v4, func(n Name) bool { return slices.Contains(v6, n) }) {
+		return Finding{}, false
+	}
+	return Finding{FindingFamilies, fmt.Sprintf("Mail that leaves over IPv4 is treated like %s, over IPv6 like %s. Probably only one of the two was configured.", oneOf(v4), oneOf(v6)), append(conns[0], conns[1]...)}, true
+}
+
+func oneOf(names []Name) string {
+	words := make([]string, len(names))
+	for i, n := range names {
+		words[i] = string(n)
+	}
+	return strings.Join(words, " or ")
 }
 
 // appendOf adds connection c of attempt a, with its events, to the attempts of

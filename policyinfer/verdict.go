@@ -14,29 +14,48 @@ const EngineVersion = "1"
 // Verdict is what evidence proves about a sender. Its JSON form is the one of
 // the interchange format.
 type Verdict struct {
-	Policy     Name            `json:"policy"`
-	Candidates []Name          `json:"candidates"`
-	Conclusive bool            `json:"conclusive"`
-	Sender     Sender          `json:"sender"`
-	Findings   []Finding       `json:"findings"`
-	Reasons    []Reason        `json:"reasons"`
-	Missing    []Missing       `json:"missing"`
-	Hosts      map[string]Name `json:"hosts,omitempty"`      // with Mixed: each host's own verdict
-	Attempts   int             `json:"attempts"`             // delivery attempts that count
-	LeftOut    int             `json:"left_out,omitempty"`   // connections without MAIL that contradict the mails, and were not used
-	Settles    *time.Time      `json:"settles,omitempty"`    // an unprotected verdict is not given before
-	Eliminated []Elimination   `json:"eliminated,omitempty"` // with Explain
+	Policy     Name                   `json:"policy"`
+	Candidates []Name                 `json:"candidates"`
+	Conclusive bool                   `json:"conclusive"`
+	Sender     Sender                 `json:"sender"`
+	Findings   []Finding              `json:"findings"`
+	Reasons    []Reason               `json:"reasons"`
+	Missing    []Missing              `json:"missing"`
+	Hosts      map[string]HostVerdict `json:"hosts,omitempty"`      // with Mixed: each host's own verdict, by address
+	Attempts   int                    `json:"attempts"`             // delivery attempts that count
+	LeftOut    int                    `json:"left_out,omitempty"`   // connections without MAIL that contradict the mails, and were not used
+	Settles    *time.Time             `json:"settles,omitempty"`    // an unprotected verdict is not given before
+	Eliminated []Elimination          `json:"eliminated,omitempty"` // with Explain
 }
 
-// Sender holds the parts of the model, each "unknown" until shown.
+// HostVerdict is the verdict about one outbound host of a sender whose hosts
+// differ. It rests on what that host did, and on nothing else.
+type HostVerdict struct {
+	Policy     Name   `json:"policy"`
+	Candidates []Name `json:"candidates"`
+	Conclusive bool   `json:"conclusive"`
+	Sender     Sender `json:"sender"`
+}
+
+// Unknown is the value of a part that was not shown, or that has no effect on
+// this sender.
+const Unknown = "unknown"
+
+// Sender holds the parts of the model, each Unknown until shown. A part that
+// has no effect stays Unknown for ever: Both without DANE and MTA-STS,
+// UnlistedMX without MTA-STS, WithoutTLS where no mail to a domain that
+// publishes DANE and MTA-STS needs TLS.
 type Sender struct {
-	TLS                  string `json:"tls"`                   // never, offered, required
-	Plaintext            string `json:"plaintext"`             // mail without TLS to a domain that publishes DANE and MTA-STS
-	PlaintextUnprotected string `json:"plaintext_unprotected"` // … to one that publishes nothing
-	VerifiesCA           string `json:"verifies_ca"`
-	DANE                 string `json:"dane"`    // no, yes, required
-	MTASTS               string `json:"mta_sts"` // no, yes, lazy
-	SNI                  string `json:"sni"`     // never, authenticating, always
+	TLS                  string `json:"tls"`                   // its own rule: never, offered, required
+	Plaintext            string `json:"plaintext"`             // mail without TLS to a domain that publishes DANE and MTA-STS: no, yes
+	PlaintextUnprotected string `json:"plaintext_unprotected"` // … to one that publishes nothing: no, yes
+	VerifiesCA           string `json:"verifies_ca"`           // of its own: no, yes
+	DANE                 string `json:"dane"`                  // no, yes, required
+	MTASTS               string `json:"mta_sts"`               // no, yes, lazy
+	Both                 string `json:"both"`                  // where DANE and MTA-STS apply: dane or mta-sts decides, both must hold, either suffices
+	SNI                  string `json:"sni"`                   // never, authenticating, always
+	UnlistedMX           string `json:"unlisted_mx"`           // MX hosts that the MTA-STS policy does not list: contacted, skipped
+	WithoutTLS           string `json:"without_tls"`           // a mail that needs TLS when no MX offers it: retry, bounce
 }
 
 // Finding is something that people should know beside the policy name.
@@ -73,14 +92,34 @@ const (
 	FindingRequireTLS     = "requiretls"
 	FindingChanged        = "changed-during-test"
 	FindingMixed          = "hosts-differ"
+	FindingFamilies       = "ip-families-differ"
 	FindingContradictory  = "contradictory"
 	FindingAmbiguous      = "attribution-ambiguous"
 	FindingUnverifiable   = "zone-unverifiable"
 	FindingGoodRefused    = "good-server-refused"
 	FindingFallback       = "plaintext-after-tls-failure"
+	FindingVerifiesUnused = "verifies-but-sends-plaintext"
+	FindingVerifiesNoSNI  = "verifies-without-sni"
 	FindingSTSOverDANE    = "mta-sts-overrides-dane"
 	FindingEither         = "either-suffices"
 	FindingLazy           = "first-contact-unprotected"
-	FindingVerifiesUnused = "verifies-but-sends-plaintext"
+	FindingUnlistedMX     = "unlisted-mx-contacted"
 	FindingAlsoSTS        = "also-mta-sts"
+	FindingBounced        = "bounced-at-once"
+	FindingTLSAUnused     = "tlsa-asked-not-enforced"
+	FindingSTSUnused      = "mta-sts-fetched-not-honoured"
+	FindingPipelined      = "plaintext-behind-starttls"
+	FindingOldTLS         = "only-old-tls"
+	FindingWeakSuites     = "only-weak-suites"
+	FindingNoCommonTLS    = "no-common-tls"
 )
+
+// FindingIDs lists the ids of all findings.
+func FindingIDs() []string {
+	return []string{
+		FindingOptedOut, FindingRequireTLS, FindingChanged, FindingMixed, FindingFamilies, FindingContradictory, FindingAmbiguous,
+		FindingUnverifiable, FindingGoodRefused, FindingFallback, FindingVerifiesUnused, FindingVerifiesNoSNI, FindingSTSOverDANE,
+		FindingEither, FindingLazy, FindingUnlistedMX, FindingAlsoSTS, FindingBounced, FindingTLSAUnused, FindingSTSUnused,
+		FindingPipelined, FindingOldTLS, FindingWeakSuites, FindingNoCommonTLS,
+	}
+}

@@ -50,7 +50,9 @@ func hostile() report.Input {
 			States: []evidence.State{{Time: at, Phase: evil, MX: map[string]int{evil: 1}, Unverifiable: evil}},
 		},
 		Verdict: policyinfer.Verdict{
-			Policy: evil, Candidates: []policyinfer.Name{evil}, Hosts: map[string]policyinfer.Name{evil: evil},
+			Policy: evil, Candidates: []policyinfer.Name{evil}, Hosts: map[string]policyinfer.HostVerdict{evil: {
+				Policy: evil, Candidates: []policyinfer.Name{evil}, Sender: policyinfer.Sender{MTASTS: evil, WithoutTLS: evil},
+			}},
 			Findings: []policyinfer.Finding{{ID: evil, Text: evil, Connections: []evidence.ConnID{evil}}},
 			Reasons:  []policyinfer.Reason{{Text: evil, Connections: []evidence.ConnID{evil, "unknown"}}},
 			Missing:  []policyinfer.Missing{{Face: 99, Certificate: evil, TellsApart: []policyinfer.Name{evil}}},
@@ -267,9 +269,9 @@ func TestManyConnections(t *testing.T) {
 		in.History.Connections = append(in.History.Connections, c)
 		in.Verdict.Reasons[0].Connections = append(in.Verdict.Reasons[0].Connections, c.ID)
 	}
-	in.Verdict.Hosts = make(map[string]policyinfer.Name)
+	in.Verdict.Hosts = make(map[string]policyinfer.HostVerdict)
 	for i := range 1000 {
-		in.Verdict.Hosts[fmt.Sprintf("192.0.2.%d", i)] = policyinfer.None
+		in.Verdict.Hosts[fmt.Sprintf("192.0.2.%d", i)] = policyinfer.HostVerdict{Policy: policyinfer.None}
 	}
 	text := report.Text(in)
 	for _, want := range []string{"- …: 960 more", "10000 connections. Times", "... 9970 connections left out here ...", ": #14\n", ": #9985\n"} {

@@ -144,13 +144,7 @@ func redactVerdict(in Input) policyinfer.Verdict {
 	id := func(id evidence.ConnID) evidence.ConnID { return value(r, id) }
 	name := func(n policyinfer.Name) policyinfer.Name { return value(r, n) }
 	v := in.Verdict
-	v.Policy, v.Candidates = name(v.Policy), each(v.Candidates, name)
-	for _, part := range []*string{
-		&v.Sender.TLS, &v.Sender.Plaintext, &v.Sender.PlaintextUnprotected,
-		&v.Sender.VerifiesCA, &v.Sender.DANE, &v.Sender.MTASTS, &v.Sender.SNI,
-	} {
-		*part = r.text(*part)
-	}
+	v.Policy, v.Candidates, v.Sender = name(v.Policy), each(v.Candidates, name), r.sender(v.Sender)
 	v.Findings = each(v.Findings, func(f policyinfer.Finding) policyinfer.Finding {
 		return policyinfer.Finding{ID: r.text(f.ID), Text: redactText(f.Text, r.zone, maxText), Connections: each(f.Connections, id)}
 	})
@@ -167,10 +161,20 @@ func redactVerdict(in Input) policyinfer.Verdict {
 		}
 	})
 	v.Hosts = keys(r, v.Hosts)
-	for host, n := range v.Hosts {
-		v.Hosts[host] = name(n)
+	for host, of := range v.Hosts {
+		of.Policy, of.Candidates, of.Sender = name(of.Policy), each(of.Candidates, name), r.sender(of.Sender)
+		v.Hosts[host] = of
 	}
 	return v
+}
+
+func (r redactor) sender(s policyinfer.Sender) policyinfer.Sender {
+	for _, part := range []*string{
+		&s.TLS, &s.Plaintext, &s.PlaintextUnprotected, &s.VerifiesCA, &s.DANE, &s.MTASTS, &s.Both, &s.SNI, &s.UnlistedMX, &s.WithoutTLS,
+	} {
+		*part = r.text(*part)
+	}
+	return s
 }
 
 // recordsOf returns the lines of the interchange format.

@@ -27,12 +27,8 @@ func Text(in Input) string {
 	}
 	b.section("Domains without a policy", v.Unprotected)
 	b.list("What to do next", v.Advice)
-	if len(v.Hosts) > 0 {
-		b.heading("Hosts", '-')
-		for _, h := range v.Hosts {
-			b.wrap(h.Name+": "+h.Value, "- ", "  ")
-		}
-	}
+	b.facts("What is known of the sender", v.Parts)
+	b.facts("Hosts", v.Hosts)
 	b.items("Findings", v.Findings)
 	b.list("What is missing", v.Missing)
 	b.items("Evidence", v.Reasons)
@@ -82,6 +78,16 @@ func (b *textBuilder) list(heading string, list []string) {
 	b.heading(heading, '-')
 	for _, s := range list {
 		b.wrap(s, "- ", "  ")
+	}
+}
+
+func (b *textBuilder) facts(heading string, facts []fact) {
+	if len(facts) == 0 {
+		return
+	}
+	b.heading(heading, '-')
+	for _, f := range facts {
+		b.wrap(f.Name+": "+f.Value, "- ", "  ")
 	}
 }
 

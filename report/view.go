@@ -23,6 +23,7 @@ type view struct {
 	Grade       string
 	Lay, Admin  string
 	Unprotected string
+	Parts       []fact // what is known of the sender
 	Hosts       []fact
 	Findings    []item
 	Reasons     []item
@@ -56,6 +57,7 @@ func newView(in Input) view {
 		Lay:         w.lay,
 		Admin:       fill(w.admin, in.Verdict, in.Service),
 		Unprotected: unprotected(in.Verdict, in.Service),
+		Parts:       partsOf(in.Verdict.Sender),
 		Missing:     missing(in.Verdict, in.State),
 		LeftOut:     leftOut(in),
 		DNS:         dnsFacts(in.History),
@@ -81,11 +83,11 @@ func newView(in Input) view {
 			v.Hosts = append(v.Hosts, fact{"…", fmt.Sprintf("%d more", len(in.Verdict.Hosts)-hostsKeep)})
 			break
 		}
-		v.Hosts = append(v.Hosts, fact{clean(host, maxName), clean(string(in.Verdict.Hosts[host]), maxName)})
+		v.Hosts = append(v.Hosts, fact{clean(host, maxName), hostText(in.Verdict.Hosts[host])})
 	}
 	starts := startsOf(in.History)
 	for _, f := range in.Verdict.Findings {
-		v.Findings = append(v.Findings, item{redactText(f.Text, in.Service, maxText), citation(f.Connections, starts)})
+		v.Findings = append(v.Findings, item{redactText(f.Text, in.Service, maxText) + " (" + clean(f.ID, maxName) + ")", citation(f.Connections, starts)})
 	}
 	for _, r := range in.Verdict.Reasons {
 		v.Reasons = append(v.Reasons, item{redactText(r.Text, in.Service, maxText), citation(r.Connections, starts)})

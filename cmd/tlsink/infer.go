@@ -86,12 +86,13 @@ func readHistory(e *env, file string) (evidence.History, error) {
 // printVerdict writes a verdict for people: the answer first, then what it
 // rests on, then what is missing.
 func printVerdict(w io.Writer, id string, v policyinfer.Verdict) {
-	fmt.Fprintf(w, "%s: %s\n", id, verdictLine(v))
+	fmt.Fprintf(w, "%s: %s\n", id, verdictLine(v.Policy, v.Candidates))
 	for _, f := range v.Findings {
-		fmt.Fprintf(w, "  ! %s%s\n", f.Text, cite(f.Connections))
+		fmt.Fprintf(w, "  ! %s (%s)%s\n", f.Text, f.ID, cite(f.Connections))
 	}
 	for _, host := range slices.Sorted(maps.Keys(v.Hosts)) {
-		fmt.Fprintf(w, "  host %s: %s\n", host, v.Hosts[host])
+		of := v.Hosts[host]
+		fmt.Fprintf(w, "  host %s: %s\n", host, verdictLine(of.Policy, of.Candidates))
 	}
 	for _, r := range v.Reasons {
 		fmt.Fprintf(w, "  - %s%s\n", r.Text, cite(r.Connections))
@@ -107,11 +108,11 @@ func printVerdict(w io.Writer, id string, v policyinfer.Verdict) {
 	}
 }
 
-func verdictLine(v policyinfer.Verdict) string {
-	if v.Policy == policyinfer.Undetermined && len(v.Candidates) > 0 {
-		return fmt.Sprintf("undetermined, one of: %s", join(v.Candidates))
+func verdictLine(policy policyinfer.Name, candidates []policyinfer.Name) string {
+	if policy == policyinfer.Undetermined && len(candidates) > 0 {
+		return fmt.Sprintf("undetermined, one of: %s", join(candidates))
 	}
-	return string(v.Policy)
+	return string(policy)
 }
 
 func certificate(m policyinfer.Missing) string {

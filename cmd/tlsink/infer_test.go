@@ -23,7 +23,7 @@ func TestInferPrintsVerdictFirst(t *testing.T) {
 	if status != 0 || !strings.HasPrefix(out, "postfix-dane: dane\n") {
 		t.Errorf("status %d, output:\n%s", status, out)
 	}
-	if !strings.Contains(out, "at mx04, which showed a self-signed certificate that its TLSA records match") {
+	if !strings.Contains(out, "to mx04, whose certificate is self-signed, but matches its TLSA record") {
 		t.Errorf("the evidence for it is missing:\n%s", out)
 	}
 }
