@@ -290,8 +290,8 @@ func TestConcurrentDirector(t *testing.T) {
 				}
 				c.End, c.Ending = time.Now(), evidence.EndingQuit
 				w.a.Closed(c)
-				w.a.Wanted()
-				w.a.SecureStart()
+				w.a.Needs()
+				w.a.Steer()
 				w.a.SetUnverifiable(strings.Repeat("x", i%2))
 				w.a.Fetched(evidence.PolicyFetch{Time: time.Now(), Host: "mta-sts.et." + zone})
 				if records, err := w.store.Tests(t.Context(), history.TestFilter{Limit: 3}); err == nil {

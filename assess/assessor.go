@@ -27,8 +27,8 @@ type Assessor struct {
 	tests        map[string]*test // by id
 	states       map[int][]evidence.State
 	unverifiable string
-	swept        time.Time // when silent clients were last forgotten
-	secured      bool      // a client with a running test entered its secure phase since the last turn
+	swept        time.Time                  // when silent clients were last forgotten
+	steered      map[string][]scenario.Host // what tests needed when Steer was last called
 	wake         chan struct{}
 }
 
@@ -145,7 +145,6 @@ func (a *Assessor) phase(c *client, id evidence.ConnID, now time.Time) evidence.
 		for _, t := range c.tests {
 			if t.running() && t.rec.Secured.IsZero() {
 				t.rec.Secured = now
-				a.secured = true
 				a.o.Store.Submit(history.Batch{Tests: []history.TestRecord{t.rec}, TestStates: []history.TestState{{TestID: t.rec.Test.ID, State: evidence.State{Time: c.withhold.secureSince(), Phase: evidence.Secure}}}})
 			}
 		}

@@ -1,47 +1,136 @@
 package assess
 
 import (
+	"cmp"
+	"maps"
 	"slices"
 
+	"github.com/tlsink/tlsink/evidence"
 	"github.com/tlsink/tlsink/history"
+	"github.com/tlsink/tlsink/policyinfer"
 	"github.com/tlsink/tlsink/scenario"
 )
 
-// Wanted returns the hosts that tests of any slot still need to be met as the
-// most preferred one: running ones for evidence, concluded ones so that their
-// mail is handed over soon. Every sender likes mx06.
-func (a *Assessor) Wanted() []scenario.Host {
-	a.mu.Lock()
-	defer a.mu.Unlock()
+// Met counts the connections of a sender that named an MX host, by host.
+type Met map[scenario.Host]int
+
+// Choices returns the MX hosts that a sender should meet next, most wanted
+// first, or none if the MX order makes no difference. missing are the faces
+// that would tell candidates apart. handedOver: et got a mail inside TLS.
+// first says whether mx04 or mx05 comes first where both are wanted as much.
+//
+// mx04 and mx05 tell most policies apart. A sender that tries them one after
+// the other and then mx06 shows in one attempt whose refusals they were; one
+// that tries one host an attempt meets what it has met least.
+func Choices(missing []policyinfer.Missing, met Met, handedOver bool, first scenario.Host) []scenario.Host {
+	if len(met) == 0 && len(missing) > 0 {
+		second := scenario.MX04
+		if first == scenario.MX04 {
+			second = scenario.MX05
+		}
+		return []scenario.Host{first, second, scenario.MX06, scenario.MX03}
+	}
+	if !handedOver && met[scenario.MX04] > 0 && met[scenario.MX05] > 0 && met[scenario.MX06] == 0 {
+		return []scenario.Host{scenario.MX06} // nothing can be told before et got something
+	}
 	var out []scenario.Host
-	for _, t := range a.tests {
-		if t.rec.State == history.StateConcluded && t.lacksAck(scenario.ET) {
-			out = []scenario.Host{scenario.MX06}
-			break
+	for _, m := range missing {
+		if m.Face >= 3 && m.Face <= 6 {
+			out = append(out, scenario.MXHosts()[m.Face-3])
 		}
 	}
-	for _, t := range a.runningTests() {
-		if t.verdict == nil {
-			continue
+	rank := func(h scenario.Host) int {
+		if h == scenario.MX04 || h == scenario.MX05 {
+			return 2 * met[h]
 		}
-		for _, m := range t.verdict.Missing {
-			if m.Face < 3 || m.Face > 6 {
-				continue
+		return 2*met[h] + 2
+	}
+	slices.SortStableFunc(out, func(a, b scenario.Host) int {
+		return cmp.Or(rank(a)-rank(b), cmp.Compare(boolInt(b == first), boolInt(a == first)))
+	})
+	return out
+}
+
+func boolInt(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+// Needs returns, for each test that the MX order matters to, the hosts it needs
+// to be met, most wanted first.
+func (a *Assessor) Needs() (out [][]scenario.Host) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	needs := a.needs()
+	for _, id := range slices.Sorted(maps.Keys(needs)) {
+		out = append(out, needs[id])
+	}
+	return out
+}
+
+// needs are those of running tests, for evidence, and of concluded ones, so that
+// their mail is handed over soon: every sender likes mx06.
+func (a *Assessor) needs() map[string][]scenario.Host {
+	out := make(map[string][]scenario.Host)
+	for id, t := range a.tests {
+		switch {
+		case t.rec.State == history.StateConcluded && t.lacksAck(scenario.ET):
+			out[id] = []scenario.Host{scenario.MX06}
+		case t.running() && t.verdict != nil:
+			met, handedOver := t.met(a.o.Zone)
+			first := scenario.MX04
+			if id[len(id)-1]%2 == 0 {
+				first = scenario.MX05
 			}
-			if h := scenario.MXHosts()[m.Face-3]; !slices.Contains(out, h) {
-				out = append(out, h)
+			if list := Choices(t.verdict.Missing, met, handedOver, first); len(list) > 0 {
+				out[id] = list
 			}
 		}
 	}
 	return out
 }
 
-// SecureStart reports whether a client under test has entered its secure phase
-// since the last call.
-func (a *Assessor) SecureStart() bool {
+// fewTests is up to how many tests an early turn is worth its price: for a
+// while after it nobody knows which order a sender has.
+const fewTests = 2
+
+// Steer reports whether what tests need has changed since the last call, and so
+// few of them run that the MX order should follow at once.
+func (a *Assessor) Steer() bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	started := a.secured
-	a.secured = false
-	return started
+	needs := a.needs()
+	changed := len(needs) > 0 && len(needs) <= fewTests && !maps.EqualFunc(needs, a.steered, slices.Equal)
+	a.steered = needs
+	return changed
+}
+
+// met reads what the sender of t has met, also where it is not certain that it
+// was this sender: it decides nothing but the order.
+func (t *test) met(zone string) (met Met, handedOver bool) {
+	met = make(Met)
+	count := func(c evidence.Connection) {
+		if c.TLS == nil || c.TLS.SNI == nil {
+			return
+		}
+		target, ok := scenario.Find(zone, *c.TLS.SNI)
+		if !ok || target.Role != scenario.RoleMX || target.Slot != t.rec.Test.Slot {
+			return
+		}
+		met[target.Host]++
+		handedOver = handedOver || c.Data
+	}
+	for _, c := range t.own {
+		count(c)
+	}
+	for _, client := range t.clients {
+		for _, c := range client.loose {
+			if !c.Start.Before(t.rec.Opened) {
+				count(c)
+			}
+		}
+	}
+	return met, handedOver
 }

@@ -1,14 +1,10 @@
 // Package mxrotator changes the MX preferences of et over time, so that a
 // sender that retries meets every MX host as the most preferred one.
 //
-// [Next] is the pure schedule. Turns come in blocks; each block is a fresh
-// seeded permutation of the hosts, so that
-//
-//   - over a block every host is most preferred once, whatever the caller
-//     wants;
-//   - no retry interval can lock a sender out of a host, which a fixed cyclic
-//     rotation does at 20 and 60 minutes, and between mx04 and mx05 also at 10
-//     and 30.
+// [Next] is the pure schedule. What a running test needs leads; without need,
+// turns come in blocks, each a fresh seeded permutation of the hosts, so that no
+// retry interval can lock a sender out of a host. A fixed cyclic rotation does
+// that at 20 and 60 minutes, and between mx04 and mx05 also at 10 and 30.
 //
 // A [Rotator] applies the schedule through a libdns provider and says what was
 // really published:

@@ -33,7 +33,7 @@ type Options struct {
 	Timeout  time.Duration // of one call of the provider; default 30 s
 
 	// Need returns what running tests need from the turn that begins; nil:
-	// nothing. It must not block. A SecureStart is kept until a turn succeeds.
+	// nothing. It must not block.
 	Need func() Need
 
 	// OnState is called, by one goroutine at a time, whenever what is published
@@ -57,11 +57,11 @@ type Rotator struct {
 	opts Options
 	wake chan struct{}
 
-	rotating sync.Mutex // held over a whole turn; guards position
-	position Position
+	rotating sync.Mutex // held over a whole turn; guards turn
+	turn     uint64     // the number of the next one
 
 	mu        sync.Mutex
-	secure    bool // a client enters its secure phase
+	triggered bool // a turn was asked for since the last one
 	current   map[string]int
 	announced bool      // OnState was called
 	changed   time.Time // last confirmed change
@@ -115,12 +115,11 @@ func (r *Rotator) Current() map[string]int {
 	return maps.Clone(r.current)
 }
 
-// Trigger asks for an early turn because a client enters its secure phase;
-// that turn puts mx04 or mx05 first (see Next). It comes at once, or MinGap
-// after the last change. Trigger does not block.
+// Trigger asks for an early turn because what tests need has changed. It comes
+// at once, or MinGap after the last change. Trigger does not block.
 func (r *Rotator) Trigger() {
 	r.mu.Lock()
-	r.secure = true
+	r.triggered = true
 	r.mu.Unlock()
 	select {
 	case r.wake <- struct{}{}:
@@ -165,7 +164,7 @@ func (r *Rotator) early(next time.Time) (time.Time, bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	at := r.changed.Add(r.opts.MinGap)
-	return at, r.secure && at.Before(next)
+	return at, r.triggered && at.Before(next)
 }
 
 // backOff grows from a sixtieth of the interval (5 s) to the interval.
@@ -182,8 +181,10 @@ func (r *Rotator) backOff(failures int) time.Duration {
 func (r *Rotator) Rotate(ctx context.Context) error {
 	r.rotating.Lock()
 	defer r.rotating.Unlock()
-	need := r.need()
-	order, next := Next(r.opts.Seed, r.position, need)
+	r.mu.Lock()
+	r.triggered = false
+	r.mu.Unlock()
+	order := Next(r.opts.Seed, r.turn, r.opts.Need())
 	want := order.Preferences()
 
 	began := r.opts.Now()
@@ -194,29 +195,14 @@ func (r *Rotator) Rotate(ctx context.Context) error {
 	}
 	if err != nil {
 		r.observe(began, got)
-		if need.SecureStart {
-			r.mu.Lock()
-			r.secure = true
-			r.mu.Unlock()
-		}
 		return fmt.Errorf("rotate MX of zone %q: %w", r.opts.Zone, errors.Join(setErr, err))
 	}
 	if setErr != nil {
 		r.opts.Logger.WarnContext(ctx, "MX provider failed but the change is there", "err", setErr)
 	}
-	r.position = next
+	r.turn++
 	r.observe(began, got)
 	return nil
-}
-
-// need asks for what tests need, and takes the pending trigger.
-func (r *Rotator) need() Need {
-	need := r.opts.Need()
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	need.SecureStart = need.SecureStart || r.secure
-	r.secure = false
-	return need
 }
 
 // unknown are the preferences of a time when the order is not known.

@@ -18,6 +18,7 @@ import (
 	"github.com/libdns/libdns"
 
 	"github.com/tlsink/tlsink/mxrotator"
+	"github.com/tlsink/tlsink/scenario"
 )
 
 const zone = "sink.example"
@@ -118,8 +119,7 @@ type bench struct {
 	states   []state
 	orders   []map[string]int
 	logs     bytes.Buffer
-	asked    int // calls of Need
-	secureAt int // the call of Need that tells of a secure start
+	need     mxrotator.Need
 }
 
 func newBench(t *testing.T, p *provider, change ...func(*mxrotator.Options)) *bench {
@@ -128,10 +128,7 @@ func newBench(t *testing.T, p *provider, change ...func(*mxrotator.Options)) *be
 	start := time.Now()
 	o := mxrotator.Options{
 		Zone: "Sink.Example.", Slots: 2, Provider: p, Seed: 5,
-		Need: func() mxrotator.Need {
-			b.asked++
-			return mxrotator.Need{SecureStart: b.secureAt == b.asked}
-		},
+		Need:   func() mxrotator.Need { return b.need },
 		Logger: slog.New(slog.NewTextHandler(&b.logs, nil)),
 		OnState: func(at time.Time, m map[string]int) {
 			b.states = append(b.states, state{at.Sub(start).Seconds(), first(m) != "", first(m)})
@@ -303,27 +300,24 @@ func TestTriggerComesEarlyButNotTooEarly(t *testing.T) {
 		if d := cmp.Diff([]float64{0, 100, 160, 460}, times(b.states)); d != "" {
 			t.Errorf("changes (-want +got):\n%s", d)
 		}
-		if f := b.states[1].First; f != "mx04" && f != "mx05" {
-			t.Errorf("a secure phase starts with %s", f)
-		}
 	})
 }
 
-// Need tells of a secure start once; a turn that fails must not lose it.
-func TestSecureStartOutlivesAFailure(t *testing.T) {
+// What tests need is asked again for each turn, also after one that failed.
+func TestNeedIsAskedForEachTurn(t *testing.T) {
 	for seed := range uint64(20) {
 		p := &provider{now: behaviour{setErr: errors.New("no")}}
 		b := newBench(t, p, func(o *mxrotator.Options) { o.Seed = seed })
-		b.secureAt = 1
 		if err := b.Rotate(t.Context()); err == nil {
 			t.Fatal("no error")
 		}
 		p.become(behaviour{})
+		b.need = choices([]scenario.Host{mx05})
 		if err := b.Rotate(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		if f := b.states[len(b.states)-1].First; f != "mx04" && f != "mx05" {
-			t.Errorf("seed %d: the secure start was lost: %s leads", seed, f)
+		if f := b.states[len(b.states)-1].First; f != "mx05" {
+			t.Errorf("seed %d: %s leads, want mx05", seed, f)
 		}
 	}
 }

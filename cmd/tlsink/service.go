@@ -172,7 +172,7 @@ func (s *service) openSink() error {
 func (s *service) openRotator() (err error) {
 	s.rotator, err = mxrotator.New(mxrotator.Options{
 		Zone: s.zone.Name(), Slots: s.cfg.Slots, Provider: s.zone, Interval: s.cfg.timing().Rotation, TTL: time.Duration(s.cfg.DNS.TTL), Seed: mathrand.Uint64(),
-		Need: func() mxrotator.Need { return mxrotator.Need{Wanted: s.assess.Wanted()} },
+		Need: func() mxrotator.Need { return mxrotator.Need{Choices: s.assess.Needs()} },
 		OnState: func(at time.Time, mx map[string]int) {
 			for slot := range s.cfg.Slots {
 				s.assess.RecordState(slot, evidence.State{Time: at, MX: mx})
@@ -296,7 +296,7 @@ func (s *service) housekeep(ctx context.Context) error {
 			return nil
 		case <-short.C:
 			s.mailer.Kick()
-			if s.assess.SecureStart() {
+			if s.assess.Steer() {
 				s.rotator.Trigger()
 			}
 		case <-hour.C:
