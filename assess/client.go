@@ -17,7 +17,8 @@ type client struct {
 	last     time.Time // last connection, start or end
 	// downgradeNext: another downgrade phase starts with the next connection.
 	downgradeNext bool
-	open          int // connections
+	inherited     bool // it had no downgrade phase of its own
+	open          int  // connections
 	varying       map[varyingKey]*alternate
 	loose         []evidence.Connection // of this treatment, without a mail of ours
 	dropped       int                   // that found no room in loose

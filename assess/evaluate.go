@@ -25,12 +25,13 @@ func (a *Assessor) evidenceLocked(t *test) evidence.History {
 	h := evidence.History{Test: t.rec.Test, Until: now}
 	h.Connections = append(h.Connections, t.own...)
 	leftOut := t.dropped
+	kin := a.kin(t)
 	for _, c := range t.clients {
 		leftOut += c.dropped
 		for _, conn := range c.loose {
-			switch owners := a.owners(c, conn); {
-			case !slices.Contains(owners, t):
-			case len(owners) > 1:
+			switch {
+			case !t.mayOwn(conn, a.o.Timing.DateSkew):
+			case a.anyMayOwn(conn, t, kin, c.tests):
 				leftOut++
 			default:
 				conn.Attribution = evidence.ByAddress
@@ -64,14 +65,15 @@ func (a *Assessor) evidenceLocked(t *test) evidence.History {
 	return h
 }
 
-// owners are the tests that could own a connection without mail.
-func (a *Assessor) owners(c *client, conn evidence.Connection) (out []*test) {
-	for _, t := range c.tests {
-		if t.mayOwn(conn, a.o.Timing.DateSkew) {
-			out = append(out, t)
+// anyMayOwn reports whether a connection without mail could be that of a test
+// in the lists, other than t.
+func (a *Assessor) anyMayOwn(conn evidence.Connection, t *test, lists ...[]*test) bool {
+	for _, list := range lists {
+		if slices.ContainsFunc(list, func(o *test) bool { return o != t && o.mayOwn(conn, a.o.Timing.DateSkew) }) {
+			return true
 		}
 	}
-	return out
+	return false
 }
 
 // Run looks at verdicts when attempts are over and closes what has waited long
@@ -353,6 +355,13 @@ func (a *Assessor) forgotten(t *test, now time.Time) bool {
 		if a.clients[key] == c && (!unused || !c.over(now, a.o.Timing.Forget)) {
 			return false
 		}
+	}
+	if now.Sub(t.kept) < idle {
+		return false
+	}
+	if a.neededByKin(t) {
+		t.kept = now
+		return false
 	}
 	return true
 }

@@ -139,6 +139,9 @@ func (a *Assessor) open(c *client, tx evidence.Transaction, slot int, now time.T
 		// has a downgrade phase of its own, from the next connection on.
 		c.started, c.tests, c.loose, c.dropped, c.downgradeNext = now, nil, nil, 0, true
 	}
+	if c.inherited {
+		c.inherited, c.downgradeNext = false, true
+	}
 	capability, err := newCapability(a.o.Rand)
 	if err != nil {
 		return nil, err

@@ -31,6 +31,12 @@ type test struct {
 	dirty   bool      // evidence came since verdict
 	due     time.Time // when the attempt in progress will be over
 	unsaved bool      // the last write about it failed
+
+	// What it may have in common with other tests of its provider, see kin.
+	traits   map[trait]bool
+	networks map[netip.Prefix]bool
+	places   int       // clients that its mails came from
+	kept     time.Time // when it was last kept for its kin
 }
 
 // copyKey is one copy of a mail: et and ut each get one.
@@ -55,6 +61,7 @@ func (t *test) sentBy(mailFrom string) bool { return strings.EqualFold(t.rec.Tes
 
 // put inserts or overwrites a connection that carries mail of the test.
 func (t *test) put(c evidence.Connection, most int) {
+	t.note(c)
 	c = t.itsPart(c)
 	for i := range t.own {
 		if t.own[i].ID == c.ID {

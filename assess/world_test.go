@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -40,7 +41,12 @@ type world struct {
 
 func newWorld(t *testing.T, seed uint64) *world {
 	t.Helper()
-	w := &world{t: t, rng: rand.New(rand.NewPCG(seed, 7)), dir: t.TempDir()}
+	return newTimedWorld(t, seed, Timing{})
+}
+
+func newTimedWorld(t *testing.T, seed uint64, timing Timing) *world {
+	t.Helper()
+	w := &world{t: t, rng: rand.New(rand.NewPCG(seed, 7)), dir: t.TempDir(), timing: timing}
 	w.start()
 	w.rotate()
 	return w
@@ -149,6 +155,8 @@ func (r randReader) Read(p []byte) (int, error) {
 type sender struct {
 	w      *world
 	ip     string
+	ips    []string // if any, each attempt comes from one of them
+	helo   string
 	from   string
 	policy policyinfer.Name
 	sni    bool // names the host always
@@ -162,10 +170,11 @@ type sender struct {
 
 	messageID string // instead of one of its own
 	alsoFrom  string // sends a mail first in each session, without DATA
+	stops     string // "QUIT": hands over nothing, ever; "DATA": names its mail, and leaves
 }
 
 func (w *world) sender(from string, p policyinfer.Name) *sender {
-	s := &sender{w: w, ip: "192.0.2.10", from: from, policy: p, perTry: 2, port: 20000}
+	s := &sender{w: w, ip: "192.0.2.10", helo: "mta.example", from: from, policy: p, perTry: 2, port: 20000}
 	s.mail()
 	return s
 }
@@ -182,6 +191,12 @@ func (s *sender) delivered() bool {
 
 // attempt tries once to deliver what is left.
 func (s *sender) attempt() {
+	if len(s.ips) > 0 {
+		s.ip = s.ips[s.w.rng.IntN(len(s.ips))]
+		if strings.HasPrefix(s.helo, "mail-") {
+			s.helo = "mail-" + strings.ReplaceAll(s.ip, ".", "-") + ".provider.example"
+		}
+	}
 	for _, d := range s.to {
 		switch {
 		case s.acked[d]:
@@ -221,7 +236,7 @@ func (s *sender) connect(d scenario.Domain, h scenario.Host) bool {
 	time.Sleep(20 * time.Millisecond) // of the bubble: no two things are simultaneous
 	w, n := s.w, scenario.Names(zone, 0)
 	remote := netip.AddrPortFrom(netip.MustParseAddr(s.ip), uint16(s.port))
-	c := evidence.Connection{ID: w.store.NewConnID(), Start: time.Now(), Client: remote.String(), Destination: "unknown", EHLO: true, Helo: []string{"mta.example"}, Status: evidence.StatusNone, Server: 1}
+	c := evidence.Connection{ID: w.store.NewConnID(), Start: time.Now(), Client: remote.String(), Destination: "unknown", EHLO: true, Helo: []string{s.helo}, Status: evidence.StatusNone, Server: 1}
 	treatment, err := w.a.Accepted(c.ID, netip.AddrPort{}, remote)
 	if err != nil {
 		w.t.Fatal(err)
@@ -240,6 +255,10 @@ func (s *sender) connect(d scenario.Domain, h scenario.Host) bool {
 		return false
 	}
 	if tls && !s.handshake(&c, d, h, authenticates) {
+		end(evidence.EndingQuit)
+		return false
+	}
+	if s.stops == "QUIT" {
 		end(evidence.EndingQuit)
 		return false
 	}
@@ -263,6 +282,11 @@ func (s *sender) connect(d scenario.Domain, h scenario.Host) bool {
 	if s.alsoFrom != "" {
 		c.MailFrom = &s.alsoFrom
 		c.Transactions = append([]evidence.Transaction{{MailFrom: s.alsoFrom, RcptTo: c.RcptTo, TLS: tls}}, c.Transactions...)
+	}
+	if s.stops == "DATA" {
+		c.Data, c.Transactions[0].Data, c.Transactions[0].MessageID, c.Transactions[0].Message = false, false, "", nil
+		end(evidence.EndingQuit)
+		return true
 	}
 	reply := w.a.Message(w.t.Context(), c.Clone())
 	s.text = reply.Text
