@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -22,6 +23,7 @@ type caseVerdict struct {
 	Sender     map[string]string           `json:"sender"`
 	Hosts      map[string]policyinfer.Name `json:"hosts"`
 	Findings   []string                    `json:"findings"`
+	Not        []string                    `json:"not"` // findings that it is a near miss of
 }
 
 // The cases are the specification: a history, the verdict that it must give,
@@ -38,6 +40,7 @@ func TestCases(t *testing.T) {
 			h, want, why := readCase(t, base)
 			v := engine.Infer(h, policyinfer.Options{})
 			got := caseVerdict{Policy: v.Policy, Conclusive: v.Conclusive, Sender: map[string]string{}, Findings: []string{}}
+			got.Not = slices.DeleteFunc(slices.Clone(want.Not), func(id string) bool { return slices.Contains(findingIDs(v), id) })
 			if want.Candidates != nil {
 				got.Candidates = v.Candidates
 			}
@@ -49,9 +52,7 @@ func TestCases(t *testing.T) {
 					got.Hosts[host] = of.Policy
 				}
 			}
-			for _, f := range v.Findings {
-				got.Findings = append(got.Findings, f.ID)
-			}
+			got.Findings = append(got.Findings, findingIDs(v)...)
 			parts := senderParts(t, v)
 			for part := range want.Sender {
 				got.Sender[part] = parts[part]
@@ -63,6 +64,48 @@ func TestCases(t *testing.T) {
 				t.Errorf("%s\n(-want +got)\n%s\ncandidates %v, reasons %v", why, d, v.Candidates, v.Reasons)
 			}
 		})
+	}
+}
+
+func findingIDs(v policyinfer.Verdict) (out []string) {
+	for _, f := range v.Findings {
+		out = append(out, f.ID)
+	}
+	return out
+}
+
+// Each finding has a case that gives it and one that just does not; and each
+// names connections of the history.
+func TestEveryFindingHasCases(t *testing.T) {
+	files, err := filepath.Glob(filepath.Join("testdata", "cases", "*.jsonl"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	engine := policyinfer.New()
+	given, missed := make(map[string]bool), make(map[string]bool)
+	for _, file := range files {
+		h, want, _ := readCase(t, strings.TrimSuffix(file, ".jsonl"))
+		for _, id := range want.Findings {
+			given[id] = true
+		}
+		for _, id := range want.Not {
+			missed[id] = true
+		}
+		for _, f := range engine.Infer(h, policyinfer.Options{}).Findings {
+			if len(f.Connections) == 0 || f.Text == "" || !slices.Contains(policyinfer.FindingIDs(), f.ID) {
+				t.Errorf("%s: finding %+v: want a listed id, a text and connections", file, f)
+			}
+			for _, id := range f.Connections {
+				if !slices.ContainsFunc(h.Connections, func(c evidence.Connection) bool { return c.ID == id }) {
+					t.Errorf("%s: finding %s names connection %s, which is not there", file, f.ID, id)
+				}
+			}
+		}
+	}
+	for _, id := range policyinfer.FindingIDs() {
+		if !given[id] || !missed[id] {
+			t.Errorf("finding %s: a case gives it: %v; a case just misses it: %v", id, given[id], missed[id])
+		}
 	}
 }
 

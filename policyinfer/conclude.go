@@ -76,10 +76,10 @@ func (e *Engine) optOut(h *evidence.History, v *Verdict) bool {
 	for _, c := range h.Connections {
 		for _, tx := range c.Transactions {
 			if tx.TLSRequiredNo {
-				no = append(no, c.ID)
+				no = appendCited(no, c.ID)
 			}
 			if tx.RequireTLS {
-				require = append(require, c.ID)
+				require = appendCited(require, c.ID)
 			}
 		}
 	}
@@ -108,7 +108,15 @@ func (e *Engine) unverifiable(h *evidence.History, t timing, as []attempt, v *Ve
 	case None, May, Encrypt, Verify:
 		v.Policy, v.Conclusive = Undetermined, false
 	}
-	v.Findings = append(v.Findings, Finding{ID: FindingUnverifiable, Text: "The test zone was not verifiable during the test (" + why + "), so that a sender that enforces DANE or MTA-STS could look as if it did not."})
+	var conns []evidence.ConnID
+	for _, a := range as {
+		for _, c := range a.conns {
+			if a.degraded {
+				conns = appendCited(conns, c.ID)
+			}
+		}
+	}
+	v.Findings = append(v.Findings, Finding{ID: FindingUnverifiable, Connections: conns, Text: "The test zone was not verifiable during the test (" + why + "), so that a sender that enforces DANE or MTA-STS could look as if it did not."})
 }
 
 // parts reports each part of the model on which all candidates agree.

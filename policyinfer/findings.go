@@ -88,7 +88,7 @@ func (e *Engine) modelFindings(r result) []Finding {
 		{
 			FindingUnlistedMX, "The sender connects to a mail server that the MTA-STS policy does not list, and leaves only after it has seen the certificate. No mail is handed over there, but the server learns that there is some.",
 			func(p Policy) bool { return p.STS != STSOff && p.Filter == FilterLate },
-			func(o observation) bool { return isTLS(o) && o.face.Host == scenario.MX03 && !o.early },
+			func(o observation) bool { return isTLS(o) && o.face.Host == scenario.MX03 },
 		},
 		{
 			FindingAlsoSTS, "The sender also honours MTA-STS; DANE takes precedence, as it must.",
@@ -150,7 +150,8 @@ func failedTLSBefore(a attempt, c *evidence.Connection, d event, verifies bool) 
 	if verifies && slices.ContainsFunc(a.events, func(r event) bool { return r.conn == c && r.outcome == refusedTLS }) {
 		return true
 	}
-	return !weak(c) && !c.TLS.Complete && c.Ending != evidence.EndingServer && c.Ending != evidence.EndingOpen &&
+	byUs := (c.Ending == evidence.EndingServer || c.Ending == evidence.EndingOpen) && !nothingInCommon(c.TLS)
+	return !weak(c) && !c.TLS.Complete && !byUs &&
 		(c.Destination == d.conn.Destination || c.TLS.SNI == nil)
 }
 

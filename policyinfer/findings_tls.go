@@ -133,6 +133,9 @@ func noCommon(as []attempt, addr netip.Addr, cs []*evidence.Connection) []eviden
 // nothingInCommon reports whether a handshake failed for its parameters: in the
 // words of crypto/tls, or by an alert of RFC 8446 §6.2.
 func nothingInCommon(t *evidence.TLS) bool {
+	if t.Stage != evidence.StageBeforeCertificate {
+		return false
+	}
 	if t.Alert != nil {
 		switch *t.Alert {
 		case "protocol version", "protocol version not supported", "handshake failure", "insufficient security", "insufficient security level":

@@ -20,7 +20,7 @@ func (e *Engine) conclude(h *evidence.History, t timing, as []attempt) result {
 	readings := e.splits(h, t, as)
 	strong, n := withoutWeak(as)
 	if n == 0 {
-		return r.explained(readings[:min(1, len(readings))])
+		return r.explained(readings)
 	}
 	// Two senders may share the address. What only the address ties to this one
 	// is the first thing to doubt. But it may be this one's, which changed, or
@@ -31,25 +31,57 @@ func (e *Engine) conclude(h *evidence.History, t timing, as []attempt) result {
 	}
 	alone.leftOut = n
 	alone.findings = append(alone.findings, Finding{
-		ID:   FindingAmbiguous,
-		Text: fmt.Sprintf("%d connections without MAIL contradict the mails of this sender. They may belong to another sender behind the same address.", n),
+		ID:          FindingAmbiguous,
+		Text:        fmt.Sprintf("%d connections without MAIL contradict the mails of this sender. They may belong to another sender behind the same address.", n),
+		Connections: weakConnections(as),
 	})
 	return r.explained(append([]result{alone}, readings...))
 }
 
+// weakConnections returns those that only a client address ties to the sender.
+func weakConnections(as []attempt) (out []evidence.ConnID) {
+	for _, a := range as {
+		for _, c := range a.conns {
+			if weak(c) {
+				out = appendCited(out, c.ID)
+			}
+		}
+	}
+	return out
+}
+
 // explained returns the first reading of a contradiction r, with what is
-// possible under any of them.
+// possible under any of them. Where both a change and different hosts explain
+// it, neither is certain.
 func (r result) explained(readings []result) result {
 	if len(readings) == 0 {
 		r.findings = append(r.findings, Finding{
-			ID:   FindingContradictory,
-			Text: "No single policy explains what was seen, and neither a change during the test nor different outbound hosts do.",
+			ID:          FindingContradictory,
+			Text:        "No single policy explains what was seen, and neither a change during the test nor different outbound hosts do.",
+			Connections: r.shown(func(o observation) bool { return o.outcome != contacted }),
 		})
 		return r
 	}
 	out := readings[0]
+	differ := false
+	conns := citedBy(out.findings)
 	for _, other := range readings[1:] {
 		out.candidates = out.candidates.or(other.candidates)
+		differ = differ || other.mixed != out.mixed
+		conns = appendCited(conns, citedBy(other.findings)...)
+	}
+	if differ && out.leftOut == 0 {
+		out.mixed, out.hosts = false, nil
+		out.findings = []Finding{{
+			FindingChangedOrMixed, "What was seen contradicts itself: either the sender changed its behaviour during the test, or its outbound hosts do not have the same policy.", conns,
+		}}
+	}
+	return out
+}
+
+func citedBy(findings []Finding) (out []evidence.ConnID) {
+	for _, f := range findings {
+		out = appendCited(out, f.Connections...)
 	}
 	return out
 }
@@ -82,9 +114,7 @@ func withoutWeak(as []attempt) (out []attempt, dropped int) {
 	for _, a := range as {
 		kept := a
 		kept.events = slices.DeleteFunc(slices.Clone(a.events), func(ev event) bool { return ev.weak })
-		kept.conns = slices.DeleteFunc(slices.Clone(a.conns), func(c *evidence.Connection) bool {
-			return c.Attribution == evidence.ByAddress && len(c.Transactions) == 0
-		})
+		kept.conns = slices.DeleteFunc(slices.Clone(a.conns), weak)
 		dropped += len(a.conns) - len(kept.conns)
 		if len(kept.conns) > 0 {
 			out = append(out, kept)
@@ -100,6 +130,8 @@ func (e *Engine) splitByTime(h *evidence.History, t timing, as []attempt) (resul
 	var out result
 	found := false
 	var from, to time.Time
+	var last int
+	var conns []evidence.ConnID
 	for i := 1; i < len(as); i++ {
 		before := e.run(h, t, as[:i], false)
 		after := e.run(h, t, as[i:], false)
@@ -108,22 +140,34 @@ func (e *Engine) splitByTime(h *evidence.History, t timing, as []attempt) (resul
 		}
 		if !found {
 			out, found, from = after, true, as[i-1].end
+			conns = as[i-1].acted(conns)
 		} else {
 			out.candidates = out.candidates.or(after.candidates)
 			// The facts after the last possible moment are the ones that hold
 			// whenever the change was.
 			out.facts, out.attempts, out.first = after.facts, after.attempts, after.first
 		}
-		to = as[i].start
+		to, last = as[i].start, i
 	}
 	if !found {
 		return result{}, false
 	}
 	out.findings = append(out.findings, Finding{
-		ID:   FindingChanged,
-		Text: fmt.Sprintf("The sender changed its behaviour during the test, between %s and %s. The verdict is about the time after that.", clock(from), clock(to)),
+		ID:          FindingChanged,
+		Text:        fmt.Sprintf("The sender changed its behaviour during the test, between %s and %s. The verdict is about the time after that.", clock(from), clock(to)),
+		Connections: as[last].acted(conns),
 	})
 	return out, true
+}
+
+// acted adds the connections on which something was delivered or refused.
+func (a attempt) acted(to []evidence.ConnID) []evidence.ConnID {
+	for _, e := range a.events {
+		if e.delivered() || e.refused() {
+			to = appendCited(to, e.conn.ID)
+		}
+	}
+	return to
 }
 
 func clock(t time.Time) string { return t.UTC().Format("15:04:05") }

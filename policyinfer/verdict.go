@@ -92,6 +92,7 @@ const (
 	FindingRequireTLS     = "requiretls"
 	FindingChanged        = "changed-during-test"
 	FindingMixed          = "hosts-differ"
+	FindingChangedOrMixed = "changed-or-hosts-differ"
 	FindingFamilies       = "ip-families-differ"
 	FindingContradictory  = "contradictory"
 	FindingAmbiguous      = "attribution-ambiguous"
@@ -117,7 +118,7 @@ const (
 // FindingIDs lists the ids of all findings.
 func FindingIDs() []string {
 	return []string{
-		FindingOptedOut, FindingRequireTLS, FindingChanged, FindingMixed, FindingFamilies, FindingContradictory, FindingAmbiguous,
+		FindingOptedOut, FindingRequireTLS, FindingChanged, FindingMixed, FindingChangedOrMixed, FindingFamilies, FindingContradictory, FindingAmbiguous,
 		FindingUnverifiable, FindingGoodRefused, FindingFallback, FindingVerifiesUnused, FindingVerifiesNoSNI, FindingSTSOverDANE,
 		FindingEither, FindingLazy, FindingUnlistedMX, FindingAlsoSTS, FindingBounced, FindingTLSAUnused, FindingSTSUnused,
 		FindingPipelined, FindingOldTLS, FindingWeakSuites, FindingNoCommonTLS,
