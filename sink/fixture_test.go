@@ -88,6 +88,7 @@ type fixedDirector struct {
 	phase  atomic.Value // evidence.Phase
 	reply  sink.Reply
 	refuse error
+	to     scenario.Domain       // that the local address tells
 	always *scenario.Certificate // whatever the SNI
 
 	mu         sync.Mutex
@@ -116,7 +117,7 @@ func (d *fixedDirector) Accepted(id evidence.ConnID, _, _ netip.AddrPort) (sink.
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.accepted[id]++
-	return sink.Treatment{Phase: d.phase.Load().(evidence.Phase)}, nil
+	return sink.Treatment{Phase: d.phase.Load().(evidence.Phase), Destination: d.to}, nil
 }
 
 func (d *fixedDirector) Phase(evidence.ConnID) evidence.Phase { return d.phase.Load().(evidence.Phase) }

@@ -231,14 +231,24 @@ func retries() []time.Duration {
 
 func (s *mta) someTime(most time.Duration) { time.Sleep(time.Duration(s.rng.Int64N(int64(most)))) }
 
-// simulated runs one bubble for each seed, and logs what it tells.
+// simulated runs one bubble for each seed, and logs what it tells. If time does
+// not matter, so it does for each way to withhold STARTTLS.
 func simulated(t *testing.T, run func(w *world, seed uint64, lines *table)) {
 	t.Helper()
+	every(t, "", func(*config) {}, run)
+	if thorough() {
+		firstContact(t, run)
+	}
+}
+
+// every runs one bubble for each seed in a configuration.
+func every(t *testing.T, name string, setup func(*config), run func(w *world, seed uint64, lines *table)) {
+	t.Helper()
 	for seed := range uint64(rounds(t)) {
-		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
+		t.Run(fmt.Sprintf("%sseed %d", name, seed), func(t *testing.T) {
 			var lines table
 			defer lines.log(t)
-			hours(t, func(w *world) { run(w, seed, &lines) })
+			hoursOf(t, setup, func(w *world) { run(w, seed, &lines) })
 		})
 	}
 }

@@ -12,6 +12,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -77,6 +78,7 @@ type world struct {
 	net     memnet.Network
 	dir     string
 	mailbox *mailbox
+	setup   func(*config) // what differs from an ordinary configuration
 
 	running atomic.Pointer[service]
 	ended   chan error
@@ -94,6 +96,12 @@ type world struct {
 // hours runs f in a bubble with a running service.
 func hours(t *testing.T, f func(w *world)) {
 	t.Helper()
+	hoursOf(t, func(*config) {}, f)
+}
+
+// hoursOf is hours with a configuration of its own.
+func hoursOf(t *testing.T, setup func(*config), f func(w *world)) {
+	t.Helper()
 	keys, err := keyed() // made outside, on the machine's time
 	if err != nil {
 		t.Fatal(err)
@@ -109,7 +117,7 @@ func hours(t *testing.T, f func(w *world)) {
 		}
 	}
 	synctest.Test(t, func(t *testing.T) {
-		w := &world{t: t, dir: dir, spf: make(map[string][]netip.Addr)}
+		w := &world{t: t, dir: dir, setup: setup, spf: make(map[string][]netip.Addr)}
 		w.mailbox = newMailbox(t, &w.net)
 		w.start()
 		f(w)
@@ -124,18 +132,12 @@ func (w *world) start() {
 	w.t.Helper()
 	cfg := config{Zone: worldZone, DataDir: w.dir}
 	cfg.DNS.Addresses, cfg.DNS.Private = []netip.Addr{serviceIP()}, true
+	w.setup(&cfg)
 	cfg.setDefaults()
 	if err := cfg.check(); err != nil {
 		w.t.Fatal(err)
 	}
-	l := &listeners{}
-	for port, to := range map[uint16]*[]net.Listener{25: &l.smtp, 80: &l.http, 443: &l.https} {
-		one, err := w.net.Listen(netip.AddrPortFrom(serviceIP(), port))
-		if err != nil {
-			w.t.Fatal(err)
-		}
-		*to = append(*to, one)
-	}
+	l := w.listen(cfg)
 	ctx, cancel := context.WithCancel(w.t.Context())
 	n := network{resolver: w.resolver(serviceIP(), nil), dial: w.dialer(serviceIP()), exchange: w.exchange(serviceIP())}
 	s, err := newService(ctx, cfg, n, slog.New(&complain{t: w.t, faulty: &w.faulty}))
@@ -145,6 +147,26 @@ func (w *world) start() {
 	w.running.Store(s)
 	w.stop, w.ended = cancel, make(chan error, 1)
 	go func() { w.ended <- s.run(ctx, l) }()
+}
+
+// listen opens the ports of the service, and port 25 at its further addresses.
+func (w *world) listen(cfg config) *listeners {
+	w.t.Helper()
+	l := &listeners{}
+	open := func(to *[]net.Listener, a netip.AddrPort) {
+		one, err := w.net.Listen(a)
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		*to = append(*to, one)
+	}
+	for port, to := range map[uint16]*[]net.Listener{25: &l.smtp, 80: &l.http, 443: &l.https} {
+		open(to, netip.AddrPortFrom(serviceIP(), port))
+	}
+	for _, a := range slices.Concat(cfg.DNS.MXAddresses, cfg.DNS.UTAddresses) {
+		open(&l.smtp, netip.AddrPortFrom(a, 25))
+	}
+	return l
 }
 
 // service is the one that runs now, or ran last.
