@@ -48,8 +48,9 @@ type Options struct {
 	// of Addresses, or the first one. Four hosts with A and AAAA are more
 	// addresses than Postfix tries (five).
 	MXAddresses []netip.Addr
-	// UTAddresses are those of ut. Default: MXAddresses, so that a sender is
-	// seen under one address at et and ut.
+	// UTAddresses are those of ut. Default: MXAddresses. Others, of the same
+	// families, so that a sender is seen under one address at et and ut, tell at
+	// accept what a connection is for.
 	UTAddresses []netip.Addr
 
 	// TLSA holds the records published at _25._tcp of each host, by host name.
