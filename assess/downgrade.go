@@ -54,6 +54,8 @@ type withholding interface {
 	seen(to scenario.Domain, final evidence.Connection)
 	// sentAgain: the mail was sent again, perhaps because it bounced.
 	sentAgain(now time.Time)
+	// end: STARTTLS is offered from now on.
+	end(now time.Time)
 }
 
 func (d Downgrade) withholding(t Timing) withholding {
@@ -84,7 +86,9 @@ func (t *timed) secureSince() time.Time { return t.secureAt }
 
 func (t *timed) seen(scenario.Domain, evidence.Connection) {}
 
-func (t *timed) sentAgain(now time.Time) { t.secureAt = earlier(t.secureAt, now) }
+func (t *timed) sentAgain(now time.Time) { t.end(now) }
+
+func (t *timed) end(now time.Time) { t.secureAt = earlier(t.secureAt, now) }
 
 // firstContact withholds STARTTLS from the first connection to each test
 // domain. If that one told nothing for certain, the first one of a later attempt
@@ -171,4 +175,12 @@ func tellsWithoutTLS(c evidence.Connection) bool {
 	return slices.ContainsFunc(c.Transactions, func(tx evidence.Transaction) bool { return tx.Data })
 }
 
-func (f *firstContact) sentAgain(time.Time) {} // there is nothing to end
+// sentAgain changes nothing: a domain that was met is met without STARTTLS no
+// more, and one that was not still has its first contact.
+func (f *firstContact) sentAgain(time.Time) {}
+
+func (f *firstContact) end(time.Time) {
+	for _, m := range []*meeting{&f.et, &f.ut} {
+		m.ended, m.told = max(m.ended, 1), true
+	}
+}

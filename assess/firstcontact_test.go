@@ -143,6 +143,14 @@ func TestFirstContactBeginsAgain(t *testing.T) {
 	if p := w.phase("4", at(13)); p != evidence.Downgrade {
 		t.Errorf("the first one to ut, after the mail was sent again: %s", p)
 	}
+	for mode, w := range map[Downgrade]withholding{Timed: Timed.withholding(Timing{}.WithDefaults()), FirstContact: FirstContact.withholding(Timing{}.WithDefaults())} {
+		w.begin(at(0))
+		w.end(at(1))
+		w.accept("1", scenario.ET, at(1))
+		if p := w.phase("1", at(1)); p != evidence.Secure {
+			t.Errorf("%s: after its end: %s", mode, p)
+		}
+	}
 }
 
 func TestDowngradeCheck(t *testing.T) {

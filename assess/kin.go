@@ -159,7 +159,7 @@ func (a *Assessor) inherit(fresh *client, now time.Time) {
 		return
 	}
 	fresh.inherited = true
-	fresh.withhold.sentAgain(now)
+	fresh.withhold.end(now)
 	for k, v := range from.varying {
 		copied := *v
 		fresh.varying[k] = &copied
