@@ -173,6 +173,9 @@ func (a *Assessor) conclude(t *test, v *policyinfer.Verdict, now time.Time) hist
 
 func (a *Assessor) finish(t *test, v *policyinfer.Verdict, now time.Time) history.Batch {
 	batch := a.attachAll(t)
+	if !v.Conclusive && t.rec.Test.LeftOut > 0 {
+		t.rec.Provider = a.provider(t)
+	}
 	t.verdict = v
 	t.rec.State, t.rec.Concluded = history.StateConcluded, now
 	t.rec.Verdict, t.rec.Engine = verdictJSON(v), policyinfer.EngineVersion

@@ -24,6 +24,8 @@ type trait string
 
 func clientTrait(key netip.Prefix) trait { return trait("client " + key.String()) }
 
+func (x trait) client() bool { return strings.HasPrefix(string(x), "client ") }
+
 // networkOf returns the /24, or the /48 of an IPv6 address.
 func networkOf(key netip.Prefix) netip.Prefix {
 	bits := 48

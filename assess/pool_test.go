@@ -52,17 +52,17 @@ func newPool(w *world, seed uint64, alike bool) *pool {
 	// Small pools show what large ones show, only sooner.
 	ips := poolAddresses([]int{1, 2, 3, 6, 12, 40}[rng.IntN(6)])
 	helo := []string{"mail-", "out.provider.example"}[rng.IntN(2)]
-	policy := names[rng.IntN(len(names))]
+	policy, sni := names[rng.IntN(len(names))], rng.IntN(2) == 0
 	for i := range 1 + rng.IntN(4) {
 		t := &tenant{sender: w.sender(fmt.Sprintf("user%d@tenant%d.example", i, i), policy)}
 		if rng.IntN(3) == 0 {
 			t.from = fmt.Sprintf("user%d@provider.example", i)
 		}
+		t.ips, t.helo, t.sni = ips, helo, sni
+		t.perTry = 1 + rng.IntN(3)
 		if !alike {
-			t.policy = names[rng.IntN(len(names))]
+			t.policy, t.sni = names[rng.IntN(len(names))], rng.IntN(2) == 0
 		}
-		t.ips, t.helo = ips, helo
-		t.perTry, t.sni = 1+rng.IntN(3), rng.IntN(2) == 0
 		t.every = []time.Duration{5, 7, 10, 15, 20, 30}[rng.IntN(6)] * time.Minute
 		t.next = time.Duration(rng.IntN(40)) * time.Minute
 		p.tenants = append(p.tenants, t)
@@ -137,6 +137,13 @@ func TestProvidersNeverGetAWrongVerdict(t *testing.T) {
 	}
 }
 
+// alike reports whether all that test here have one policy.
+func (p *pool) alike() bool {
+	return !slices.ContainsFunc(p.tenants, func(t *tenant) bool {
+		return (!t.stranger || t.stops == "") && t.policy != p.tenants[0].policy
+	})
+}
+
 func (p *pool) check(n *poolCount) {
 	for _, s := range p.tenants {
 		for _, r := range p.w.tests(s.from) {
@@ -145,6 +152,13 @@ func (p *pool) check(n *poolCount) {
 				p.w.t.Fatal(err)
 			}
 			n.tests++
+			if r.Provider != nil {
+				n.provider++
+				if !p.alike() || r.Provider.Policy != string(s.policy) || v.Verdict.Conclusive {
+					n.wrong++
+					p.w.t.Errorf("seed %d: the servers of %s are called %s\n%s", p.seed, s.from, r.Provider.Policy, p.label)
+				}
+			}
 			switch {
 			case v.Verdict.Policy == s.policy:
 				n.conclusive++
