@@ -67,20 +67,23 @@ const maxCited = 50
 // firstContacts is when each host first met et for certain: a lazy sender
 // fetches its policy from then on, and its hosts need not share what they know.
 // A contact that may have been for ut counts only if a mail names both domains,
-// so that both were tried together; one that only the address ties to the
+// so that both were tried together, and the sender has no other host, which may
+// have carried the copy for et; one that only the address ties to the
 // sender does not: it may be of another, and this host come later.
 func (l *ledger) firstContacts() map[netip.Addr]time.Time {
 	test, as := l.test, l.attempts
-	both := false
+	both, hosts := false, make(map[netip.Addr]bool)
 	for _, a := range as {
 		for _, c := range a.conns {
 			both = both || namesUT(test, c.Addressed) && names(test, c.Addressed, et)
+			hosts[hostOf(c)] = true
 		}
 	}
+	both = both && len(hosts) == 1
 	out := make(map[netip.Addr]time.Time)
 	for _, a := range as {
 		for _, e := range a.events {
-			if _, ok := out[e.host]; !ok && (both || e.face.Domain == et) && !e.weak {
+			if _, ok := out[e.host]; !ok && (e.face.Domain == et || both && e.face.Domain == scenario.UnknownDomain) && !e.weak {
 				out[e.host] = a.start
 			}
 		}

@@ -92,7 +92,7 @@ func (e *Engine) Infer(h evidence.History, o Options) Verdict {
 
 	t := timingOf(h.Test.Timing)
 	as := attempts(&h, t)
-	r := e.sinceResent(&h, t, as, e.conclude(&h, t, as))
+	r := e.shownByOneHost(&h, t, e.sinceResent(&h, t, as, e.conclude(&h, t, as)))
 	v := e.verdict(&h, t, as, r)
 	if o.Explain {
 		v.Eliminated = e.explain(r)
@@ -109,7 +109,9 @@ type result struct {
 	findings   []Finding
 	hosts      map[string]HostVerdict
 	mixed      bool
-	leftOut    int // connections of no mail that contradict the mails, and were not used
+	// piecedTogether: no host alone shows the protection that all together do.
+	piecedTogether bool
+	leftOut        int // connections of no mail that contradict the mails, and were not used
 }
 
 func (e *Engine) eliminate(facts []fact) set {
@@ -123,7 +125,34 @@ func (e *Engine) eliminate(facts []fact) set {
 func (e *Engine) run(h *evidence.History, t timing, as []attempt, silence bool) result {
 	l := read(h, t, as, silence)
 	facts := e.withoutEmptySilence(l.facts)
-	return result{candidates: e.eliminate(facts), facts: facts, attempts: as, first: l.first}
+	r := result{candidates: e.eliminate(facts), facts: facts, attempts: as, first: l.first}
+	if !certificatesMatter(facts) && e.allProtected(r.candidates) {
+		// SNI habits alone never make a sender protected: its hosts may differ in
+		// them.
+		without := slices.Clone(facts)
+		for i := range without {
+			without[i].sni = scenario.Unknown
+		}
+		r.candidates = e.eliminate(without)
+	}
+	return r
+}
+
+// certificatesMatter reports whether anything shows that certificates matter: a
+// refusal inside TLS, or silence.
+func certificatesMatter(facts []fact) bool {
+	return slices.ContainsFunc(facts, func(f fact) bool {
+		return f.outcome == neverAtUT || f.outcome == neverAtMX03 || f.outcome == refusedTLS && f.face.Domain != ut
+	})
+}
+
+func (e *Engine) allProtected(s set) bool {
+	for i := range s.all() {
+		if !e.policies[i].Name().Protected() {
+			return false
+		}
+	}
+	return !s.empty()
 }
 
 // withoutEmptySilence drops the silence at ut unless the rest shows DANE: it
@@ -163,7 +192,7 @@ func (e *Engine) nameOf(r result) Name {
 	switch {
 	case r.mixed:
 		return Mixed
-	case len(names) != 1 || !deliveredToET(r.facts):
+	case len(names) != 1 || !deliveredToET(r.facts) || r.piecedTogether:
 		return Undetermined
 	}
 	return names[0]

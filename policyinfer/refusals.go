@@ -4,7 +4,9 @@ import (
 	"cmp"
 	"net/netip"
 	"slices"
+	"sort"
 	"strings"
+	"time"
 
 	"github.com/tlsink/tlsink/evidence"
 	"github.com/tlsink/tlsink/scenario"
@@ -222,7 +224,7 @@ func (l *ledger) refusedIn(a attempt) map[place]refused {
 	}
 	out := make(map[place]refused)
 	for _, e := range a.events {
-		if !e.refused() || slices.ContainsFunc(delivered, func(d event) bool { return overrides(d, e) }) {
+		if !e.refused() || a.reconnected(e) || slices.ContainsFunc(delivered, func(d event) bool { return overrides(d, e) }) {
 			continue
 		}
 		if e.weak && !isGood(e.face) && (!l.saysItsName(e) || l.strays(e)) {
@@ -252,6 +254,43 @@ func overrides(d, r event) bool {
 		return d.face.Domain == r.face.Domain || r.face.Domain == scenario.UnknownDomain && d.face.Domain != ut
 	}
 	return false
+}
+
+// reconnected reports whether the sender did what some do at once after they
+// have aborted a handshake: connect again and not verify. They do so at the same
+// host, but a certificate that varies may be another one by then. A connection
+// that was cut off may have been that.
+func (a *attempt) reconnected(r event) bool {
+	const atOnce = 2 * time.Second
+	if r.outcome != refusedTLS || r.conn.TLS.Stage != evidence.StageCertificate {
+		return false
+	}
+	next := sort.Search(len(a.conns), func(i int) bool { return !a.conns[i].Start.Before(r.conn.End) })
+	for _, c := range a.conns[next:] {
+		if c.Start.Sub(r.conn.End) > atOnce {
+			break
+		}
+		if c != r.conn && hostOf(c) == r.host && a.mayAccept(c, r) {
+			return true
+		}
+	}
+	return false
+}
+
+// mayAccept reports whether c handed mail over where r was refused, or ended
+// before that could be known.
+func (a *attempt) mayAccept(c *evidence.Connection, r event) bool {
+	told := false
+	for _, e := range a.events {
+		if e.conn != c {
+			continue
+		}
+		if e.outcome == deliveredTLS && e.sni == r.sni && e.face.Host == r.face.Host && (e.face.Domain == r.face.Domain || r.face.Domain == scenario.UnknownDomain) {
+			return true
+		}
+		told = told || e.delivered() || e.refused()
+	}
+	return !told
 }
 
 // saysItsName reports whether a client that only its address ties to the

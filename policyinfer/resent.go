@@ -8,17 +8,13 @@ import (
 // sinceResent takes back what only both of two mails show together. An admin
 // changes a setting and sends again; where that contradicts nothing, the
 // evidence before and after it would add up to a third policy that the sender
-// never had. So a name must also follow from what came since.
+// never had. So everything must follow from what came since.
 func (e *Engine) sinceResent(h *evidence.History, t timing, as []attempt, r result) result {
 	i := lastResend(h.Test, as)
 	if i <= 0 || len(r.findings) > 0 || r.candidates.empty() {
 		return r
 	}
-	since := e.conclude(h, t, as[i:])
-	if e.nameOf(since) == e.nameOf(r) && (e.nameOf(r).Protected() || laterAttempt(since, t.settle)) {
-		return r
-	}
-	return since
+	return e.conclude(h, t, as[i:])
 }
 
 // lastResend returns the attempt in which a further mail came for a domain that

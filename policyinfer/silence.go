@@ -68,11 +68,12 @@ type silentMail struct {
 	conns             []evidence.ConnID
 }
 
-// withheld returns when the sender left because STARTTLS was withheld.
+// withheld returns when the sender left, perhaps ut, because STARTTLS was
+// withheld.
 func (l *ledger) withheld() (out []time.Time) {
 	for _, a := range l.attempts {
 		for _, e := range a.events {
-			if e.outcome == refusedPlaintext {
+			if e.outcome == refusedPlaintext && e.face.Domain != et {
 				out = append(out, e.conn.Start)
 			}
 		}
@@ -100,7 +101,10 @@ func maybeUT(test evidence.Test, c *evidence.Connection) bool {
 	if host, sni := sniOf(test, c); sni == scenario.Yes && host != scenario.UT {
 		return false
 	}
-	if c.Destination == string(et) && len(c.RcptTo) > 0 {
+	switch {
+	case c.Destination == string(ut): // by an address of its own: a contact, whatever came of it
+		return true
+	case c.Destination == string(et):
 		return false
 	}
 	if c.TLS != nil || len(c.Transactions) > 0 || len(c.RcptTo) > 0 {

@@ -175,23 +175,7 @@ func clock(t time.Time) string { return t.UTC().Format("15:04:05") }
 // splitByHost looks whether each host of the sender is explained by a policy
 // of its own.
 func (e *Engine) splitByHost(h *evidence.History, t timing, as []attempt) (result, bool) {
-	hosts := make(map[netip.Addr][]attempt)
-	var order []netip.Addr
-	for _, a := range as {
-		events := a.events // in order of the connections
-		for _, c := range a.conns {
-			n := 0
-			for n < len(events) && events[n].conn == c {
-				n++
-			}
-			addr := hostOf(c)
-			if _, ok := hosts[addr]; !ok {
-				order = append(order, addr)
-			}
-			hosts[addr] = appendOf(hosts[addr], a, c, events[:n])
-			events = events[n:]
-		}
-	}
+	hosts, order := byHost(as)
 	if len(order) < 2 {
 		return result{}, false
 	}
@@ -217,6 +201,58 @@ func (e *Engine) splitByHost(h *evidence.History, t timing, as []attempt) (resul
 		out.findings = append(out.findings, f)
 	}
 	return out, true
+}
+
+// shownByOneHost doubts a protected name that follows only from what several
+// hosts did: one of them may enforce DANE, another MTA-STS, and together they
+// look like a sender that does both. So a host must show it by itself.
+func (e *Engine) shownByOneHost(h *evidence.History, t timing, r result) result {
+	name := e.nameOf(r)
+	if !name.Protected() {
+		return r
+	}
+	hosts, order := byHost(r.attempts)
+	if len(order) < 2 {
+		return r
+	}
+	possible := r.candidates
+	for _, addr := range order {
+		one := e.run(h, t, hosts[addr], true)
+		own := e.names(one.candidates)
+		if name == DANEOnly {
+			own = slices.DeleteFunc(own, func(n Name) bool { return n == DANE })
+		}
+		if slices.Equal(own, []Name{name}) {
+			return r
+		}
+		if slices.ContainsFunc(one.facts, func(f fact) bool { return f.face.Domain == et }) {
+			possible = possible.or(one.candidates)
+		}
+	}
+	r.candidates, r.piecedTogether = possible, true
+	return r
+}
+
+// byHost gives each host its part of the attempts; order is that of their first
+// connections.
+func byHost(as []attempt) (hosts map[netip.Addr][]attempt, order []netip.Addr) {
+	hosts = make(map[netip.Addr][]attempt)
+	for _, a := range as {
+		events := a.events // in order of the connections
+		for _, c := range a.conns {
+			n := 0
+			for n < len(events) && events[n].conn == c {
+				n++
+			}
+			addr := hostOf(c)
+			if _, ok := hosts[addr]; !ok {
+				order = append(order, addr)
+			}
+			hosts[addr] = appendOf(hosts[addr], a, c, events[:n])
+			events = events[n:]
+		}
+	}
+	return hosts, order
 }
 
 // hostResult is what the evidence of one host leaves.
