@@ -113,39 +113,55 @@ func maybeUT(test evidence.Test, c *evidence.Connection) bool {
 	return c.StartTLSOffered // a STARTTLS that was not offered changes nothing
 }
 
+// minOrderly is how many attempts must have followed the MX order, and none
+// another one, before a host that was passed over means anything: a sender
+// that tries hosts at random would look like it by chance.
+const minOrderly = 5
+
 // silentMX03: mx03 was the most preferred host for longer than its TTL and a
 // minute while the sender came, and it went elsewhere, to the most preferred
-// of the others: it knew the order.
+// of the others: it knew the order, as at all other times.
 func (l *ledger) silentMX03(states []evidence.State) {
 	var first, last time.Time
 	var conns []evidence.ConnID
-	n := 0
+	silent, orderly := 0, 0
 	orders := ordersOf(states)
 	for _, a := range l.attempts {
-		for _, e := range a.events {
-			if e.outcome == contacted && (e.face.Host == scenario.MX03 || e.sni != scenario.Yes && e.face.Domain != ut) {
-				return
-			}
+		if slices.ContainsFunc(a.events, func(e event) bool {
+			return e.outcome == contacted && (e.face.Host == scenario.MX03 || e.sni != scenario.Yes && e.face.Domain != ut)
+		}) {
+			return
 		}
-		next, ok := mostPreferredAfterMX03(orders, a, l.t.margin)
+		at, ok := stateDuring(orders, a, l.t.margin)
 		if !ok || !a.complete || slices.ContainsFunc(a.conns, func(c *evidence.Connection) bool { return maybeMX03(l.test, c) }) {
 			continue
 		}
-		for _, e := range a.events {
-			if e.outcome != contacted || e.face.Domain != et {
-				continue
-			}
-			if e.face.Host == next && !e.weak {
-				if n++; n == 1 {
-					first = a.start
-				}
-				last = a.start
-				conns = append(conns, e.conn.ID)
-			}
-			break // only the first contact shows the order that was used
+		// Only the first contact shows the order that was used.
+		i := slices.IndexFunc(a.events, func(e event) bool { return e.outcome == contacted && e.face.Domain == et })
+		if i < 0 || a.events[i].weak {
+			continue
 		}
+		order, ok := orderOf(at.MX)
+		if !ok {
+			continue
+		}
+		passed := order[0] == scenario.MX03
+		if passed {
+			order = order[1:]
+		}
+		if a.events[i].face.Host != order[0] {
+			return
+		}
+		if orderly++; !passed {
+			continue
+		}
+		if silent++; silent == 1 {
+			first = a.start
+		}
+		last = a.start
+		conns = append(conns, a.events[i].conn.ID)
 	}
-	if n >= minSilentAttempts && last.Sub(first) >= l.t.silence {
+	if silent >= minSilentAttempts && orderly >= minOrderly && last.Sub(first) >= l.t.silence {
 		l.add(observation{face: scenario.Face{Domain: et, Host: scenario.MX03}, outcome: neverAtMX03}, conns...)
 	}
 }
@@ -165,30 +181,6 @@ func ordersOf(states []evidence.State) (out []evidence.State) {
 		}
 	}
 	return out
-}
-
-// mostPreferredAfterMX03 returns the second most preferred host if mx03 was,
-// for certain and alone, the most preferred during the whole attempt.
-func mostPreferredAfterMX03(orders []evidence.State, a attempt, margin time.Duration) (scenario.Host, bool) {
-	at, ok := stateDuring(orders, a, margin)
-	if !ok {
-		return "", false
-	}
-	var second scenario.Host
-	best, unique := 0, false
-	for _, h := range scenario.MXHosts()[1:] {
-		p := at.MX[string(h)]
-		if p <= at.MX[string(scenario.MX03)] {
-			return "", false
-		}
-		switch {
-		case second == "" || p < best:
-			second, best, unique = h, p, true
-		case p == best:
-			unique = false
-		}
-	}
-	return second, unique
 }
 
 // stateDuring returns the MX order that every resolver must have had during
