@@ -128,6 +128,15 @@ func aligned(a, b string) bool {
 	return errX == nil && errY == nil && x == y
 }
 
+// organization returns the organizational domain of a name, or the name.
+func organization(name string) string {
+	name = scenario.Canonical(name)
+	if org, err := publicsuffix.EffectiveTLDPlusOne(name); err == nil {
+		return org
+	}
+	return name
+}
+
 // sameAddress compares addresses; only domains ignore case (RFC 5321 §2.4).
 func sameAddress(a, b string) bool {
 	localA, domainA := split(a)
