@@ -146,6 +146,7 @@ func (s *service) input(v assess.View) report.Input {
 	in := report.Input{
 		Service: s.cfg.Zone, Test: v.Record.Test, History: v.History, Verdict: v.Verdict, State: v.Record.State, Generated: time.Now(),
 		Link: s.cfg.resultURL(v.Record.Capability), Delivery: v.Record.ReportBlocked, Engine: v.Record.Engine, Around: v.Around,
+		Provider: providerOf(v.Record.Provider), Forwarded: forwarded(v.History),
 	}
 	if q, err := s.store.QueueItem(v.Record.Test.ID); err == nil {
 		in.Delivery = q.LastError
@@ -176,8 +177,9 @@ func (s *service) render(_ context.Context, it mailer.Item) (mailer.Message, err
 		To: it.To, Subject: report.Subject(in), Text: report.Text(in), HTML: string(html),
 		Attachments: []mailer.Attachment{{Name: "tlsink-" + it.TestID + ".json", Type: "application/json", Data: data}},
 	}
-	if ids := v.Record.MessageIDs; len(ids) > 0 {
-		m.InReplyTo, m.References = ids[0], ids[:1]
+	// A mail without Message-ID is known by other words.
+	if i := slices.IndexFunc(v.Record.MessageIDs, func(id string) bool { return strings.HasPrefix(id, "<") }); i >= 0 {
+		m.InReplyTo, m.References = v.Record.MessageIDs[i], v.Record.MessageIDs[i:i+1]
 	}
 	return m, nil
 }
