@@ -270,6 +270,43 @@ func TestEveryPolicyHasWords(t *testing.T) {
 	}
 }
 
+// Each finding is shown with its id, under which the documentation explains
+// it, in every form.
+func TestEveryFindingIsRendered(t *testing.T) {
+	for _, id := range policyinfer.FindingIDs() {
+		in := report.Input{Service: "sink.example", Verdict: policyinfer.Verdict{
+			Policy: policyinfer.Undetermined, Findings: []policyinfer.Finding{{ID: id, Text: "What was found.", Connections: []evidence.ConnID{"7"}}},
+		}}
+		page, err := report.HTML(in)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for form, s := range map[string]string{"text": report.Text(in), "HTML": string(page)} {
+			if !strings.Contains(s, "What was found. ("+id+")") || !strings.Contains(s, "#7") {
+				t.Errorf("finding %s is not in the %s", id, form)
+			}
+		}
+	}
+}
+
+// Every part that is known is shown.
+func TestEveryPartIsRendered(t *testing.T) {
+	none := strings.Count(report.Text(report.Input{}), "\n")
+	in := report.Input{Verdict: policyinfer.Verdict{Sender: policyinfer.Sender{
+		TLS: "offered", Plaintext: "no", PlaintextUnprotected: "yes", VerifiesCA: "no", DANE: "yes", MTASTS: "lazy",
+		Both: "either", SNI: "always", UnlistedMX: "skipped", WithoutTLS: "retry",
+	}}}
+	text := report.Text(in)
+	for _, want := range []string{"when it is offered", "except at first contact", "either suffices", "never contacted", "tried again", "SNI): always"} {
+		if !strings.Contains(text, want) {
+			t.Errorf("no %q in the report:\n%s", want, text)
+		}
+	}
+	if n := strings.Count(text, "\n"); n < none+13 {
+		t.Errorf("%d lines, %d without parts: a part is missing", n, none)
+	}
+}
+
 func TestMain(m *testing.M) {
 	flag.Bool("update", false, "write the golden files")
 	flag.Parse()

@@ -253,11 +253,22 @@ func unprotected(v policyinfer.Verdict, zone string) string {
 // findingAdvice is the next step for findings that need one, by id.
 var findingAdvice = [...]struct{ id, text string }{
 	{policyinfer.FindingChanged, "If nobody changed the configuration during the test, look for several servers behind one address, and test again."},
+	{policyinfer.FindingChangedOrMixed, "Send a new test mail while the configuration stays as it is, and compare the outbound hosts."},
+	{policyinfer.FindingFamilies, "Compare what depends on the address: settings, relays and resolvers for IPv4 and for IPv6."},
+	{policyinfer.FindingAmbiguous, "Start the test on the web page of this service: it then has names of its own, and strangers can't be mistaken for the sender."},
 	{policyinfer.FindingGoodRefused, "The sender refused a server whose certificate was valid in every respect: check its CA certificates, its clock and its TLS versions."},
-	{policyinfer.FindingFallback, "Switch off the retry in plaintext after a failed certificate check: it gives an attacker exactly what the check denied."},
-	{policyinfer.FindingSTSOverDANE, "Let DANE take precedence where both apply (RFC 8461 §2); for Postfix with an MTA-STS policy map, update the map to a version that skips domains with TLSA records."},
-	{policyinfer.FindingEither, "Let DANE take precedence where both apply (RFC 8461 §2)."},
+	{policyinfer.FindingFallback, "Switch off the retry in plaintext after TLS failed (Exim: hosts_require_tls): it gives an attacker exactly what encryption denied."},
 	{policyinfer.FindingVerifiesUnused, "Require TLS where certificates are verified: a check that is skipped when STARTTLS is missing protects from nobody."},
+	{policyinfer.FindingVerifiesNoSNI, "Let the sender name the server whose certificate it checks (Postfix: smtp_tls_servername = hostname; Exim: tls_sni = $host)."},
+	{policyinfer.FindingSTSOverDANE, "Let DANE take precedence where both apply (RFC 8461 §2); for Postfix with an MTA-STS policy map, use one that leaves domains with TLSA records to DANE, such as postfix-tlspol."},
+	{policyinfer.FindingEither, "Let DANE take precedence where both apply (RFC 8461 §2)."},
+	{policyinfer.FindingBounced, "Let mail that can't be encrypted wait in the queue: that STARTTLS is missing may be an attack or a fault, and pass."},
+	{policyinfer.FindingTLSAUnused, "Make DANE work: the resolver has to validate DNSSEC, and the mail server has to trust it (Postfix: smtp_dns_support_level = dnssec; Exim: options trust-ad in /etc/resolv.conf)."},
+	{policyinfer.FindingSTSUnused, "Make MTA-STS work: what fetches the policy must also decide about the delivery (Postfix: smtp_tls_policy_maps)."},
+	{policyinfer.FindingPipelined, "Find out what sends commands behind STARTTLS: an outdated mail server, or something on the way."},
+	{policyinfer.FindingOldTLS, "Update the TLS library of the mail server, so that it offers TLS 1.2 and 1.3."},
+	{policyinfer.FindingWeakSuites, "Enable cipher suites with ECDHE and AES-GCM or ChaCha20-Poly1305."},
+	{policyinfer.FindingNoCommonTLS, "Check the TLS versions and cipher suites of the mail server: this service accepts nearly all."},
 }
 
 // advice returns the next steps, the one for the verdict first.
