@@ -41,6 +41,9 @@ type Input struct {
 	// "around that time".
 	Around []evidence.Query
 
+	Provider  *Provider  // what several tests show together; may be nil
+	Forwarded *Forwarded // whose servers handed the mail over; may be nil
+
 	Delivery string // why the report could not be mailed; may be empty
 	Engine   string // version of the inference
 }
@@ -61,6 +64,8 @@ type document struct {
 	Summary   string              `json:"summary"`
 	Verdict   policyinfer.Verdict `json:"verdict"`
 	LeftOut   int                 `json:"left_out"`
+	Provider  *Provider           `json:"provider,omitempty"`
+	Forwarded *Forwarded          `json:"forwarded,omitempty"`
 	Delivery  string              `json:"delivery,omitempty"`
 	Omitted   int                 `json:"records_omitted,omitempty"`
 	History   []json.RawMessage   `json:"history"`
@@ -79,7 +84,7 @@ func JSON(in Input) ([]byte, error) {
 	b, err := json.MarshalIndent(document{
 		Service: clean(in.Service, maxName), Test: redactText(in.Test.ID, in.Service, maxRecord), State: clean(in.State, maxName),
 		Generated: in.Generated.UTC(), Engine: clean(in.Engine, maxName), Summary: wordsOf(in.Verdict).lay,
-		Verdict: redactVerdict(in), LeftOut: in.Test.LeftOut, Delivery: redactText(in.Delivery, in.Service, maxText),
+		Verdict: redactVerdict(in), LeftOut: in.Test.LeftOut, Provider: redactProvider(in), Forwarded: redactForwarded(in), Delivery: redactText(in.Delivery, in.Service, maxText),
 		Omitted: omitted, History: records,
 	}, "", "  ")
 	if err != nil {

@@ -19,6 +19,7 @@ func Text(in Input) string {
 	b.para(v.Admin)
 	b.para("Result: " + v.Policy + " (" + v.Grade + ")")
 	b.para(v.State)
+	b.para(v.Forwarded)
 	if v.Delivery != "" {
 		b.para("The report could not be mailed: " + v.Delivery)
 	}
@@ -29,6 +30,7 @@ func Text(in Input) string {
 	b.list("What to do next", v.Advice)
 	b.facts("What is known of the sender", v.Parts)
 	b.facts("Hosts", v.Hosts)
+	b.list(providerHeading, v.Provider)
 	b.items("Findings", v.Findings)
 	b.list("What is missing", v.Missing)
 	b.items("Evidence", v.Reasons)

@@ -25,6 +25,8 @@ type view struct {
 	Unprotected string
 	Parts       []fact // what is known of the sender
 	Hosts       []fact
+	Forwarded   string
+	Provider    []string
 	Findings    []item
 	Reasons     []item
 	Missing     []string
@@ -58,6 +60,8 @@ func newView(in Input) view {
 		Admin:       fill(w.admin, in.Verdict, in.Service),
 		Unprotected: unprotected(in.Verdict, in.Service),
 		Parts:       partsOf(in.Verdict.Sender),
+		Forwarded:   forwardedText(in),
+		Provider:    providerText(in),
 		Missing:     missing(in.Verdict, in.State),
 		LeftOut:     leftOut(in),
 		DNS:         dnsFacts(in.History),
