@@ -151,8 +151,15 @@ func TestDowngradeModes(t *testing.T) {
 	if !thorough() {
 		t.Skip("compares the modes only with TLSINK_SIM")
 	}
-	setups := map[string]func(*config){"timed": func(*config) {}, "first contact": ownAddresses()["et and ut apart"]}
 	for set, kinds := range modesOf() {
+		first := ownAddresses()["et and ut apart"]
+		setups := map[string]func(*config){"timed": func(*config) {}, "first contact": first}
+		if strings.HasSuffix(set, "bounces") {
+			setups["two of ut"] = func(c *config) { // addresses
+				first(c)
+				c.DNS.UTAddresses = append(c.DNS.UTAddresses, utIP().Next().Next())
+			}
+		}
 		for _, when := range schedules() {
 			if set != "walks" && when.name != "Postfix" && when.name != "Exim" && when.name != "15 min" {
 				continue
