@@ -43,7 +43,7 @@ fuzz: ## run each fuzz target for FUZZTIME (default 20s)
 		go test -run '^$$' -fuzz "^$$name\$$" -fuzztime $(FUZZTIME) "$$dir" </dev/null || exit 1; \
 	done
 
-bench: ## run all benchmarks
+bench: ## run all benchmarks; TLSINK_PACE=10000 for exact attempts to a verdict
 	go test -run '^$$' -bench . -benchmem ./...
 
 sim: ## infer 100,000 simulated senders and count wrong verdicts

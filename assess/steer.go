@@ -15,14 +15,16 @@ import (
 type Met map[scenario.Host]int
 
 // Choices returns the MX hosts that a sender should meet next, most wanted
-// first, or none if the MX order makes no difference. missing are the faces
-// that would tell candidates apart. handedOver: et got a mail inside TLS.
-// first says whether mx04 or mx05 comes first where both are wanted as much.
+// first, or none if the MX order makes no difference. v is what is known of it;
+// handedOver: et got a mail inside TLS. first says whether mx04 or mx05 comes
+// first where both are wanted as much.
 //
 // mx04 and mx05 tell most policies apart. A sender that tries them one after
 // the other and then mx06 shows in one attempt whose refusals they were; one
-// that tries one host an attempt meets what it has met least.
-func Choices(missing []policyinfer.Missing, met Met, handedOver bool, first scenario.Host) []scenario.Host {
+// that tries one host an attempt meets what it has met least. Where TLS is
+// required anyhow, mx03 tells whether any certificate will do.
+func Choices(v *policyinfer.Verdict, met Met, handedOver bool, first scenario.Host) []scenario.Host {
+	missing := v.Missing
 	if len(met) == 0 && len(missing) > 0 {
 		second := scenario.MX04
 		if first == scenario.MX04 {
@@ -40,8 +42,11 @@ func Choices(missing []policyinfer.Missing, met Met, handedOver bool, first scen
 		}
 	}
 	rank := func(h scenario.Host) int {
-		if h == scenario.MX04 || h == scenario.MX05 {
+		switch {
+		case h == scenario.MX04, h == scenario.MX05:
 			return 2 * met[h]
+		case h == scenario.MX03 && handedOver && v.Sender.PlaintextUnprotected == "no":
+			return 2*met[h] - 1
 		}
 		return 2*met[h] + 2
 	}
@@ -84,7 +89,7 @@ func (a *Assessor) needs() map[string][]scenario.Host {
 			if id[len(id)-1]%2 == 0 {
 				first = scenario.MX05
 			}
-			if list := Choices(t.verdict.Missing, met, handedOver, first); len(list) > 0 {
+			if list := Choices(t.verdict, met, handedOver, first); len(list) > 0 {
 				out[id] = list
 			}
 		}

@@ -15,17 +15,21 @@ type Engine struct {
 	policies []Policy
 	masks    map[observation]set
 	all      set
+	named    map[Name]set // the policies of each name
 }
 
 // New returns an engine with every policy that can exist and the mask of every
 // observation that a connection can give.
 func New() *Engine {
-	e := &Engine{policies: policies(), masks: make(map[observation]set)}
+	e := &Engine{policies: policies(), masks: make(map[observation]set), named: make(map[Name]set)}
 	if len(e.policies) > words*64 {
 		panic(fmt.Sprintf("policyinfer: %d policies do not fit into a set", len(e.policies)))
 	}
-	for i := range e.policies {
+	for i, p := range e.policies {
 		e.all.add(i)
+		named := e.named[p.Name()]
+		named.add(i)
+		e.named[p.Name()] = named
 	}
 	for _, o := range observations() {
 		e.masks[o] = e.compute(o)
@@ -147,12 +151,8 @@ func certificatesMatter(facts []fact) bool {
 }
 
 func (e *Engine) allProtected(s set) bool {
-	for i := range s.all() {
-		if !e.policies[i].Name().Protected() {
-			return false
-		}
-	}
-	return !s.empty()
+	names := e.names(s)
+	return len(names) > 0 && names[0].Protected() // the weakest comes first
 }
 
 // withoutEmptySilence drops the silence at ut unless the rest shows DANE: it
@@ -173,13 +173,9 @@ func (e *Engine) withoutEmptySilence(facts []fact) []fact {
 
 // names returns the distinct names of the policies in s, weakest first.
 func (e *Engine) names(s set) []Name {
-	seen := make(map[Name]bool)
-	for i := range s.all() {
-		seen[e.policies[i].Name()] = true
-	}
 	out := []Name{}
 	for _, n := range Names() {
-		if seen[n] {
+		if s.and(e.named[n]) != (set{}) {
 			out = append(out, n)
 		}
 	}

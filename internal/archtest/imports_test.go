@@ -47,6 +47,7 @@ func importTable() map[string][]string {
 		"sink/internal/wire": {"evidence"},
 		"internal/archtest":  {},
 		"internal/memnet":    {},
+		"internal/pace":      and("policyinfer", "mxrotator", "assess"),
 	}
 }
 
