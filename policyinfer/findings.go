@@ -1,6 +1,7 @@
 package policyinfer
 
 import (
+	"net/netip"
 	"slices"
 
 	"github.com/tlsink/tlsink/evidence"
@@ -11,7 +12,7 @@ import (
 // either every candidate to have it in common, or connections that show it
 // whoever the sender is. as are all attempts, r.attempts those of the verdict.
 func (e *Engine) findings(h *evidence.History, t timing, as []attempt, r result, conclusive bool) []Finding {
-	out := e.modelFindings(r)
+	out := e.modelFindings(h, t, r)
 	out = append(out, tlsFindings(as)...)
 	if f, ok := goodRefused(h, t, r); ok {
 		out = append(out, f)
@@ -58,8 +59,20 @@ func appendCited(to []evidence.ConnID, ids ...evidence.ConnID) []evidence.ConnID
 	return to
 }
 
+// shownAlone reports whether all candidates are so, and one host of the sender
+// shows it by itself: what only several show together may be true of none.
+func (e *Engine) shownAlone(h *evidence.History, t timing, r result, is func(Policy) bool) bool {
+	if !e.every(r, is) {
+		return false
+	}
+	hosts, order := byHost(r.attempts)
+	return len(order) < 2 || slices.ContainsFunc(order, func(addr netip.Addr) bool {
+		return e.every(e.run(h, t, hosts[addr], true), is)
+	})
+}
+
 // modelFindings reports what the candidates have in common beside the name.
-func (e *Engine) modelFindings(r result) []Finding {
+func (e *Engine) modelFindings(h *evidence.History, t timing, r result) []Finding {
 	if r.mixed {
 		return nil
 	}
@@ -96,24 +109,24 @@ func (e *Engine) modelFindings(r result) []Finding {
 			func(o observation) bool { return o.outcome == neverAtMX03 },
 		},
 	} {
-		if e.every(r, f.is) {
+		if e.shownAlone(h, t, r, f.is) {
 			out = append(out, Finding{f.id, f.text, r.shown(f.match)})
 		}
 	}
-	return append(e.plaintextFindings(r), out...)
+	return append(e.plaintextFindings(h, t, r), out...)
 }
 
 // plaintextFindings: a check of certificates, or TLS at all, that an attacker
 // gets around by making it fail or by hiding STARTTLS.
-func (e *Engine) plaintextFindings(r result) []Finding {
-	verifies := e.every(r, func(p Policy) bool { return p.CA != CAIgnored })
+func (e *Engine) plaintextFindings(h *evidence.History, t timing, r result) []Finding {
+	verifies := e.shownAlone(h, t, r, func(p Policy) bool { return p.CA != CAIgnored })
 	conns := fellBack(r.attempts, verifies)
 	switch {
 	case len(conns) > 0 && verifies:
 		return []Finding{{FindingFallback, "After refusing a certificate, the sender hands the mail over in plaintext.", conns}}
 	case len(conns) > 0:
 		return []Finding{{FindingFallback, "After TLS failed, the sender hands the mail over in plaintext. An attacker only has to disturb the handshake.", conns}}
-	case verifies && e.every(r, func(p Policy) bool { return p.Name() == May }):
+	case e.shownAlone(h, t, r, func(p Policy) bool { return p.CA != CAIgnored && p.Name() == May }):
 		return []Finding{{
 			FindingVerifiesUnused, "The sender verifies certificates, but sends in plaintext when STARTTLS is missing, so an attacker only has to hide it.",
 			r.shown(func(o observation) bool { return o.outcome == refusedTLS || o.outcome == deliveredPlaintext }),
