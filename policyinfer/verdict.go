@@ -1,6 +1,7 @@
 package policyinfer
 
 import (
+	"encoding/json"
 	"time"
 
 	"github.com/tlsink/tlsink/evidence"
@@ -35,6 +36,17 @@ type HostVerdict struct {
 	Candidates []Name `json:"candidates"`
 	Conclusive bool   `json:"conclusive"`
 	Sender     Sender `json:"sender"`
+}
+
+// UnmarshalJSON also reads the bare name of a policy, as verdicts had it that
+// were stored before hosts got more.
+func (v *HostVerdict) UnmarshalJSON(b []byte) error {
+	if len(b) > 0 && b[0] == '"' {
+		*v = HostVerdict{}
+		return json.Unmarshal(b, &v.Policy)
+	}
+	type plain HostVerdict
+	return json.Unmarshal(b, (*plain)(v))
 }
 
 // Unknown is the value of a part that was not shown, or that has no effect on
