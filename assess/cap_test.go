@@ -31,8 +31,9 @@ func TestMet(t *testing.T) {
 		m     policyinfer.Missing
 		want  bool
 	}{
-		{"refused twice, alone", []evidence.Connection{refusal(1), refusal(2), mail(3)}, mx05, false},
-		{"refused twice beside mail", []evidence.Connection{refusal(1), mail(1), refusal(2), mail(2)}, mx05, true},
+		{"refused three times, alone", []evidence.Connection{refusal(1), refusal(2), refusal(3), mail(4)}, mx05, false},
+		{"refused three times beside mail", []evidence.Connection{refusal(1), mail(1), refusal(2), mail(2), refusal(3), mail(3)}, mx05, true},
+		{"refused twice beside mail", []evidence.Connection{refusal(1), mail(1), refusal(2), mail(2)}, mx05, false},
 		{"refused twice in one attempt", []evidence.Connection{refusal(1), refusal(1), mail(1)}, mx05, false},
 		{"another face", []evidence.Connection{refusal(1), mail(1), refusal(2), mail(2)}, policyinfer.Missing{Face: 4, Certificate: scenario.SelfSigned}, false},
 		{"no STARTTLS, twice", []evidence.Connection{plain(1), plain(2)}, policyinfer.Missing{Face: 1}, true},

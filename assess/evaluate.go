@@ -327,8 +327,8 @@ func attemptsSince(attempts [][]evidence.Connection, from time.Time) (n int) {
 	return n
 }
 
-// met reports whether the sender has been to a face that is missing in more
-// than one attempt that inference can use: it will not tell more the next time.
+// met reports whether the sender has been to a face that is missing so often, in
+// attempts that inference can use, that it will not tell more the next time.
 // A refusal inside TLS may be somebody else's unless the sender's own mail came
 // in the same attempt.
 func met(attempts [][]evidence.Connection, m policyinfer.Missing) bool {
@@ -344,7 +344,7 @@ func met(attempts [][]evidence.Connection, m policyinfer.Missing) bool {
 			n++
 		}
 	}
-	return n >= 2
+	return n >= 3 || m.Certificate == scenario.NoCertificate && n >= 2
 }
 
 // forgotten reports whether an ended test can leave memory: no client's
