@@ -89,6 +89,11 @@ func (l *letter) deliver() (attempts int, took time.Duration) {
 // talk connects to the service and says EHLO.
 func (w *world) talk(ip netip.Addr) *session {
 	w.t.Helper()
+	return w.talkAs(ip, "mta.sender.example")
+}
+
+func (w *world) talkAs(ip netip.Addr, name string) *session {
+	w.t.Helper()
 	c, err := w.dialer(ip)(w.t.Context(), "tcp", netip.AddrPortFrom(serviceIP(), 25).String())
 	if err != nil {
 		w.t.Fatal(err)
@@ -96,7 +101,7 @@ func (w *world) talk(ip netip.Addr) *session {
 	s := &session{t: w.t}
 	s.use(c)
 	s.expect(220)
-	s.cmd(250, "EHLO mta.sender.example")
+	s.cmd(250, "EHLO "+name)
 	return s
 }
 

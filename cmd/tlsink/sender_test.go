@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"maps"
@@ -29,6 +30,7 @@ type kind struct {
 	want   policyinfer.Name
 	open   string // why no verdict may be reached; "" if one must be
 	policy deliver.Policy
+	helo   string // EHLO name of a provider; else one of the sender's domain
 }
 
 // mta is a mail server: one policy, some outbound hosts with a memory each.
@@ -59,7 +61,7 @@ func newMTA(w *world, k kind, retry time.Duration, seed uint64, ips ...netip.Add
 		dial := w.dialer(ip)
 		host, err := deliver.New(k.policy, deliver.Options{
 			Resolver: &mayBeBlind{s, w.resolver(ip, w.service().zone.DS()), w.resolver(ip, nil)}, HTTPClient: &http.Client{Transport: httpTransport(roots, dial)},
-			Roots: roots, Dial: dial, LocalName: "mta." + s.domain, Rand: rand.New(rand.NewPCG(seed, 8)),
+			Roots: roots, Dial: dial, LocalName: cmp.Or(k.helo, "mta."+s.domain), Rand: rand.New(rand.NewPCG(seed, 8)),
 		})
 		if err != nil {
 			w.t.Fatal(err)
