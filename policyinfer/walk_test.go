@@ -1,10 +1,8 @@
 package policyinfer
 
 import (
-	"fmt"
 	"math/rand/v2"
 	"net/netip"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -59,11 +57,11 @@ func walkHistory(start time.Time, order, walk string) evidence.History {
 		mx["mx0"+string(digit)] = 10 * (i + 1)
 	}
 	h := evidence.History{Test: evidence.Test{Zone: simZone}, States: []evidence.State{{MX: mx}}}
-	w := &simWorld{rng: rand.New(rand.NewPCG(1, 1)), now: start, started: start.Add(-time.Hour), weak: true}
-	s := &simSender{toBoth: true}
+	w := &simWorld{rng: rand.New(rand.NewPCG(1, 1)), now: start, clients: make(map[netip.Prefix]*simClient), weak: true}
 	from := netip.AddrFrom4([4]byte{192, 0, 2, 10})
 	for _, one := range strings.Fields(walk) {
-		c := w.connection(from, true)
+		c := w.connection(from)
+		c.EHLO, c.StartTLSOffered, c.Helo = true, true, []string{"mta.sender.example"}
 		if one == "?" {
 			c.Ending = evidence.EndingReset
 			w.record(c)
@@ -75,7 +73,8 @@ func walkHistory(start time.Time, order, walk string) evidence.History {
 		c.TLS = &evidence.TLS{SNI: &name, ClientVersions: []string{"1.3"}, Stage: evidence.StageFinished, Complete: true, Certificate: string(scenario.HostKind(host))}
 		switch one[1] {
 		case '+':
-			s.mail(c, simUse{domain: scenario.ET, host: host}, true)
+			to := []string{"en@" + scenario.Names(simZone, 0).ET}
+			c.Transactions = []evidence.Transaction{{RcptTo: to, Data: true, TLS: true, Addressed: to}}
 		case '-':
 			c.Ending = evidence.EndingQuit
 		case '.':
@@ -99,49 +98,4 @@ func provenIn(h *evidence.History) string {
 		}
 	}
 	return out
-}
-
-// A second user behind the same address and name, whose server asks the same
-// resolver at the same time but has another policy, and whose mail has been
-// refused everywhere so far: nobody knows of it. No verdict about the first one
-// is wrong.
-func TestNamesakesAreNeverMistakenForTheSender(t *testing.T) {
-	e := New()
-	for seed := range simRuns(t) / 3 {
-		rng := rand.New(rand.NewPCG(uint64(seed), 5))
-		index := seed % len(e.policies)
-		w, s := newSimWorld(rng), newSimSender(rng, e.policies[index])
-		other := newSimSender(rng, e.policies[rng.IntN(len(e.policies))])
-		s.stale, other.stale, s.lossy = 0, 0, 0
-		other.hosts, other.maxMX, other.maxMail, other.toBoth, other.flaky = s.hosts, 1, 1, false, 0
-		w.weak, s.sent = true, w.now
-		known := false
-		for range 2 + rng.IntN(12) {
-			before := rng.IntN(2) == 0
-			if !before {
-				s.attempt(w)
-			}
-			if !known {
-				n := len(w.h.Connections)
-				other.attempt(w)
-				known = slices.ContainsFunc(w.h.Connections[n:], func(c evidence.Connection) bool { return len(c.Transactions) > 0 })
-				if known {
-					w.h.Connections = w.h.Connections[:n] // its mail is a test of its own
-				}
-			}
-			if before {
-				s.attempt(w)
-			}
-			w.wait(s.retry + time.Duration(rng.IntN(60))*time.Second)
-			w.h.Until = w.now
-			if known {
-				break // from now on nothing without mail is attributed to either
-			}
-			checkSimulated(t, e, w.h, index, seed)
-		}
-		if t.Failed() {
-			t.Log(fmt.Sprint("the other: ", other.p))
-			return
-		}
-	}
 }

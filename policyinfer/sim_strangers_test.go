@@ -1,10 +1,7 @@
 package policyinfer
 
 import (
-	"math/rand/v2"
 	"net/netip"
-	"testing"
-	"time"
 
 	"github.com/tlsink/tlsink/evidence"
 	"github.com/tlsink/tlsink/scenario"
@@ -15,7 +12,8 @@ import (
 // behind the same address that verifies what we show. Only the address ties it
 // to the sender, and it has a name of its own.
 func (w *simWorld) stranger(host netip.Addr) {
-	c := w.connection(host, w.phase() == evidence.Secure)
+	c := w.connection(host)
+	c.EHLO, c.StartTLSOffered = true, c.Phase == evidence.Secure
 	c.Attribution, c.Helo = evidence.ByAddress, []string{"scanner.example"}
 	c.Ending = []evidence.Ending{evidence.EndingQuit, evidence.EndingQuit, evidence.EndingFIN, evidence.EndingReset}[w.rng.IntN(4)]
 	if c.StartTLSOffered && w.rng.IntN(4) != 0 {
@@ -37,32 +35,4 @@ func (w *simWorld) stranger(host netip.Addr) {
 		}
 	}
 	w.record(c)
-}
-
-// Whoever else connects from the address of a sender, no verdict about the
-// sender is wrong, and its true policy stays a candidate.
-func TestStrangersAreNeverMistakenForTheSender(t *testing.T) {
-	e := New()
-	for seed := range simRuns(t) / 3 {
-		rng := rand.New(rand.NewPCG(uint64(seed), 4))
-		index := seed % len(e.policies)
-		w, s := newSimWorld(rng), newSimSender(rng, e.policies[index])
-		w.weak, s.sent = true, w.now
-		often := rng.IntN(4)
-		for range 2 + rng.IntN(12) {
-			for range rng.IntN(1 + often) {
-				w.stranger(s.hosts[rng.IntN(len(s.hosts))])
-			}
-			s.attempt(w)
-			for range rng.IntN(1 + often) {
-				w.stranger(s.hosts[rng.IntN(len(s.hosts))])
-			}
-			w.wait(s.retry + time.Duration(rng.IntN(60))*time.Second)
-			w.h.Until = w.now
-			checkSimulated(t, e, w.h, index, seed)
-		}
-		if t.Failed() {
-			return
-		}
-	}
 }
