@@ -144,7 +144,7 @@ func nothingInCommon(t *evidence.TLS) bool {
 		return false
 	}
 	return t.Error != nil && slices.ContainsFunc([]string{
-		"client offered only unsupported versions", "no cipher suite supported by both client and server", "no ECDHE curve supported by both client and server",
-		"peer doesn't support any of the certificate's signature algorithms", "unsupported SSLv2 handshake received",
+		"client offered only unsupported versions", "no cipher suite supported by both client and server", "no key exchanges supported by both client and server",
+		"no supported elliptic curves offered", "peer doesn't support any of the certificate's signature algorithms",
 	}, func(text string) bool { return strings.Contains(*t.Error, text) })
 }

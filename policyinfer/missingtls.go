@@ -122,7 +122,7 @@ func retried(test evidence.Test, as []attempt, handsUT bool) bool {
 	before := 0
 	for _, a := range as {
 		left := leftWithout(l, a, last)
-		if !a.end.Before(last.conn.Start) || len(left) == 0 {
+		if !a.end.Before(last.conn.Start) || len(left) == 0 || slices.ContainsFunc(a.events, plaintextToET) {
 			continue
 		}
 		sure := slices.ContainsFunc(left, func(e event) bool { return !e.weak })
@@ -136,6 +136,11 @@ func retried(test evidence.Test, as []attempt, handsUT bool) bool {
 		}
 	}
 	return before >= 2
+}
+
+// plaintextToET: a lazy sender that has no policy yet; who left was another.
+func plaintextToET(e event) bool {
+	return e.outcome == deliveredPlaintext && e.face.Domain != ut
 }
 
 // noneLost reports whether every connection of attempt a without MAIL is one
