@@ -326,7 +326,7 @@ func TestAStrangerCannotJoinATest(t *testing.T) {
 		s := w.sender("user@sender.example", policyinfer.MTASTS)
 		s.attempt()
 		stranger := w.sender(s.from, policyinfer.None)
-		stranger.ip, stranger.id = "198.51.100.7", 77
+		stranger.ip, stranger.id, stranger.helo, stranger.forged = "198.51.100.7", 77, "mx.evil.example", true
 		stranger.attempt()
 		if n := len(w.tests(s.from)); n != 2 {
 			t.Fatalf("%d tests, want 2", n)

@@ -104,6 +104,7 @@ func (a *Assessor) client(key netip.Prefix, now time.Time) *client {
 		return c
 	}
 	fresh := newClient(key, now, a.o.Downgrade.withholding(a.o.Timing))
+	a.inherit(fresh, now)
 	if c != nil {
 		// Connections that are still open belong to the treatment they began in.
 		for _, t := range c.tests {

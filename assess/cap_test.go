@@ -24,6 +24,10 @@ func TestMet(t *testing.T) {
 		start := at.Add(time.Duration(attempt) * time.Minute)
 		return evidence.Connection{Start: start, End: start, Phase: evidence.Downgrade, Helo: []string{"mta.example"}}
 	}
+	from := func(client string, c evidence.Connection) evidence.Connection {
+		c.Client = client
+		return c
+	}
 	mx05 := policyinfer.Missing{Face: 5, Certificate: scenario.CA}
 	for _, c := range []struct {
 		name  string
@@ -35,6 +39,7 @@ func TestMet(t *testing.T) {
 		{"refused three times beside mail", []evidence.Connection{refusal(1), mail(1), refusal(2), mail(2), refusal(3), mail(3)}, mx05, true},
 		{"refused twice beside mail", []evidence.Connection{refusal(1), mail(1), refusal(2), mail(2)}, mx05, false},
 		{"refused twice in one attempt", []evidence.Connection{refusal(1), refusal(1), mail(1)}, mx05, false},
+		{"refused by two hosts", []evidence.Connection{refusal(1), mail(1), from("192.0.2.2:1", refusal(2)), mail(2), refusal(3), mail(3)}, mx05, false},
 		{"another face", []evidence.Connection{refusal(1), mail(1), refusal(2), mail(2)}, policyinfer.Missing{Face: 4, Certificate: scenario.SelfSigned}, false},
 		{"no STARTTLS, twice", []evidence.Connection{plain(1), plain(2)}, policyinfer.Missing{Face: 1}, true},
 		{"no STARTTLS, once", []evidence.Connection{plain(1), mail(2)}, policyinfer.Missing{Face: 1}, false},

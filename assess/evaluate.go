@@ -267,7 +267,7 @@ func (a *Assessor) capped(t *test, v *policyinfer.Verdict, now time.Time) bool {
 	}
 	h := a.evidenceLocked(t)
 	attempts := attemptsOf(h, a.o.Timing.Attempt)
-	if v.Settles != nil && attemptsSince(attempts, *v.Settles) < 2 {
+	if v.Settles != nil && attemptsSince(attempts, *v.Settles) < 2 || offered(attempts) < 2 {
 		return false
 	}
 	et, ut := a.expects(h)
@@ -330,21 +330,40 @@ func attemptsSince(attempts [][]evidence.Connection, from time.Time) (n int) {
 // met reports whether the sender has been to a face that is missing so often, in
 // attempts that inference can use, that it will not tell more the next time.
 // A refusal inside TLS may be somebody else's unless the sender's own mail came
-// in the same attempt.
+// in the same attempt. Refusals of several hosts do not add up, so one of them
+// must have been there that often.
 func met(attempts [][]evidence.Connection, m policyinfer.Missing) bool {
-	n := 0
+	enough := 3
+	if m.Certificate == scenario.NoCertificate {
+		enough = 2
+	}
+	n := make(map[string]int)
 	for _, a := range attempts {
 		handedOver := slices.ContainsFunc(a, func(c evidence.Connection) bool { return c.Data })
-		if slices.ContainsFunc(a, func(c evidence.Connection) bool {
-			if m.Certificate == scenario.NoCertificate {
-				return c.Phase == evidence.Downgrade && len(c.Helo) > 0
+		here := make(map[string]bool)
+		for _, c := range a {
+			if m.Certificate == scenario.NoCertificate && c.Phase == evidence.Downgrade && len(c.Helo) > 0 ||
+				m.Certificate != scenario.NoCertificate && handedOver && c.TLS != nil && c.TLS.Certificate == string(m.Certificate) && c.Server == int(m.Face) {
+				here[clientOf(c)] = true
 			}
-			return handedOver && c.TLS != nil && c.TLS.Certificate == string(m.Certificate) && c.Server == int(m.Face)
-		}) {
+		}
+		for client := range here {
+			if n[client]++; n[client] >= enough {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// offered counts the attempts in which STARTTLS was offered.
+func offered(attempts [][]evidence.Connection) (n int) {
+	for _, a := range attempts {
+		if slices.ContainsFunc(a, func(c evidence.Connection) bool { return c.StartTLSOffered && c.EHLO }) {
 			n++
 		}
 	}
-	return n >= 3 || m.Certificate == scenario.NoCertificate && n >= 2
+	return n
 }
 
 // forgotten reports whether an ended test can leave memory: no client's

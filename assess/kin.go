@@ -9,6 +9,8 @@ import (
 	"golang.org/x/net/publicsuffix"
 
 	"github.com/tlsink/tlsink/evidence"
+	"github.com/tlsink/tlsink/mailauth"
+	"github.com/tlsink/tlsink/scenario"
 )
 
 // Providers hand a mail from host to host. So what carries no mail, at an
@@ -17,8 +19,8 @@ import (
 // A trait raises doubt, it never ties a connection to a test.
 
 // trait is something that tests of one provider have in common: a client
-// address; the organization in an EHLO name, or the name; the domain of the
-// envelope sender; and the network, once a mail has come from several
+// address; the organization in an EHLO name, or the name; the authenticated
+// domain of MAIL FROM; and the network, once a mail has come from several
 // addresses: before that, neighbours in a network are strangers.
 type trait string
 
@@ -50,6 +52,18 @@ func heloTrait(name string) (trait, bool) {
 	return trait("helo " + name), true
 }
 
+// mailTrait is the domain of MAIL FROM, if its SPF record names the client:
+// anybody can use a MAIL FROM. An EHLO name can't be verified like that, so
+// whoever uses another's makes its verdict come late, or not at all.
+func mailTrait(tx evidence.Transaction) (trait, bool) {
+	d := mailDomain(tx.MailFrom)
+	if d == "" || tx.Message == nil {
+		return "", false
+	}
+	spf := tx.Message.SPF
+	return trait("mail " + d), spf.Result == evidence.AuthPass && spf.Mechanism != mailauth.MechanismAll && scenario.Canonical(spf.Domain) == d
+}
+
 // maxTraits bounds the traits of one test.
 const maxTraits = 200
 
@@ -57,13 +71,15 @@ const maxTraits = 200
 func (t *test) note(c evidence.Connection) {
 	if t.traits == nil {
 		t.traits = make(map[trait]bool)
-		if d := mailDomain(t.rec.Test.Sender); d != "" {
-			t.traits[trait("mail "+d)] = true
-		}
 	}
 	add := func(x trait) {
 		if len(t.traits) < maxTraits {
 			t.traits[x] = true
+		}
+	}
+	for _, tx := range c.Transactions {
+		if x, ok := mailTrait(tx); ok {
+			add(x)
 		}
 	}
 	for _, name := range c.Helo {

@@ -42,7 +42,7 @@ func poolSeeds() uint64 {
 	if v, err := strconv.ParseUint(os.Getenv("TLSINK_SIM"), 10, 64); err == nil {
 		return v
 	}
-	return 15
+	return 8
 }
 
 func newPool(w *world, seed uint64, alike bool) *pool {

@@ -170,6 +170,7 @@ type sender struct {
 
 	messageID string // instead of one of its own
 	alsoFrom  string // sends a mail first in each session, without DATA
+	forged    bool   // SPF fails
 	stops     string // "QUIT": hands over nothing, ever; "DATA": names its mail, and leaves
 }
 
@@ -276,6 +277,12 @@ func (s *sender) connect(d scenario.Domain, h scenario.Host) bool {
 		MailFrom: from, RcptTo: c.RcptTo, Data: true, TLS: tls, Addressed: to, MessageID: fmt.Sprintf("<%d.%s>", s.id, from), Time: time.Now(),
 		Message: &evidence.Message{From: []string{from}, To: to, Date: s.sent, SPF: evidence.SPF{Result: evidence.AuthPass, Domain: "sender.example", Mechanism: "ip4"}},
 	}}
+	if at := strings.LastIndexByte(from, '@'); at >= 0 {
+		c.Transactions[0].Message.SPF.Domain = from[at+1:]
+	}
+	if s.forged {
+		c.Transactions[0].Message.SPF.Result = evidence.AuthFail
+	}
 	if s.messageID != "" {
 		c.Transactions[0].MessageID = s.messageID
 	}
