@@ -2,12 +2,14 @@ package evidence
 
 import (
 	"bufio"
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"slices"
 	"time"
+	"unicode/utf8"
 )
 
 // MaxLine is the longest line that a history may have, in octets.
@@ -15,6 +17,9 @@ const MaxLine = 1 << 20
 
 // MaxRecords bounds the records of one history.
 const MaxRecords = 1_000_000
+
+// MaxOctets bounds a whole history.
+const MaxOctets = 64 << 20
 
 // The values of the type field.
 const (
@@ -46,65 +51,99 @@ func (d *Duration) UnmarshalJSON(b []byte) error {
 }
 
 // ReadHistory reads a history in JSON Lines. Records may come in any order
-// after the test; they are sorted by time. Errors name the line.
+// after the test; they are sorted by time. Errors name the line and the field.
+// Unknown fields and types of records are ignored.
 func ReadHistory(r io.Reader) (History, error) {
-	var h History
-	sc := bufio.NewScanner(r)
+	in := reader{ids: make(map[ConnID]int)}
+	sc := bufio.NewScanner(io.LimitReader(r, MaxOctets+1))
 	sc.Buffer(make([]byte, 0, 64<<10), MaxLine)
-	line, records := 0, 0
+	octets := 0
 	for sc.Scan() {
-		line++
-		if len(sc.Bytes()) == 0 {
+		in.line++
+		if octets += len(sc.Bytes()) + 1; octets > MaxOctets {
+			return History{}, fmt.Errorf("line %d: more than %d octets in all", in.line, MaxOctets)
+		}
+		if len(bytes.TrimSpace(sc.Bytes())) == 0 {
 			continue
 		}
-		if records++; records > MaxRecords {
-			return History{}, fmt.Errorf("line %d: more than %d records", line, MaxRecords)
-		}
-		if err := h.add(sc.Bytes(), records == 1); err != nil {
-			return History{}, fmt.Errorf("line %d: %w", line, err)
+		if err := in.add(sc.Bytes()); err != nil {
+			return History{}, fmt.Errorf("line %d: %w", in.line, err)
 		}
 	}
 	if err := sc.Err(); err != nil {
 		if errors.Is(err, bufio.ErrTooLong) {
-			return History{}, fmt.Errorf("line %d: longer than %d octets", line+1, MaxLine)
+			return History{}, fmt.Errorf("line %d: longer than %d octets", in.line+1, MaxLine)
 		}
-		return History{}, fmt.Errorf("line %d: %w", line+1, err)
+		return History{}, fmt.Errorf("line %d: %w", in.line+1, err)
 	}
-	if records == 0 {
+	if in.records == 0 {
 		return History{}, errors.New("empty history: the first line must be the test")
 	}
-	h.sort()
-	return h, nil
+	in.h.sort()
+	return in.h, nil
 }
 
-func (h *History) add(b []byte, first bool) error {
+// reader is a history that is being read.
+type reader struct {
+	h             History
+	line, records int
+	ids           map[ConnID]int // to the line
+}
+
+func (in *reader) add(b []byte) error {
+	if in.records++; in.records > MaxRecords {
+		return fmt.Errorf("more than %d records", MaxRecords)
+	}
+	if !utf8.Valid(b) {
+		return errors.New("not UTF-8")
+	}
 	var head struct {
 		Type string `json:"type"`
 	}
-	if err := json.Unmarshal(b, &head); err != nil {
+	if err := decode(b, &head); err != nil {
 		return err
 	}
-	if first != (head.Type == typeTest) {
-		return fmt.Errorf("type %q: the first line, and only it, must be the test", head.Type)
+	if (in.records == 1) != (head.Type == typeTest) {
+		return fmt.Errorf("type: %q; the first line, and only it, must be the test", clip(head.Type))
 	}
 	switch head.Type {
 	case typeTest:
-		return json.Unmarshal(b, &h.Test)
+		if err := decode(b, &in.h.Test); err != nil {
+			return err
+		}
+		return in.h.Test.check()
 	case typeConnection:
-		return appendRecord(&h.Connections, b)
+		return in.connection(b)
 	case typeQuery:
-		return appendRecord(&h.Queries, b)
+		return appendRecord(&in.h.Queries, b, (*Query).check)
 	case typeFetch:
-		return appendRecord(&h.Fetches, b)
+		return appendRecord(&in.h.Fetches, b, (*PolicyFetch).check)
 	case typeState:
-		return appendRecord(&h.States, b)
+		return appendRecord(&in.h.States, b, (*State).check)
+	case "":
+		return errors.New("type: missing")
 	}
 	return nil // record types of later versions
 }
 
-func appendRecord[T any](to *[]T, b []byte) error {
+func (in *reader) connection(b []byte) error {
+	if err := appendRecord(&in.h.Connections, b, (*Connection).check); err != nil {
+		return err
+	}
+	id := in.h.Connections[len(in.h.Connections)-1].ID
+	if before, ok := in.ids[id]; ok {
+		return fmt.Errorf("connection %q: id: line %d has the same", id, before)
+	}
+	in.ids[id] = in.line
+	return nil
+}
+
+func appendRecord[T any](to *[]T, b []byte, check func(*T) error) error {
 	var v T
-	if err := json.Unmarshal(b, &v); err != nil {
+	if err := decode(b, &v); err != nil {
+		return err
+	}
+	if err := check(&v); err != nil {
 		return err
 	}
 	*to = append(*to, v)
