@@ -155,7 +155,8 @@ func fellBack(as []attempt, verifies bool) []evidence.ConnID {
 }
 
 // failedTLSBefore reports whether TLS failed on c before plaintext was used in
-// d, not by our doing.
+// d, for the same domain and not by our doing. A sender that uses TLS only
+// where DANE or MTA-STS asks for it may fail at et and go on to ut.
 func failedTLSBefore(a attempt, c *evidence.Connection, d event, verifies bool) bool {
 	if c.TLS == nil || c == d.conn || hostOf(c) != d.host || c.Start.After(d.conn.Start) {
 		return false
@@ -164,8 +165,7 @@ func failedTLSBefore(a attempt, c *evidence.Connection, d event, verifies bool) 
 		return true
 	}
 	byUs := (c.Ending == evidence.EndingServer || c.Ending == evidence.EndingOpen) && !nothingInCommon(c.TLS)
-	return !weak(c) && !c.TLS.Complete && !byUs &&
-		(c.Destination == d.conn.Destination || c.TLS.SNI == nil)
+	return !weak(c) && !c.TLS.Complete && !byUs && d.face.Domain != scenario.UnknownDomain && c.Destination == string(d.face.Domain)
 }
 
 // goodRefused reports refusals of a server about which everything is valid,

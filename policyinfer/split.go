@@ -25,9 +25,11 @@ func (e *Engine) conclude(h *evidence.History, t timing, as []attempt) result {
 	// Two senders may share the address. What only the address ties to this one
 	// is the first thing to doubt. But it may be this one's, which changed, or
 	// whose hosts differ: every reading stays possible.
-	alone := e.run(h, t, strong, false)
+	without := *h
+	without.Test.LeftOut += n // absence of what was dropped says nothing
+	alone := e.run(&without, t, strong, false)
 	if alone.candidates.empty() {
-		return r.explained(append(e.splits(h, t, strong), readings...))
+		return r.explained(append(e.splits(&without, t, strong), readings...))
 	}
 	alone.leftOut = n
 	alone.findings = append(alone.findings, Finding{
