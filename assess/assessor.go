@@ -25,6 +25,7 @@ type Assessor struct {
 	clients      map[netip.Prefix]*client
 	conns        map[evidence.ConnID]*connection
 	tests        map[string]*test // by id
+	traits       traitIndex
 	states       map[int][]evidence.State
 	unverifiable string
 	swept        time.Time                  // when silent clients were last forgotten

@@ -24,6 +24,17 @@
 // test adopts nothing that happened before its mail was written (Date field).
 // What is left out is counted (evidence.Test.LeftOut).
 //
+// Providers hand a mail from host to host, and their tenants may have policies
+// of their own. So it is enough that another test may be of the same provider:
+// they share a client, an EHLO organization, an authenticated MAIL FROM domain
+// or a network in which a mail roams (kin). Where a test ends without verdict
+// for that reason, what all tests behind its addresses show together is kept
+// beside it (history.Provider), and never as its verdict.
+//
+// A mail belongs to a test by slot, envelope sender and Message-ID, from any
+// address; under another sender of the same domain (VERP, BATV) or by its Date,
+// only from an address that the test knows.
+//
 // Everything lives in memory and is replayed from package history at start.
 // All methods are safe for concurrent use.
 package assess

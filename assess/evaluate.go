@@ -394,7 +394,7 @@ func (a *Assessor) forget(id string, t *test, now time.Time) {
 		t.rec.State, t.rec.Closed = history.StateClosed, now
 		a.o.Store.Submit(history.Batch{Tests: []history.TestRecord{t.rec}})
 	}
-	delete(a.tests, id)
+	a.drop(id)
 	for key, c := range t.clients {
 		if a.clients[key] == c && c.over(now, a.o.Timing.Forget) {
 			delete(a.clients, key)

@@ -28,6 +28,8 @@ func clientTrait(key netip.Prefix) trait { return trait("client " + key.String()
 
 func (x trait) client() bool { return strings.HasPrefix(string(x), "client ") }
 
+const networkPrefix = "network "
+
 // networkOf returns the /24, or the /48 of an IPv6 address.
 func networkOf(key netip.Prefix) netip.Prefix {
 	bits := 48
@@ -99,43 +101,65 @@ func (t *test) note(c evidence.Connection) {
 	if t.networks == nil {
 		t.networks = make(map[netip.Prefix]bool)
 	}
-	if len(t.networks) < maxTraits {
-		t.networks[networkOf(key)] = true
+	if n := networkOf(key); len(t.networks) < maxTraits {
+		t.networks[n] = true
+		add(trait(networkPrefix + n.String()))
 	}
 }
 
 // roams reports whether mails of the test came from several clients.
 func (t *test) roams() bool { return t.places > 1 }
 
-// allTraits returns the traits of a test, networks included.
-func (t *test) allTraits() []trait {
-	out := make([]trait, 0, len(t.traits)+len(t.networks))
-	for x := range t.traits {
-		out = append(out, x)
+// traitIndex finds tests by slot and trait.
+type traitIndex struct {
+	tests map[slotTrait][]*test
+	size  int // sizeOf the tests that it was made from
+}
+
+type slotTrait struct {
+	slot  int
+	trait trait
+}
+
+// sizeOf grows with each test and each trait; where a test goes, the index is
+// dropped.
+func sizeOf(tests map[string]*test) (n int) {
+	for _, t := range tests {
+		n += 1 + len(t.traits)
 	}
-	for n := range t.networks {
-		out = append(out, trait("network "+n.String()))
+	return n
+}
+
+func (a *Assessor) index() map[slotTrait][]*test {
+	size := sizeOf(a.tests)
+	if a.traits.tests != nil && a.traits.size == size {
+		return a.traits.tests
 	}
-	return out
+	a.traits = traitIndex{tests: make(map[slotTrait][]*test), size: size}
+	for _, t := range a.tests {
+		for x := range t.traits {
+			k := slotTrait{t.rec.Test.Slot, x}
+			a.traits.tests[k] = append(a.traits.tests[k], t)
+		}
+	}
+	return a.traits.tests
+}
+
+// drop forgets a test.
+func (a *Assessor) drop(id string) {
+	delete(a.tests, id)
+	a.traits = traitIndex{}
 }
 
 // kin returns the tests of one slot that may be of the same provider as t,
 // directly or by way of others, without t.
-func (a *Assessor) kin(t *test) []*test {
-	with := make(map[trait][]*test)
-	for _, o := range a.tests {
-		if o.rec.Test.Slot == t.rec.Test.Slot {
-			for _, x := range o.allTraits() {
-				with[x] = append(with[x], o)
-			}
-		}
-	}
+func (a *Assessor) kin(t *test) (out []*test) {
+	with := a.index()
 	found := map[*test]bool{t: true}
-	var out []*test
 	for queue := []*test{t}; len(queue) > 0; queue = queue[1:] {
-		for _, x := range queue[0].allTraits() {
-			network := strings.HasPrefix(string(x), "network ")
-			for _, o := range with[x] {
+		for x := range queue[0].traits {
+			network := strings.HasPrefix(string(x), networkPrefix)
+			for _, o := range with[slotTrait{t.rec.Test.Slot, x}] {
 				if !found[o] && (!network || queue[0].roams() || o.roams()) {
 					found[o] = true
 					out = append(out, o)

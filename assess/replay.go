@@ -59,7 +59,7 @@ func (a *Assessor) replay(ctx context.Context) error {
 	}
 	for id, t := range a.tests {
 		if !t.rec.Open() && a.forgotten(t, now) {
-			delete(a.tests, id)
+			a.drop(id)
 		}
 	}
 	return nil

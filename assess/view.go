@@ -100,7 +100,7 @@ func (a *Assessor) Forget(ctx context.Context, address string) (int, error) {
 		if !t.sentBy(address) {
 			continue
 		}
-		delete(a.tests, id)
+		a.drop(id)
 		for _, c := range t.clients {
 			c.tests = slices.DeleteFunc(c.tests, func(o *test) bool { return o == t })
 		}
