@@ -8,42 +8,40 @@ import (
 	"fmt"
 	"net"
 	"net/textproto"
-	"os"
+	"runtime"
 	"slices"
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
 	"github.com/miekg/dns"
 	"golang.org/x/sync/errgroup"
-
-	"github.com/tlsink/tlsink/evidence"
 )
 
 // lab is everything that runs during one test.
 type lab struct {
 	sink    *tlsink
-	senders []*postfix
+	senders []*sender
+	// fixture names the fixture that the history of a kind of sender becomes;
+	// nil if it becomes none.
+	fixture func(kind string) string
 }
 
-// newLab starts tlsink, the resolver and the senders; without names, all of them.
-func newLab(ctx context.Context, t *testing.T, names ...string) *lab {
+// newLab starts tlsink, the resolver and the senders.
+func newLab(ctx context.Context, t *testing.T, o options) *lab {
 	t.Helper()
 	command(t, "", "ip", "link", "set", "lo", "up")
 	l := &lab{}
-	for i, s := range setups(t, names...) {
-		l.senders = append(l.senders, newPostfix(t, i+1, s))
+	for i, s := range setups(t, o.kinds...) {
+		l.senders = append(l.senders, newSender(t, i+1, s))
 	}
 	var ds string
-	l.sink, ds = startSink(ctx, t)
+	l.sink, ds = startSink(ctx, t, o)
 	startUnbound(ctx, t, ds, l.senders)
 	l.sink.start(ctx, t)
 	var g errgroup.Group
-	for _, p := range l.senders {
-		if p.sts {
-			p.startSTS(ctx, t, l.sink.ca())
-		}
-		t.Cleanup(func() { p.stop(t) })
-		g.Go(func() error { return p.start(ctx, l.sink.ca()) }) // takes seconds
+	g.SetLimit(2 * runtime.NumCPU())
+	for _, s := range l.senders {
+		t.Cleanup(func() { s.stop(t) })
+		g.Go(func() error { return s.start(ctx, l.sink.ca()) }) // takes seconds
 	}
 	if err := g.Wait(); err != nil {
 		t.Fatal(err)
@@ -55,7 +53,8 @@ func TestVerdicts(t *testing.T) {
 	needLab(t)
 	ctx, cancel := context.WithTimeout(t.Context(), deadline)
 	defer cancel()
-	l := newLab(ctx, t)
+	l := newLab(ctx, t, options{})
+	l.fixture = firstFixture
 	t.Run("zone validates", func(t *testing.T) { checkZone(ctx, t) })
 	t.Run("no open relay", func(t *testing.T) { checkRelay(ctx, t) })
 	t.Run("senders", func(t *testing.T) { l.sendAndFollow(ctx, t) })
@@ -67,173 +66,147 @@ func TestKilled(t *testing.T) {
 	needLab(t)
 	ctx, cancel := context.WithTimeout(t.Context(), deadline)
 	defer cancel()
-	l := newLab(ctx, t, "may", "dane", "mta-sts")
-	for _, p := range l.senders {
-		p.send(t)
+	l := newLab(ctx, t, options{kinds: []string{"may", "dane", "mta-sts"}})
+	for _, s := range l.senders {
+		s.send(ctx, t)
 	}
-	for _, p := range l.senders {
-		await(ctx, t, "two attempts of "+p.name, func(ctx context.Context) error {
-			test, err := l.sink.test(ctx, p)
-			if err == nil && test.Attempts < 2 {
-				err = fmt.Errorf("%+v", test)
-			}
-			return err
-		})
+	for _, s := range l.senders {
+		l.awaitAttempts(ctx, t, s, 2)
 	}
 	l.sink.kill(t)
 	l.sink.start(ctx, t)
-	for _, p := range l.senders {
+	for _, s := range l.senders {
 		// A verdict that shows protection may have come before the kill.
-		if test, err := l.sink.test(ctx, p); err != nil || test.State != "running" && test.Policy != p.policy {
-			t.Errorf("after the restart, test of %s: %+v (%v), want it running, or its verdict", p.name, test, err)
+		if test, err := l.sink.test(ctx, s); err != nil || test.State != "running" && !s.right(test.Policy) {
+			t.Errorf("after the restart, test of %s: %+v (%v), want it running, or its verdict", s.kind, test, err)
 		}
 	}
 	t.Run("senders", func(t *testing.T) { l.follow(ctx, t) })
 	// A report that was sent stays sent.
 	l.sink.kill(t)
 	l.sink.start(ctx, t)
-	for _, p := range l.senders {
-		if test, err := l.sink.test(ctx, p); err != nil || test.Report != "sent" || test.Policy != p.policy {
-			t.Errorf("after the second restart, test of %s: %+v (%v), want its report sent", p.name, test, err)
+	for _, s := range l.senders {
+		if test, err := l.sink.test(ctx, s); err != nil || test.Report != "sent" || !s.right(test.Policy) {
+			t.Errorf("after the second restart, test of %s: %+v (%v), want its report sent", s.kind, test, err)
 		}
 	}
 }
 
-// An administrator changes a setting and tests again. The second test knows
-// nothing of the first.
+// An administrator changes a setting and tests again: the second test knows
+// nothing of the first. A sender that was not changed may remember.
 func TestAgain(t *testing.T) {
 	needLab(t)
 	ctx, cancel := context.WithTimeout(t.Context(), deadline)
 	defer cancel()
-	l := newLab(ctx, t, "may")
-	p := l.senders[0]
+	l := newLab(ctx, t, options{kinds: []string{"may", "chasquid"}})
 	t.Run("before", func(t *testing.T) { l.sendAndFollow(ctx, t) })
-	p.change(t, setups(t, "dane")[0])
+	l.fixture = againFixture
+	for _, s := range l.senders {
+		switch srv := s.servers[0].(type) {
+		case *postfixServer:
+			s.setup = setups(t, "dane")[0]
+			srv.change(t, "dane")
+		case *chasquidServer:
+			s.setup = chasquidAgain()
+		}
+	}
 	t.Run("after", func(t *testing.T) { l.sendAndFollow(ctx, t) })
 }
 
 // sendAndFollow sends all mails at once and follows each to its end.
 func (l *lab) sendAndFollow(ctx context.Context, t *testing.T) {
 	t.Helper()
-	for _, p := range l.senders {
-		p.send(t)
+	for _, s := range l.senders {
+		s.send(ctx, t)
 	}
 	l.follow(ctx, t)
 }
 
 func (l *lab) follow(ctx context.Context, t *testing.T) {
 	t.Helper()
-	for _, p := range l.senders {
-		t.Run(p.kind, func(t *testing.T) {
+	for _, s := range l.senders {
+		t.Run(s.kind, func(t *testing.T) {
 			t.Parallel()
-			keep(t, p.path("postfix.log"))
-			l.checkSender(ctx, t, p)
+			for _, srv := range s.servers {
+				keep(t, srv.log())
+			}
+			t.Cleanup(func() { l.explain(t, s) })
+			if s.endless {
+				l.checkEndless(ctx, t, s)
+			} else {
+				l.checkSender(ctx, t, s)
+			}
 		})
 	}
 }
 
-func (l *lab) checkSender(ctx context.Context, t *testing.T, p *postfix) {
+// awaitAttempts waits until the test of a sender has some attempts.
+func (l *lab) awaitAttempts(ctx context.Context, t *testing.T, s *sender, n int) {
 	t.Helper()
-	dir := t.ArtifactDir()
-	t.Cleanup(func() { l.explain(t, dir, p) })
+	await(ctx, t, fmt.Sprintf("%d attempts of %s", n, s.kind), func(ctx context.Context) error {
+		test, err := l.sink.test(ctx, s)
+		if err == nil && test.Attempts < n {
+			err = fmt.Errorf("%+v", test)
+		}
+		return err
+	})
+}
+
+func (l *lab) checkSender(ctx context.Context, t *testing.T, s *sender) {
+	t.Helper()
 	var reports []string
-	await(ctx, t, "the report to "+p.name, func(context.Context) (err error) {
-		if reports, err = p.inbox(); err == nil && len(reports) < p.mails {
+	await(ctx, t, "the report to "+s.kind, func(context.Context) (err error) {
+		if reports, err = s.reports(); err == nil && len(reports) < s.mails {
 			err = fmt.Errorf("in the mailbox: %q", reports)
 		}
 		return err
 	})
-	test, err := l.sink.test(ctx, p)
+	test, err := l.sink.test(ctx, s)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if test.Policy != p.policy {
-		t.Errorf("verdict %s, want %s: %+v", test.Policy, p.policy, test)
+	if !s.right(test.Policy) {
+		t.Errorf("verdict %s, want %s: %+v", test.Policy, s.policy, test)
 	}
-	checkReport(ctx, t, reports[len(reports)-1], p, test.ID)
-	l.sink.checkPage(ctx, t, test.Link, p.policy)
+	checkReport(ctx, t, reports[len(reports)-1], s, test)
+	l.sink.checkPage(ctx, t, test.Link, test.Policy)
 
-	// Whoever may send to ut gets rid of both copies. dane-only never will:
-	// ut has no TLSA record.
-	left := []string{}
-	if p.policy == "dane-only" {
-		left = []string{"en@ut." + zone}
-	}
-	await(ctx, t, "the test mail of "+p.name+" to be accepted", func(ctx context.Context) error {
-		queued, err := p.queued(ctx)
-		if err == nil && !slices.Equal(queued, left) {
+	// Whoever may send to ut gets rid of both copies.
+	await(ctx, t, "the test mail of "+s.kind+" to be accepted", func(ctx context.Context) error {
+		queued, err := s.queued(ctx)
+		if err == nil && !slices.Equal(queued, s.left) {
 			err = fmt.Errorf("still queued: %q", queued)
 		}
 		return err
 	})
 	await(ctx, t, "the report to be sent", func(ctx context.Context) error {
-		test, err = l.sink.test(ctx, p)
+		test, err = l.sink.test(ctx, s)
 		if err == nil && test.Report != "sent" {
 			err = fmt.Errorf("%+v", test)
 		}
 		return err
 	})
-	if reports, err = p.inbox(); err != nil || len(reports) != p.mails {
-		t.Errorf("in the mailbox: %q (%v), want one report for each of %d mails", reports, err, p.mails)
+	if reports, err = s.reports(); err != nil || len(reports) != s.mails {
+		t.Errorf("in the mailbox: %q (%v), want one report for each of %d mails", reports, err, s.mails)
 	}
-	l.checkHistory(ctx, t, dir, p, test.ID)
+	l.checkHistory(ctx, t, s, test)
 }
 
-// checkHistory compares the exported history with the verdict, and with what
-// the sender logged: whatever was answered must have been on disk by then.
-func (l *lab) checkHistory(ctx context.Context, t *testing.T, dir string, p *postfix, test string) {
+// checkEndless looks at a sender about which no verdict can come: what tlsink
+// knows must hold at any time, so it is asked after more attempts than others
+// need.
+func (l *lab) checkEndless(ctx context.Context, t *testing.T, s *sender) {
 	t.Helper()
-	path, err := l.sink.export(ctx, dir, p.kind, test)
+	const many = 20
+	l.awaitAttempts(ctx, t, s, many)
+	test, err := l.sink.test(ctx, s)
 	if err != nil {
 		t.Fatal(err)
 	}
-	got, err := l.sink.infer(ctx, path)
-	if err != nil {
-		t.Fatal(err)
+	if test.State != "running" {
+		t.Errorf("%+v, want it running", test)
 	}
-	want := verdict{Test: test, Policy: p.policy, Candidates: p.candidates, Conclusive: len(p.candidates) == 1}
-	if diff := cmp.Diff(want, got); diff != "" {
-		t.Errorf("inferred from the exported history (-want +got):\n%s", diff)
-	}
-	f, err := os.Open(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	h, err := evidence.ReadHistory(f)
-	if err != nil {
-		t.Fatal(err)
-	}
-	recorded := 0
-	for _, c := range h.Connections {
-		for _, tx := range c.Transactions {
-			if tx.Data && (tx.Reply == 451 || tx.Reply == 250) {
-				recorded++
-			}
-		}
-	}
-	if n := p.answers(t, test); n == 0 || recorded < n {
-		t.Errorf("Postfix logged %d answers of test %s, its history has %d", n, test, recorded)
-	}
-}
-
-// explain prints what tlsink knows about a sender whose test failed, and keeps
-// the history.
-func (l *lab) explain(t *testing.T, dir string, p *postfix) {
-	t.Helper()
-	if !t.Failed() {
-		return
-	}
-	ctx := context.WithoutCancel(t.Context())
-	test, err := l.sink.test(ctx, p)
-	if err != nil {
-		t.Logf("tlsink about %s: %v", p.name, err)
-		return
-	}
-	path, err := l.sink.export(ctx, dir, p.kind, test.ID)
-	t.Logf("%+v, history: %s (%v)", test, path, err)
-	text, err := output(ctx, "", l.sink.binary, "history", "show", "--config", l.sink.config, test.ID)
-	t.Logf("%s (%v)", text, err)
+	l.checkHistory(ctx, t, s, test)
 }
 
 // checkZone asks the validating resolver for what senders rely on.
@@ -264,7 +237,7 @@ func checkZone(ctx context.Context, t *testing.T) {
 		}
 	}
 	// The check can fail: the senders' domains are not signed.
-	if m, err := query(ctx, "may."+senders, dns.TypeMX); err != nil || m.AuthenticatedData || len(m.Answer) == 0 {
+	if m, err := query(ctx, domainOf("may"), dns.TypeMX); err != nil || m.AuthenticatedData || len(m.Answer) == 0 {
 		t.Errorf("want an MX without AD; got\n%v (%v)", m, err)
 	}
 }
@@ -286,10 +259,10 @@ func checkRelay(ctx context.Context, t *testing.T) {
 		code int
 	}{
 		{"EHLO stranger.example", 250},
-		{"MAIL FROM:<tester@may." + senders + ">", 250},
-		{"RCPT TO:<victim@may." + senders + ">", 550},
-		{"RCPT TO:<victim%may." + senders + "@" + zone + ">", 550},
-		{"RCPT TO:<@et." + zone + ":victim@may." + senders + ">", 550},
+		{"MAIL FROM:<tester@" + domainOf("may") + ">", 250},
+		{"RCPT TO:<victim@" + domainOf("may") + ">", 550},
+		{"RCPT TO:<victim%" + domainOf("may") + "@" + zone + ">", 550},
+		{"RCPT TO:<@et." + zone + ":victim@" + domainOf("may") + ">", 550},
 		{"DATA", 5},
 		{"QUIT", 221},
 	} {

@@ -58,12 +58,27 @@ func needLab(t *testing.T) {
 	reason := os.Getenv(reasonVar)
 	switch {
 	case os.Getenv(labVar) == "":
-		t.Skip("set TLSINK_LAB=1 to test against real servers (root, Debian with postfix, postfix-mta-sts-resolver and unbound)")
+		t.Skip("set TLSINK_LAB=1 to test against real servers (root, Debian with postfix, postfix-mta-sts-resolver and unbound; for Exim and chasquid also lab/servers.sh)")
 	case reason != "" && os.Getenv(labVar) == "require":
 		t.Fatalf("TLSINK_LAB=require: %s", reason)
 	case reason != "":
 		t.Skip(reason)
 	}
+}
+
+// needServers says why a sender is not in the lab, or fails t if that is
+// required.
+func needServers(t *testing.T, kind string) (available bool) {
+	t.Helper()
+	reason := os.Getenv(noServersVar)
+	switch {
+	case reason == "":
+		return true
+	case os.Getenv(labVar) == "require":
+		t.Fatalf("TLSINK_LAB=require, but no %s: %s", kind, reason)
+	}
+	t.Logf("without %s: %s", kind, reason)
+	return false
 }
 
 // missing says what the lab lacks on this machine.
@@ -78,6 +93,7 @@ func missing() error {
 		{"ip", "iproute2"},
 		{"nsenter", "util-linux"},
 		{"openssl", "openssl"},
+		{"dpkg", "dpkg"},
 		{"postfix", "postfix"},
 		{"mta-sts-daemon", "postfix-mta-sts-resolver"},
 		{"unbound", "unbound"},
@@ -159,6 +175,9 @@ func furnish() error {
 	}
 	if err := os.WriteFile("/proc/sys/net/ipv4/ip_forward", []byte("1"), 0o644); err != nil {
 		return fmt.Errorf("let the lab route: %w", err)
+	}
+	if err := unpackServers(); err != nil {
+		return os.Setenv(noServersVar, err.Error())
 	}
 	return nil
 }

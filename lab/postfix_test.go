@@ -9,77 +9,28 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
 	"time"
 )
 
-// setup is a way to configure Postfix.
-type setup struct {
-	kind       string
-	level      string   // smtp_tls_security_level
-	policy     string   // what tlsink calls it
-	candidates []string // if that is undetermined; else the policy alone
-	sni        bool     // smtp_tls_servername = hostname
-	sts        bool     // MTA-STS by postfix-mta-sts-resolver
-}
-
-// setups are those under test, all or some.
-func setups(t *testing.T, kinds ...string) (out []setup) {
-	t.Helper()
-	all := []setup{
-		{kind: "none", level: "none", policy: "none"},
-		{kind: "may", level: "may", policy: "may"},
-		{kind: "encrypt", level: "encrypt", policy: "encrypt"},
-		{kind: "verify", level: "verify", policy: "verify"},
-		{kind: "dane", level: "dane", policy: "dane"},
-		{kind: "dane-only", level: "dane-only", policy: "dane-only"},
-		{kind: "mta-sts", level: "may", policy: "mta-sts", sts: true},
-		// SNI is no sign of authentication.
-		{kind: "may-sni", level: "may", policy: "may", sni: true},
-		// A sender that also honours MTA-STS would do the same everywhere.
-		{kind: "verify-sni", level: "verify", policy: "undetermined", candidates: []string{"verify", "mta-sts"}, sni: true},
-		// The policy map replaces DANE, against RFC 8461 §2.
-		{kind: "dane-sts", level: "dane", policy: "mta-sts", sts: true},
-	}
-	for _, s := range all {
-		if s.candidates == nil {
-			s.candidates = []string{s.policy}
-		}
-		if len(kinds) == 0 || slices.Contains(kinds, s.kind) {
-			out = append(out, s)
-		}
-	}
-	if len(kinds) > 0 && len(out) != len(kinds) {
-		t.Fatalf("setups %q: found %v", kinds, out)
-	}
-	return out
-}
-
-// postfix is a sender with a mailbox: one Postfix instance in a kindspace.
+// postfix is a way to configure Postfix.
 type postfix struct {
+	level string // smtp_tls_security_level
+	sni   bool   // smtp_tls_servername = hostname
+	sts   bool   // MTA-STS by postfix-mta-sts-resolver
+	// fallback hands mail that the sender's first server could not deliver to
+	// the second one, which is to take it.
+	fallback bool
+}
+
+func (c postfix) on(at place) server { return &postfixServer{postfix: c, place: at, node: at.node} }
+
+type postfixServer struct {
+	postfix
+	place
 	node
-	setup
-	domain, host string
-	mails        int // that were sent
-}
-
-// newPostfix makes the nth sender, from 1 on. It is called after its setup.
-func newPostfix(t *testing.T, n int, s setup) *postfix {
-	t.Helper()
-	domain := s.kind + "." + senders
-	return &postfix{node: newNode(t, s.kind, fmt.Sprintf(senderAddr, 100+n)), setup: s, domain: domain, host: "mx." + domain}
-}
-
-func (p *postfix) address() string { return "tester@" + p.domain }
-
-// messageID is that of the last mail.
-func (p *postfix) messageID() string { return fmt.Sprintf("test%d@%s", p.mails, p.domain) }
-
-func (p *postfix) path(name ...string) string {
-	return filepath.Join(append([]string{p.dir}, name...)...)
+	daemon *daemon // mta-sts-daemon
 }
 
 // mainCF is Debian's configuration of an Internet site, with fast retries.
@@ -92,7 +43,7 @@ myhostname = %[2]s
 mydomain = %[3]s
 myorigin = %[3]s
 mydestination =
-mynetworks = 127.0.0.0/8
+mynetworks = 127.0.0.0/8 %[7]s
 inet_protocols = ipv4
 alias_maps =
 alias_database =
@@ -151,14 +102,18 @@ default_zone:
   timeout: 4
 `
 
-// start configures and starts Postfix, which trusts the CA in a file.
-func (p *postfix) start(ctx context.Context, ca string) error {
+func (p *postfixServer) start(ctx context.Context, ca string) error {
+	if p.sts {
+		if err := p.startSTS(ctx, ca); err != nil {
+			return err
+		}
+	}
 	for _, dir := range []string{"spool", "state", "etc", "mail"} {
 		if err := os.Mkdir(p.path(dir), 0o755); err != nil {
 			return err
 		}
 	}
-	cf := fmt.Sprintf(mainCF, p.dir, p.host, p.domain, p.level, ca, zone)
+	cf := fmt.Sprintf(mainCF, p.dir, p.host, p.domain, p.level, ca, zone, strings.Join(networks(), " "))
 	if strings.HasPrefix(p.level, "dane") {
 		cf += "smtp_dns_support_level = dnssec\n"
 	}
@@ -167,6 +122,9 @@ func (p *postfix) start(ctx context.Context, ca string) error {
 	}
 	if p.sts {
 		cf += "smtp_tls_policy_maps = socketmap:inet:127.0.0.1:8461:postfix\n"
+	}
+	if p.fallback {
+		cf += "smtp_fallback_relay = [mx2." + p.domain + "]\n"
 	}
 	if err := os.WriteFile(p.path("etc", "main.cf"), []byte(cf), 0o644); err != nil {
 		return err
@@ -178,7 +136,7 @@ func (p *postfix) start(ctx context.Context, ca string) error {
 		{"chown", "postfix", p.path("state")},
 		{"chown", "65534:65534", p.path("mail")},
 		{"postfix", "-c", p.path("etc"), "tls", "enable-server", "-a", "ecdsa", p.host},
-		{"nsenter", p.net(), "postfix", "-c", p.path("etc"), "start"},
+		p.in("postfix", "-c", p.path("etc"), "start"),
 	} {
 		if _, err := output(ctx, "", line[0], line[1:]...); err != nil {
 			return fmt.Errorf("start Postfix of %s: %w", p.name, err)
@@ -187,21 +145,30 @@ func (p *postfix) start(ctx context.Context, ca string) error {
 	return nil
 }
 
-func (p *postfix) stop(t *testing.T) {
+func (p *postfixServer) stop(t *testing.T) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), time.Minute)
 	defer cancel()
 	if _, err := output(ctx, "", "postfix", "-c", p.path("etc"), "abort"); err != nil {
 		t.Logf("stop Postfix of %s: %v", p.name, err)
 	}
+	if p.daemon != nil {
+		p.daemon.end(t, os.Interrupt)
+	}
 }
 
 // startSTS starts the daemon that gives Postfix MTA-STS policies.
-func (p *postfix) startSTS(ctx context.Context, t *testing.T, ca string) {
-	t.Helper()
-	d := p.node.start(t, []string{"SSL_CERT_FILE=" + ca}, "mta-sts-daemon", "-c", p.file(t, "mta-sts-daemon.yml", stsDaemon))
-	keep(t, d.log)
-	await(ctx, t, "mta-sts-daemon", func(context.Context) error {
+func (p *postfixServer) startSTS(ctx context.Context, ca string) error {
+	config := p.path("mta-sts-daemon.yml")
+	if err := os.WriteFile(config, []byte(stsDaemon), 0o644); err != nil {
+		return err
+	}
+	d, err := p.spawn([]string{"SSL_CERT_FILE=" + ca}, "mta-sts-daemon", "-c", config)
+	if err != nil {
+		return err
+	}
+	p.daemon = d
+	return until(ctx, "mta-sts-daemon", func(context.Context) error {
 		b, err := os.ReadFile(d.log)
 		if err == nil && !strings.Contains(string(b), "Server started") {
 			err = fmt.Errorf("not started: %s", b)
@@ -210,30 +177,25 @@ func (p *postfix) startSTS(ctx context.Context, t *testing.T, ca string) {
 	})
 }
 
-// change gives a running sender another setup.
-func (p *postfix) change(t *testing.T, s setup) {
+// change gives a running server another level.
+func (p *postfixServer) change(t *testing.T, level string) {
 	t.Helper()
-	p.setup = s
+	p.level = level
 	support := "enabled"
-	if strings.HasPrefix(s.level, "dane") {
+	if strings.HasPrefix(level, "dane") {
 		support = "dnssec"
 	}
-	command(t, "", "postconf", "-c", p.path("etc"), "-e", "smtp_tls_security_level="+s.level, "smtp_dns_support_level="+support)
-	command(t, "", "nsenter", p.net(), "postfix", "-c", p.path("etc"), "reload")
+	command(t, "", "postconf", "-c", p.path("etc"), "-e", "smtp_tls_security_level="+level, "smtp_dns_support_level="+support)
+	reload := p.in("postfix", "-c", p.path("etc"), "reload")
+	command(t, "", reload[0], reload[1:]...)
 }
 
-// send gives a test mail to Postfix. It goes to both test domains.
-func (p *postfix) send(t *testing.T) {
-	t.Helper()
-	p.mails++
-	et, ut := "en@et."+zone, "en@ut."+zone
-	mail := fmt.Sprintf("From: Tester <%s>\nTo: %s, %s\nSubject: test of %s\nDate: %s\nMessage-ID: <%s>\n\nWhich policy is it?\n",
-		p.address(), et, ut, p.name, time.Now().Format(time.RFC1123Z), p.messageID())
-	command(t, mail, "sendmail", "-C", p.path("etc"), "-i", "-f", p.address(), et, ut)
+func (p *postfixServer) send(ctx context.Context, from, mail string, to ...string) error {
+	_, err := output(ctx, mail, "sendmail", append([]string{"-C", p.path("etc"), "-i", "-f", from}, to...)...)
+	return err
 }
 
-// queued returns the recipients that are still waiting.
-func (p *postfix) queued(ctx context.Context) ([]string, error) {
+func (p *postfixServer) queued(ctx context.Context) ([]string, error) {
 	out, err := output(ctx, "", "postqueue", "-c", p.path("etc"), "-j")
 	if err != nil {
 		return nil, err
@@ -253,17 +215,10 @@ func (p *postfix) queued(ctx context.Context) ([]string, error) {
 	}
 }
 
-// answers counts what tlsink answered to the mails of a test, by Postfix's log.
-func (p *postfix) answers(t *testing.T, test string) (n int) {
-	t.Helper()
-	b, err := os.ReadFile(p.path("postfix.log"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return strings.Count(string(b), "tlsink test "+test+":")
-}
+func (p *postfixServer) log() string { return p.path("postfix.log") }
 
-// inbox returns the files of the mails that were delivered to the sender.
-func (p *postfix) inbox() ([]string, error) {
-	return filepath.Glob(p.path("mail", "inbox", "new", "*"))
+func (p *postfixServer) inbox() string { return p.path("mail", "inbox", "new", "*") }
+
+func (p *postfixServer) answers(test string) (int, error) {
+	return countLines(p.log(), "tlsink test "+test+":")
 }

@@ -15,7 +15,7 @@ import (
 )
 
 // checkReport reads a mail from a mailbox as its owner would get it.
-func checkReport(ctx context.Context, t *testing.T, file string, p *postfix, test string) {
+func checkReport(ctx context.Context, t *testing.T, file string, s *sender, test listed) {
 	t.Helper()
 	raw, err := os.ReadFile(file)
 	if err != nil {
@@ -36,30 +36,32 @@ func checkReport(ctx context.Context, t *testing.T, file string, p *postfix, tes
 	}
 	h := r.Header
 	for field, want := range map[string]string{
-		"Return-Path": "<>", "Auto-Submitted": "auto-replied", "Delivered-To": p.address(),
-		"In-Reply-To": "<" + p.messageID() + ">",
+		"Return-Path": "<>", "Auto-Submitted": "auto-replied", "In-Reply-To": "<" + s.messageID() + ">",
 	} {
 		if got := h.Get(field); got != want {
 			t.Errorf("%s: %q, want %q", field, got, want)
 		}
 	}
-	for field, want := range map[string]string{"From": "report@" + zone, "To": p.address()} {
+	if got := h.Get("Delivered-To") + h.Get("Envelope-To"); got != s.address() {
+		t.Errorf("delivered to %q, want %q", got, s.address())
+	}
+	for field, want := range map[string]string{"From": "report@" + zone, "To": s.address()} {
 		list, err := h.AddressList(field)
 		if err != nil || len(list) != 1 || list[0].Address != want {
 			t.Errorf("%s: %v (%v), want %s", field, list, err, want)
 		}
 	}
 	// The mailbox offers STARTTLS, so the report must have used it.
-	if got := h.Get("Received"); !strings.Contains(got, "with ESMTPS ") || !strings.Contains(got, sinkAddr) {
+	if got := h.Get("Received"); !strings.Contains(strings.ToLower(got), "with esmtps ") || !strings.Contains(got, sinkAddr) {
 		t.Errorf("Received: %q, want ESMTPS from %s", got, sinkAddr)
 	}
-	text, attachments := parts(t, r)
-	for _, want := range []string{"Result: " + p.policy + " ", test} {
+	text, attachments := split(t, r)
+	for _, want := range []string{"Result: " + test.Policy + " ", test.ID} {
 		if !strings.Contains(text, want) {
 			t.Errorf("the text does not contain %q:\n%s", want, text)
 		}
 	}
-	if len(attachments) != 1 || attachments[0] != "tlsink-"+test+".json" {
+	if len(attachments) != 1 || attachments[0] != "tlsink-"+test.ID+".json" {
 		t.Errorf("attachments %q", attachments)
 	}
 }
@@ -80,8 +82,8 @@ func checkSignature(ctx context.Context, t *testing.T, raw []byte) {
 	}
 }
 
-// parts returns the plain text and the names of the attachments.
-func parts(t *testing.T, r *mail.Reader) (text string, attachments []string) {
+// split returns the plain text and the names of the attachments.
+func split(t *testing.T, r *mail.Reader) (text string, attachments []string) {
 	t.Helper()
 	for {
 		part, err := r.NextPart()

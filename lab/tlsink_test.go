@@ -9,6 +9,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -27,9 +28,17 @@ type tlsink struct {
 	daemon                  *daemon
 }
 
-// settings are ordinary ones but for time: what takes minutes against a
-// Postfix with its default intervals takes seconds against one that retries
-// every 3 to 6 seconds.
+// options vary the lab of one test.
+type options struct {
+	kinds []string // of senders; none: all
+	// Lines for tlsink.toml: in [dns], instead of or beside those in [timing],
+	// and tables of their own.
+	dns    string
+	timing map[string]string
+	tables string
+}
+
+// settings are ordinary ones but for time.
 const settings = `zone = %q
 data_dir = %q
 
@@ -38,24 +47,37 @@ addresses = [%q]
 ttl = "1s"
 resolvers = ["%s:53"]
 trust_anchors = %q
-
-[timing]
-downgrade = "8s"
-rotation = "6s"
-settle = "12s"
-silence = "20s"
-margin = "2s"
-attempt = "1s"
-close = "5m"
-report_retry = "2s"
-
+%s
 [log]
 level = "debug"
+
+%s
+[timing]
 `
+
+// timing makes seconds of what takes minutes against a sender with its default
+// intervals: here they retry every 2 to 6 seconds.
+func timing() map[string]string {
+	return map[string]string{
+		"downgrade": "8s", "rotation": "6s", "settle": "12s", "silence": "20s", "margin": "2s",
+		"attempt": "1s", "close": "5m", "report_retry": "2s",
+	}
+}
+
+// configuration is tlsink.toml.
+func (o options) configuration(data, anchors string) string {
+	out := fmt.Sprintf(settings, zone, data, sinkAddr, resolverAddr, anchors, o.dns, o.tables)
+	merged := timing()
+	maps.Copy(merged, o.timing)
+	for _, key := range slices.Sorted(maps.Keys(merged)) {
+		out += fmt.Sprintf("%s = %q\n", key, merged[key])
+	}
+	return out
+}
 
 // startSink starts tlsink for the first time and lets it trust its own zone,
 // as it would through its parent: the DS record exists only once it ran.
-func startSink(ctx context.Context, t *testing.T) (s *tlsink, ds string) {
+func startSink(ctx context.Context, t *testing.T, o options) (s *tlsink, ds string) {
 	t.Helper()
 	s = &tlsink{node: newNode(t, "sink", sinkAddr), binary: os.Getenv(binaryVar)}
 	s.anchors = s.file(t, "anchors", "nothing.invalid. IN DS 1 13 2 "+strings.Repeat("00", 32)+"\n")
@@ -63,7 +85,7 @@ func startSink(ctx context.Context, t *testing.T) (s *tlsink, ds string) {
 	if err := os.Mkdir(data, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	s.config = s.file(t, "tlsink.toml", fmt.Sprintf(settings, zone, data, sinkAddr, resolverAddr, s.anchors))
+	s.config = s.file(t, "tlsink.toml", o.configuration(data, s.anchors))
 	keep(t, filepath.Join(s.dir, "tlsink.log"))
 	t.Cleanup(func() { s.checkEnd(t) })
 	s.start(ctx, t)
@@ -144,14 +166,14 @@ func (s *tlsink) tests(ctx context.Context) ([]listed, error) {
 }
 
 // test returns the last test of a sender, who has one for each mail.
-func (s *tlsink) test(ctx context.Context, p *postfix) (listed, error) {
+func (s *tlsink) test(ctx context.Context, p *sender) (listed, error) {
 	list, err := s.tests(ctx)
 	if err != nil {
 		return listed{}, err
 	}
 	list = slices.DeleteFunc(list, func(l listed) bool { return l.Sender != p.address() })
 	if len(list) != p.mails {
-		return listed{}, fmt.Errorf("%d tests of %s, want %d: %+v", len(list), p.name, p.mails, list)
+		return listed{}, fmt.Errorf("%d tests of %s, want %d: %+v", len(list), p.kind, p.mails, list)
 	}
 	return list[0], nil
 }
@@ -162,6 +184,12 @@ type verdict struct {
 	Policy     string
 	Conclusive bool
 	Candidates []string
+	Sender     map[string]string
+	Findings   []struct{ ID string }
+	Hosts      map[string]struct {
+		Policy     string
+		Candidates []string
+	}
 }
 
 // export writes the history of a test into a folder and returns its path.

@@ -20,17 +20,23 @@ const (
 	routerAddr   = "192.0.2.1"
 	sinkAddr     = "192.0.2.25"
 	resolverAddr = "192.0.2.53"
-	senderAddr   = "192.0.2.%d" // from 101 on
+	zone         = "sink.example"
 )
 
-const (
-	zone    = "sink.example"
-	senders = "sender.example" // <sender>.sender.example
-)
+// networks are those that senders are in. Most are neighbours in the first one.
+// Each pool has another one to itself, as a provider has: which connections of
+// one network belong together is not known once a mail comes from several of
+// its addresses.
+func networks() []string { return []string{"192.0.2.0/24", "198.51.100.0/24", "203.0.113.0/24"} }
+
+// domainOf is a sender's. Each is an organization of its own: the names of
+// servers that share one count as one provider's.
+func domainOf(kind string) string { return kind + ".example" }
 
 // node is a network namespace with one address, and a folder for its server.
 type node struct {
 	name, addr, dir string
+	root            string // of the server's files; empty if it sees the machine's
 }
 
 // newNode makes a namespace that is joined to the test's by a veth pair. All
@@ -41,7 +47,7 @@ func newNode(t *testing.T, name, addr string) node {
 	if err := os.MkdirAll(n.dir, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	link := "v" + addr[strings.LastIndexByte(addr, '.')+1:]
+	link := n.link()
 	for _, line := range []string{
 		"netns add " + n.name,
 		"link add " + link + " type veth peer name eth0 netns " + n.name,
@@ -79,9 +85,29 @@ func (n node) file(t *testing.T, name, content string) string {
 	return path
 }
 
-// net is the argument that lets nsenter run a program in the node's namespace.
-// nsenter becomes that program, so signals reach it.
-func (n node) net() string { return "--net=/run/netns/" + n.name }
+// link is the test's end of what joins the node to it.
+func (n node) link() string { return "v" + n.addr }
+
+// path is that of a file in the node's folder.
+func (n node) path(name ...string) string {
+	return filepath.Join(append([]string{n.dir}, name...)...)
+}
+
+// in is the command line that runs a program in the node. It becomes that
+// program, so signals reach it.
+func (n node) in(program string, args ...string) []string {
+	line := []string{"nsenter", "--net=/run/netns/" + n.name}
+	if n.root != "" {
+		line = append(line, "chroot", n.root)
+	}
+	return append(append(line, program), args...)
+}
+
+// run runs a program in the node to its end and returns what it prints.
+func (n node) run(ctx context.Context, stdin, program string, args ...string) (string, error) {
+	line := n.in(program, args...)
+	return output(ctx, stdin, line[0], line[1:]...)
+}
 
 // daemon is a server in the foreground whose output goes to a file.
 type daemon struct {
@@ -93,25 +119,34 @@ type daemon struct {
 // start runs a server until the test ends. Its output is appended to a log.
 func (n node) start(t *testing.T, env []string, program string, args ...string) *daemon {
 	t.Helper()
-	d := &daemon{log: filepath.Join(n.dir, filepath.Base(program)+".log"), done: make(chan struct{})}
-	out, err := os.OpenFile(d.log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
+	d, err := n.spawn(env, program, args...)
 	if err != nil {
 		t.Fatal(err)
 	}
-	// It ends in a cleanup, after those who need it; t's context ends before.
-	d.cmd = exec.CommandContext(context.WithoutCancel(t.Context()), "nsenter", append([]string{n.net(), program}, args...)...)
-	d.cmd.Stdout, d.cmd.Stderr, d.cmd.Env = out, out, append(os.Environ(), env...)
-	err = d.cmd.Start()
-	out.Close()
+	t.Cleanup(func() { d.end(t, os.Interrupt) })
+	return d
+}
+
+// spawn is start for those who end the server themselves.
+func (n node) spawn(env []string, program string, args ...string) (*daemon, error) {
+	d := &daemon{log: n.path(filepath.Base(program) + ".log"), done: make(chan struct{})}
+	out, err := os.OpenFile(d.log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
 	if err != nil {
-		t.Fatalf("start %s: %v", program, err)
+		return nil, err
+	}
+	defer out.Close()
+	line := n.in(program, args...)
+	// It ends in a cleanup, after those who need it; a test's context ends before.
+	d.cmd = exec.CommandContext(context.Background(), line[0], line[1:]...)
+	d.cmd.Stdout, d.cmd.Stderr, d.cmd.Env = out, out, append(os.Environ(), env...)
+	if err := d.cmd.Start(); err != nil {
+		return nil, fmt.Errorf("start %s: %w", program, err)
 	}
 	go func() {
 		d.cmd.Wait() //nolint:errcheck // how it ended is in its log
 		close(d.done)
 	}()
-	t.Cleanup(func() { d.end(t, os.Interrupt) })
-	return d
+	return d, nil
 }
 
 // end signals the server and waits until it has ended.

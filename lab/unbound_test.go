@@ -17,21 +17,29 @@ import (
 
 // startUnbound starts the resolver of the whole lab. It validates the sink's
 // zone from ds, knows the domains of the senders, and denies everything else.
-func startUnbound(ctx context.Context, t *testing.T, ds string, list []*postfix) {
+func startUnbound(ctx context.Context, t *testing.T, ds string, list []*sender) {
 	t.Helper()
 	n := newNode(t, "dns", resolverAddr)
 	var data strings.Builder
 	add := func(format string, args ...any) { fmt.Fprintf(&data, "\tlocal-data: '"+format+"'\n", args...) }
 	add("%s 60 PTR mx.%s.", reverse(t, sinkAddr), zone)
 	for _, p := range list {
-		add("%s. 60 MX 10 %s.", p.domain, p.host)
-		add("%s. 60 TXT \"v=spf1 ip4:%s -all\"", p.domain, p.addr)
-		add("%s. 60 A %s", p.host, p.addr)
-		add("%s 60 PTR %s.", reverse(t, p.addr), p.host)
+		add("%s. 60 MX 10 %s.", p.domain, p.places[0].host)
+		spf := "v=spf1"
+		for _, at := range p.places {
+			spf += " ip4:" + at.node.addr
+			add("%s. 60 A %s", at.host, at.node.addr)
+			add("%s 60 PTR %s.", reverse(t, at.node.addr), at.host)
+		}
+		add("%s. 60 TXT \"%s -all\"", p.domain, spf)
+	}
+	var access string
+	for _, network := range networks() {
+		access += "access-control: " + network + " allow\n\t"
 	}
 	config := n.file(t, "unbound.conf", fmt.Sprintf(`server:
 	interface: %s
-	access-control: 192.0.2.0/24 allow
+	%saccess-control: 127.0.0.0/8 allow
 	directory: %q
 	chroot: ""
 	username: ""
@@ -53,7 +61,7 @@ func startUnbound(ctx context.Context, t *testing.T, ds string, list []*postfix)
 stub-zone:
 	name: %q
 	stub-addr: %s
-`, n.addr, n.dir, ds, zone, &data, zone, sinkAddr))
+`, n.addr, access, n.dir, ds, zone, &data, zone, sinkAddr))
 	d := n.start(t, nil, "unbound", "-d", "-c", config)
 	await(ctx, t, "unbound", func(ctx context.Context) error {
 		if !d.running() {

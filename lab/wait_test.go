@@ -4,6 +4,7 @@ package lab_test
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -18,20 +19,27 @@ const deadline = 6 * time.Minute
 // with got's last error.
 func await(ctx context.Context, t *testing.T, what string, got func(context.Context) error) {
 	t.Helper()
+	if err := until(ctx, what, got); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// until is await for those who do not own the test.
+func until(ctx context.Context, what string, got func(context.Context) error) error {
 	ticker := time.NewTicker(500 * time.Millisecond)
 	defer ticker.Stop()
 	var last error
 	for {
 		err := got(ctx)
 		if err == nil {
-			return
+			return nil
 		}
 		if ctx.Err() == nil || last == nil {
 			last = err
 		}
 		select {
 		case <-ctx.Done():
-			t.Fatalf("waited too long for %s: %v", what, last)
+			return fmt.Errorf("waited too long for %s: %w", what, last)
 		case <-ticker.C:
 		}
 	}

@@ -2,7 +2,9 @@ package policyinfer_test
 
 import (
 	"encoding/json"
+	"maps"
 	"os"
+	"path"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -14,28 +16,49 @@ import (
 
 // truth says what a recorded sender was by configuration. A part is a value or
 // a list of acceptable ones; "?" among the policies means that the history
-// cannot show more.
+// cannot show more. Hosts are those of a sender whose hosts differ, in the order
+// of their addresses.
 type truth struct {
 	Policy []string
 	Sender map[string]any
+	Hosts  []string
 }
 
+// readTruth reads what is known of all recorded histories, each by the name
+// that readHistory takes. A history without truth, and the reverse, is an error.
 func readTruth(t *testing.T) map[string]truth {
 	t.Helper()
-	b, err := os.ReadFile(filepath.Join("testdata", "histories", "truth.json"))
-	if err != nil {
-		t.Fatal(err)
-	}
 	out := make(map[string]truth)
-	if err := json.Unmarshal(b, &out); err != nil {
-		t.Fatal(err)
+	for _, dir := range []string{"histories", "lab"} {
+		b, err := os.ReadFile(filepath.Join("testdata", dir, "truth.json"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		known := make(map[string]truth)
+		if err := json.Unmarshal(b, &known); err != nil {
+			t.Fatal(err)
+		}
+		files, err := filepath.Glob(filepath.Join("testdata", dir, "*.jsonl"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(files) != len(known) {
+			t.Errorf("%s: %d histories, %d truths", dir, len(files), len(known))
+		}
+		for name, k := range known {
+			out[path.Join(dir, name)] = k
+		}
 	}
 	return out
 }
 
+// readHistory reads a history of testdata, as dir/name, or of its histories.
 func readHistory(t testing.TB, name string) evidence.History {
 	t.Helper()
-	f, err := os.Open(filepath.Join("testdata", "histories", name+".jsonl"))
+	if !strings.Contains(name, "/") {
+		name = path.Join("histories", name)
+	}
+	f, err := os.Open(filepath.Join("testdata", filepath.FromSlash(name)+".jsonl"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -63,11 +86,31 @@ func TestRecordedHistories(t *testing.T) {
 				if !slices.ContainsFunc(v.Candidates, func(n policyinfer.Name) bool { return slices.Contains(want.Policy, string(n)) }) {
 					t.Errorf("the true name %v is not among the candidates:\n%s", want.Policy, b)
 				}
-			case !slices.Contains(want.Policy, string(v.Policy)) || !v.Conclusive:
+			case !slices.Contains(want.Policy, string(v.Policy)) || v.Conclusive == (v.Policy == policyinfer.Mixed):
 				t.Errorf("policy %s (conclusive %v), want %v:\n%s", v.Policy, v.Conclusive, want.Policy, b)
 			}
+			checkHosts(t, v, want.Hosts)
 			checkParts(t, v, want.Sender)
 		})
+	}
+}
+
+// checkHosts: the verdict about each host of a mixed sender is the true one, or
+// leaves it possible.
+func checkHosts(t *testing.T, v policyinfer.Verdict, want []string) {
+	t.Helper()
+	if v.Policy != policyinfer.Mixed {
+		return
+	}
+	if len(v.Hosts) != len(want) {
+		t.Errorf("verdicts of hosts: %v, want %v", v.Hosts, want)
+		return
+	}
+	for i, addr := range slices.Sorted(maps.Keys(v.Hosts)) {
+		h := v.Hosts[addr]
+		if h.Policy != policyinfer.Name(want[i]) && (h.Policy != policyinfer.Undetermined || !slices.Contains(h.Candidates, policyinfer.Name(want[i]))) {
+			t.Errorf("host %s: %v, want %s", addr, h, want[i])
+		}
 	}
 }
 
