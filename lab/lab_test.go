@@ -28,7 +28,7 @@ type lab struct {
 // newLab starts tlsink, the resolver and the senders.
 func newLab(ctx context.Context, t *testing.T, o options) *lab {
 	t.Helper()
-	command(t, "", "ip", "link", "set", "lo", "up")
+	command(t, "ip", "link", "set", "lo", "up")
 	l := &lab{}
 	for i, s := range setups(t, o.kinds...) {
 		l.senders = append(l.senders, newSender(t, i+1, s))

@@ -185,9 +185,9 @@ func (p *postfixServer) change(t *testing.T, level string) {
 	if strings.HasPrefix(level, "dane") {
 		support = "dnssec"
 	}
-	command(t, "", "postconf", "-c", p.path("etc"), "-e", "smtp_tls_security_level="+level, "smtp_dns_support_level="+support)
+	command(t, "postconf", "-c", p.path("etc"), "-e", "smtp_tls_security_level="+level, "smtp_dns_support_level="+support)
 	reload := p.in("postfix", "-c", p.path("etc"), "reload")
-	command(t, "", reload[0], reload[1:]...)
+	command(t, reload[0], reload[1:]...)
 }
 
 func (p *postfixServer) send(ctx context.Context, from, mail string, to ...string) error {

@@ -137,7 +137,7 @@ func (s *tlsink) checkEnd(t *testing.T) {
 // delegation returns the DS record of the zone.
 func (s *tlsink) delegation(t *testing.T) string {
 	t.Helper()
-	p := dns.NewZoneParser(strings.NewReader(command(t, "", s.binary, "zone", "--config", s.config)), "", "")
+	p := dns.NewZoneParser(strings.NewReader(command(t, s.binary, "zone", "--config", s.config)), "", "")
 	for rr, ok := p.Next(); ok; rr, ok = p.Next() {
 		if ds, ok := rr.(*dns.DS); ok {
 			return ds.String()

@@ -58,7 +58,7 @@ func newNode(t *testing.T, name, addr string) node {
 		"-n " + n.name + " link set eth0 up",
 		"-n " + n.name + " route add default via " + routerAddr,
 	} {
-		command(t, "", "ip", strings.Fields(line)...)
+		command(t, "ip", strings.Fields(line)...)
 	}
 	t.Cleanup(func() {
 		// The link goes at once, the namespace somewhat later: both must go, for
@@ -177,9 +177,9 @@ func (d *daemon) running() bool {
 }
 
 // command runs a program to its end and returns what it prints.
-func command(t *testing.T, stdin, program string, args ...string) string {
+func command(t *testing.T, program string, args ...string) string {
 	t.Helper()
-	out, err := output(t.Context(), stdin, program, args...)
+	out, err := output(t.Context(), "", program, args...)
 	if err != nil {
 		t.Fatal(err)
 	}
