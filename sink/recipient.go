@@ -62,6 +62,13 @@ func (s *Server) classify(address string) recipient {
 	return recipient{}
 }
 
+// maxLocal bounds a local part, in octets (RFC 5321 §4.5.3.1.1).
+const maxLocal = 64
+
+// overlong reports whether the local part of a path is longer than allowed.
+// RFC 5321 §4.5.3.1.10: the reply to it is 501.
+func overlong(address string) bool { return strings.LastIndexByte(address, '@') > maxLocal }
+
 // plain reports whether a sub-address is made of letters, digits and harmless
 // marks only.
 func plain(detail string) bool {

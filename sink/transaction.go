@@ -28,6 +28,8 @@ func (x *session) Mail(from string, options *smtp.MailOptions) error {
 		return refusal(r.Code, r.Enhanced, r.Text)
 	case len(x.record.Transactions) >= x.server.options.Limits.Transactions:
 		return refusal(421, [3]int{4, 7, 0}, "Too many transactions in one session")
+	case overlong(from):
+		return refusal(501, [3]int{5, 1, 7}, "The local part is longer than 64 octets")
 	case options.RequireTLS && !secure:
 		// RFC 8689 §2: the parameter is for sessions inside TLS. A permanent
 		// failure would end the test.
@@ -46,6 +48,9 @@ func (x *session) Rcpt(to string, _ *smtp.RcptOptions) error {
 	r := x.server.classify(to)
 	x.mu.Lock()
 	defer x.mu.Unlock()
+	if overlong(to) {
+		return refusal(501, [3]int{5, 1, 3}, "The local part is longer than 64 octets")
+	}
 	if r.kind == foreign {
 		x.add(&x.record.Refused, to)
 		return refusal(550, [3]int{5, 7, 1}, "Not one of our addresses; this server does not relay")
