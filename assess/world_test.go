@@ -244,23 +244,23 @@ func (s *sender) connect(d scenario.Domain, h scenario.Host) bool {
 	}
 	c.Phase = treatment.Phase
 	c.StartTLSOffered = c.Phase == evidence.Secure
-	end := func(e evidence.Ending) {
-		c.Ending, c.End = e, time.Now()
+	end := func() {
+		c.Ending, c.End = evidence.EndingQuit, time.Now()
 		w.a.Closed(c)
 	}
 	authenticates := d == scenario.ET && s.policy.Protected() && s.policy != policyinfer.Verify
 	needs := authenticates || s.policy == policyinfer.Encrypt || s.policy == policyinfer.Verify || s.policy == policyinfer.DANEOnly
 	tls := c.StartTLSOffered && s.policy != policyinfer.None
 	if !tls && needs {
-		end(evidence.EndingQuit)
+		end()
 		return false
 	}
 	if tls && !s.handshake(&c, d, h, authenticates) {
-		end(evidence.EndingQuit)
+		end()
 		return false
 	}
 	if s.stops == "QUIT" {
-		end(evidence.EndingQuit)
+		end()
 		return false
 	}
 	rcpt := "en@" + n.ET
@@ -292,7 +292,7 @@ func (s *sender) connect(d scenario.Domain, h scenario.Host) bool {
 	}
 	if s.stops == "DATA" {
 		c.Data, c.Transactions[0].Data, c.Transactions[0].MessageID, c.Transactions[0].Message = false, false, "", nil
-		end(evidence.EndingQuit)
+		end()
 		return true
 	}
 	reply := w.a.Message(w.t.Context(), c.Clone())
@@ -304,7 +304,7 @@ func (s *sender) connect(d scenario.Domain, h scenario.Host) bool {
 	} else if reply.Code != 451 {
 		w.t.Fatalf("reply %d %s", reply.Code, reply.Text)
 	}
-	end(evidence.EndingQuit)
+	end()
 	return true
 }
 
