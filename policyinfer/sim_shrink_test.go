@@ -83,7 +83,6 @@ func simSimpler() []func(*evidence.Connection) {
 		func(c *evidence.Connection) { c.Replies = nil },
 		func(c *evidence.Connection) { c.Local = "" },
 		func(c *evidence.Connection) { c.Addressed = nil },
-		func(c *evidence.Connection) { c.Attribution = "" },
 		func(c *evidence.Connection) {
 			if len(c.Transactions) > 1 {
 				c.Transactions = c.Transactions[len(c.Transactions)-1:]
