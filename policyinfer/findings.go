@@ -139,10 +139,13 @@ func (e *Engine) plaintextFindings(h *evidence.History, t timing, r result) []Fi
 // hosts whose TLS had failed in the same attempt. Candidates cannot tell: any
 // sender may do without TLS after its own handshake failed. verifies: it is
 // known to refuse certificates, so that a refusal that only the address ties
-// to it may count.
+// to it may count, and once is enough. Else two attempts rule out that a
+// setting was changed, or a policy fetched, between two connections.
 func fellBack(as []attempt, verifies bool) []evidence.ConnID {
 	var out []evidence.ConnID
+	attempts := 0
 	for _, a := range as {
+		before := len(out)
 		for _, d := range a.events {
 			if d.outcome == deliveredPlaintext && d.face.StartTLS && slices.ContainsFunc(a.conns, func(c *evidence.Connection) bool {
 				return failedTLSBefore(a, c, d, verifies)
@@ -150,6 +153,12 @@ func fellBack(as []attempt, verifies bool) []evidence.ConnID {
 				out = appendCited(out, d.conn.ID)
 			}
 		}
+		if len(out) > before {
+			attempts++
+		}
+	}
+	if !verifies && attempts < 2 {
+		return nil
 	}
 	return out
 }
@@ -165,7 +174,7 @@ func failedTLSBefore(a attempt, c *evidence.Connection, d event, verifies bool) 
 		return true
 	}
 	byUs := (c.Ending == evidence.EndingServer || c.Ending == evidence.EndingOpen) && !nothingInCommon(c.TLS)
-	return !weak(c) && !c.TLS.Complete && !byUs && d.face.Domain != scenario.UnknownDomain && c.Destination == string(d.face.Domain)
+	return !weak(c) && !c.TLS.Complete && !byUs && !c.End.After(d.conn.Start) && d.face.Domain != scenario.UnknownDomain && c.Destination == string(d.face.Domain)
 }
 
 // goodRefused reports refusals of a server about which everything is valid,
