@@ -3,11 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"html"
-	"io"
-	"net/http"
-	"net/netip"
-	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -17,128 +12,6 @@ import (
 	"github.com/tlsink/tlsink/history"
 	"github.com/tlsink/tlsink/policyinfer"
 )
-
-// letter is a mail that a user sends by a mail server without TLS, which may
-// put anything into envelope and header. It tries every ten minutes.
-type letter struct {
-	w    *world
-	ip   netip.Addr
-	from func(attempt int, to string) string // MAIL FROM argument
-	head string                              // header fields; Date and Message-ID are added
-	id   string                              // Message-ID; empty: none
-	to   []string
-	sent time.Time
-
-	replies []string // all of them
-	pending []string
-}
-
-// letter returns a mail from an address whose domain allows the host.
-func (w *world) letter(from string, ip netip.Addr, to ...string) *letter {
-	w.allow(from[strings.LastIndexByte(from, '@')+1:], ip)
-	return &letter{
-		w: w, ip: ip, to: to, pending: slices.Clone(to), id: fmt.Sprintf("<%d@test>", time.Now().UnixNano()), sent: time.Now(),
-		from: func(int, string) string { return "<" + from + ">" },
-		head: "From: " + from + "\r\nTo: " + strings.Join(to, ", ") + "\r\n",
-	}
-}
-
-// allow publishes SPF and MX for a domain.
-func (w *world) allow(domain string, ips ...netip.Addr) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.spf[strings.ToLower(domain)] = ips
-}
-
-// attempt tries what is pending, each recipient in a session of its own.
-func (l *letter) attempt(n int) {
-	l.w.t.Helper()
-	text := l.head + "Date: " + l.sent.Format(time.RFC1123Z) + "\r\n"
-	if l.id != "" {
-		text += "Message-ID: " + l.id + "\r\n"
-	}
-	for _, to := range slices.Clone(l.pending) {
-		s := l.w.talk(l.ip)
-		s.cmd(250, "MAIL FROM:"+l.from(n, to))
-		s.cmd(250, "RCPT TO:<"+to+">")
-		s.cmd(354, "DATA")
-		s.send(text + "\r\nTest mail.\r\n.\r\n")
-		code, reply := s.reply()
-		l.replies = append(l.replies, fmt.Sprint(code, " ", reply))
-		if code == 250 {
-			l.pending = slices.DeleteFunc(l.pending, func(p string) bool { return p == to })
-		}
-		s.cmd(221, "QUIT")
-		_ = s.conn.Close()
-	}
-}
-
-// deliver tries until everything was accepted, at most for a day and a half.
-func (l *letter) deliver() (attempts int) {
-	l.w.t.Helper()
-	start := time.Now()
-	for n := 1; ; n++ {
-		l.attempt(n)
-		if len(l.pending) == 0 || time.Since(start) > mailPatience {
-			return n
-		}
-		time.Sleep(10 * time.Minute)
-	}
-}
-
-// talk connects to the service and says EHLO.
-func (w *world) talk(ip netip.Addr) *session {
-	w.t.Helper()
-	return w.talkAs(ip, "mta.sender.example")
-}
-
-func (w *world) talkAs(ip netip.Addr, name string) *session {
-	w.t.Helper()
-	c, err := w.dialer(ip)(w.t.Context(), "tcp", netip.AddrPortFrom(serviceIP(), 25).String())
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	s := &session{t: w.t}
-	s.use(c)
-	s.expect(220)
-	s.cmd(250, "EHLO "+name)
-	return s
-}
-
-// only returns the one test of a sender.
-func (w *world) only(sender string) row {
-	w.t.Helper()
-	tests := w.tests(sender)
-	if len(tests) != 1 {
-		w.t.Fatalf("%d tests of %s, want 1", len(tests), sender)
-	}
-	return tests[0]
-}
-
-// page returns the text of the result page that a reply links to.
-func (w *world) page(reply string) string {
-	w.t.Helper()
-	i := strings.Index(reply, "https://")
-	if i < 0 {
-		w.t.Fatalf("no link in %q", reply)
-	}
-	client := &http.Client{Transport: httpTransport(w.service().ca.Pool(), w.dialer(clientIP(250)))}
-	req, err := http.NewRequestWithContext(w.t.Context(), http.MethodGet, strings.Fields(reply[i:])[0], nil)
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	res, err := client.Do(req)
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	defer res.Body.Close()
-	b, err := io.ReadAll(res.Body)
-	if err != nil || res.StatusCode != http.StatusOK {
-		w.t.Fatalf("page: %s, %v", res.Status, err)
-	}
-	text := regexp.MustCompile("<[^>]*>").ReplaceAllString(string(b), "")
-	return strings.Join(strings.Fields(html.UnescapeString(text)), " ")
-}
 
 // Mail to one of the addresses alone ends when what it can show was seen, and
 // says what is open. The other address, later, is a test of its own.
@@ -408,22 +281,41 @@ func TestUserWithoutMessageID(t *testing.T) {
 	})
 }
 
-// A forwarder's policy is what a forwarded mail measures: the report says so.
+// A forwarder's policy is what a forwarded mail measures: the page says so. The
+// author gets a report only if the mail was written to us.
 func TestUserBehindAForwarder(t *testing.T) {
-	hours(t, func(w *world) {
-		const srs = "SRS0=HHHH=TT=author.example=user@fwd.example"
-		l := w.letter(srs, clientIP(1), toET, toUT)
-		l.head = "From: user@author.example\r\nTo: me@fwd.example\r\n"
-		l.deliver()
-		time.Sleep(time.Hour)
-		if r := w.only(srs); r.verdict.Policy != policyinfer.None {
-			t.Errorf("%s %v", r.verdict.Policy, r.verdict.Candidates)
-		}
-		w.reported(srs, 1)
-		if page := w.page(l.replies[0]); !strings.Contains(page, "This mail was forwarded by fwd.example") {
-			t.Errorf("page: %s", page)
-		}
-	})
+	const srs, author = "SRS0=HHHH=TT=author.example=user@fwd.example", "user@author.example"
+	for name, c := range map[string]struct {
+		mailFrom, to, want string
+		reports            int
+	}{
+		"rewritten":                {srs, "me@fwd.example", "This mail was forwarded by fwd.example: what was measured is the policy of fwd.example, not that of author.example.", 1},
+		"unchanged":                {author, "me@sender.example", "This mail was forwarded by sender.example", 0},
+		"unchanged, written to us": {author, toET, "but came from a host (mta.sender.example) that the SPF record of author.example excludes", 1},
+		"by a sending service":     {"bounce-77@fwd.example", toET, "handed over by the servers of fwd.example", 1},
+		"straight":                 {author, toET, "", 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			hours(t, func(w *world) {
+				l := w.letter(c.mailFrom, clientIP(1), toET)
+				l.head = "From: " + author + "\r\nTo: " + c.to + "\r\n"
+				if name != "straight" {
+					w.allow("author.example", clientIP(99))
+					l.sign = w.signer("author.example")
+				}
+				l.deliver()
+				time.Sleep(time.Hour)
+				if r := w.only(c.mailFrom); r.verdict.Policy != policyinfer.None {
+					t.Errorf("%s %v", r.verdict.Policy, r.verdict.Candidates)
+				}
+				w.reported(c.mailFrom, c.reports)
+				page := w.page(l.replies[0])
+				if !strings.Contains(page, c.want) || c.want == "" && (strings.Contains(page, "forwarded") || strings.Contains(page, "handed over by")) {
+					t.Errorf("page lacks %q: %s", c.want, page)
+				}
+			})
+		})
+	}
 }
 
 // A Message-ID is no secret. Somebody else who knows one does not join its test

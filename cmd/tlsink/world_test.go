@@ -91,6 +91,7 @@ type world struct {
 
 	mu  sync.Mutex
 	spf map[string][]netip.Addr // of each sender's domain
+	txt map[string]string       // other TXT records, by name
 }
 
 // hours runs f in a bubble with a running service.
@@ -232,7 +233,12 @@ func (w *world) elsewhere(q *dns.Msg) *dns.Msg {
 	domain := strings.TrimSuffix(strings.TrimPrefix(name, "mx."), ".")
 	w.mu.Lock()
 	ips, ok := w.spf[domain]
+	txt := w.txt[strings.TrimSuffix(name, ".")]
 	w.mu.Unlock()
+	if txt != "" && q.Question[0].Qtype == dns.TypeTXT {
+		m.Answer = append(m.Answer, &dns.TXT{Hdr: dns.RR_Header{Name: name, Rrtype: dns.TypeTXT, Class: dns.ClassINET, Ttl: 60}, Txt: []string{txt}})
+		return m
+	}
 	if !ok {
 		m.Rcode = dns.RcodeNameError
 		return m
