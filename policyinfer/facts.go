@@ -19,7 +19,8 @@ type fact struct {
 type ledger struct {
 	test     evidence.Test
 	t        timing
-	attempts []attempt
+	all      []evidence.Connection    // of the whole history
+	attempts []attempt                // those that are read
 	first    map[netip.Addr]time.Time // first contact of each host to et
 	facts    []fact
 	index    map[observation]int
@@ -30,7 +31,7 @@ type ledger struct {
 
 // read turns attempts into facts. silence: absence of contact may count.
 func read(h *evidence.History, t timing, as []attempt, silence bool) *ledger {
-	l := &ledger{test: h.Test, t: t, attempts: as, index: make(map[observation]int)}
+	l := &ledger{test: h.Test, t: t, all: h.Connections, attempts: as, index: make(map[observation]int)}
 	l.met = deliveriesByHost(as)
 	l.atET = mailsAtET(as)
 	l.owned = l.ownerships(h.States)
@@ -83,8 +84,13 @@ func (l *ledger) firstContacts() map[netip.Addr]time.Time {
 	out := make(map[netip.Addr]time.Time)
 	for _, a := range as {
 		for _, e := range a.events {
-			if _, ok := out[e.host]; !ok && (e.face.Domain == et || both && e.face.Domain == scenario.UnknownDomain) && !e.weak {
-				out[e.host] = a.start
+			_, met := out[e.host]
+			switch {
+			case met || e.weak:
+			case e.face.Domain == et:
+				out[e.host] = e.conn.Start
+			case both && e.face.Domain == scenario.UnknownDomain:
+				out[e.host] = a.end // et may have come last
 			}
 		}
 	}
@@ -119,6 +125,18 @@ func (l *ledger) deliveries() {
 	}
 }
 
+// triedTLS reports whether a host of these attempts ever tried TLS, also in
+// others.
+func (l *ledger) triedTLS() bool {
+	hosts := make(map[netip.Addr]bool)
+	for _, a := range l.attempts {
+		for _, c := range a.conns {
+			hosts[hostOf(c)] = true
+		}
+	}
+	return slices.ContainsFunc(l.all, func(c evidence.Connection) bool { return (c.StartTLS || c.TLS != nil) && hosts[hostOf(&c)] })
+}
+
 // plaintextThoughOffered tells a sender that never uses TLS from one that
 // falls back to plaintext after its TLS failed. That no TLS was tried is
 // absence, so it must have been so in two attempts, and at no other time: some
@@ -134,10 +152,8 @@ func (l *ledger) plaintextThoughOffered() {
 	}
 	plain := make(map[scenario.Face]*seen)
 	var order []scenario.Face
-	for _, a := range l.attempts {
-		if slices.ContainsFunc(a.conns, func(c *evidence.Connection) bool { return c.StartTLS || c.TLS != nil }) {
-			return
-		}
+	if l.triedTLS() {
+		return
 	}
 	for i, a := range l.attempts {
 		if !a.complete {

@@ -48,7 +48,9 @@ func deliveriesByHost(as []attempt) map[netip.Addr]*host {
 }
 
 func appendDistinct(to []event, e event) []event {
-	if slices.ContainsFunc(to, func(d event) bool { return d.face == e.face && d.outcome == e.outcome && d.sni == e.sni }) {
+	if slices.ContainsFunc(to, func(d event) bool {
+		return d.host == e.host && d.face == e.face && d.outcome == e.outcome && d.sni == e.sni
+	}) {
 		return to
 	}
 	return append(to, e)
@@ -224,7 +226,7 @@ func (l *ledger) refusedIn(a attempt) map[place]refused {
 	}
 	out := make(map[place]refused)
 	for _, e := range a.events {
-		if !e.refused() || a.reconnected(e) || slices.ContainsFunc(delivered, func(d event) bool { return overrides(d, e) }) {
+		if !e.refused() || a.reconnected(e) || slices.ContainsFunc(delivered, func(d event) bool { return d.host == e.host && overrides(d, e) }) {
 			continue
 		}
 		if e.weak && !isGood(e.face) && (!l.saysItsName(e) || l.strays(e)) {
