@@ -350,6 +350,41 @@ func TestAStrangerCannotJoinATest(t *testing.T) {
 	})
 }
 
+// A Message-ID is no secret, e.g. of a mail that went to others, too. Where SPF
+// names the clients of a test, a copy from elsewhere does not join it.
+func TestACopyFromElsewhereDoesNotJoin(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, 1)
+		defer w.stop()
+		s := w.sender("user@sender.example", policyinfer.MTASTS)
+		s.attempt()
+		copied := w.sender(s.from, policyinfer.None)
+		copied.ip, copied.id, copied.helo, copied.forged = "198.51.100.7", s.id, "mx.evil.example", true
+		for range 20 {
+			s.attempt()
+			copied.attempt()
+			w.wait(10 * time.Minute)
+		}
+		tests := w.tests(s.from)
+		if len(tests) != 2 {
+			t.Fatalf("%d tests, want 2", len(tests))
+		}
+		for _, r := range tests {
+			v, err := w.a.View(r.Test.ID)
+			if err != nil || len(r.Clients) != 1 {
+				t.Fatalf("clients %v, %v", r.Clients, err)
+			}
+			if r.Test.SenderIPs[0] == s.ip && v.Verdict.Policy != policyinfer.MTASTS {
+				t.Errorf("verdict %s %v beside a copy from elsewhere", v.Verdict.Policy, v.Verdict.Candidates)
+			}
+		}
+		queue, err := w.store.Queue(t.Context())
+		if err != nil || len(queue) != 1 {
+			t.Errorf("%d reports due, %v; want one", len(queue), err)
+		}
+	})
+}
+
 // On request everything of a sender goes, a running test included, and it
 // does not come back by a restart.
 func TestForget(t *testing.T) {

@@ -59,11 +59,11 @@ func heloTrait(name string) (trait, bool) {
 // whoever uses another's makes its verdict come late, or not at all.
 func mailTrait(tx evidence.Transaction) (trait, bool) {
 	d := mailDomain(tx.MailFrom)
-	if d == "" || tx.Message == nil {
+	if tx.Message == nil {
 		return "", false
 	}
 	spf := tx.Message.SPF
-	return trait("mail " + d), spf.Result == evidence.AuthPass && spf.Mechanism != mailauth.MechanismAll && scenario.Canonical(spf.Domain) == d
+	return trait("mail " + d), d != "" && spf.Result == evidence.AuthPass && spf.Mechanism != mailauth.MechanismAll && scenario.Canonical(spf.Domain) == d
 }
 
 // maxTraits bounds the traits of one test.

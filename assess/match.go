@@ -27,11 +27,10 @@ func mailID(tx evidence.Transaction) string {
 // from a client that the test knows.
 //
 // From another client only the envelope sender of the test and its Message-ID
-// will do. Senders that change the envelope sender with each message or each
+// will do, see also admits. Senders that change the envelope sender with each message or each
 // attempt (VERP, BATV, SRS) keep its domain: from a client of the test, that
-// and the Message-ID suffice. So somebody elsewhere who knows a Message-ID
-// joins only as far as MAIL FROM, which anybody can forge, lets them. Bounces
-// of all the world have the same sender, and a Date is no secret.
+// and the Message-ID suffice. Bounces of all the world have the same sender, and a
+// Date is no secret.
 func isMailOf(r history.TestRecord, tx evidence.Transaction, here bool) bool {
 	id := mailID(tx)
 	if id == "" || !slices.Contains(r.MessageIDs, id) {
@@ -85,7 +84,7 @@ func (a *Assessor) match(from *client, tx evidence.Transaction, slot int, domain
 		}
 		here := t.clients[from.key] != nil
 		switch {
-		case isMailOf(t.rec, tx, here):
+		case isMailOf(t.rec, tx, here) && (here || t.admits(tx)):
 			if own == nil || t.fits(tx, own) {
 				own = t
 			}
@@ -104,6 +103,14 @@ func (a *Assessor) match(from *client, tx evidence.Transaction, slot int, domain
 	latest.rec.State, latest.rec.Closed = history.StateClosed, a.o.Now()
 	a.o.Store.Submit(history.Batch{Tests: []history.TestRecord{latest.rec}})
 	return nil
+}
+
+// admits reports whether a mail from a new client may be one of the test. If SPF
+// named the clients so far, it has to name this one: else somebody who knows a
+// Message-ID could hand over a copy by his own rules.
+func (t *test) admits(tx evidence.Transaction) bool {
+	x, named := mailTrait(tx)
+	return named || !t.traits[x] || tx.Message.SPF.Result == evidence.AuthTempError
 }
 
 // fits reports whether a mail that two tests have belongs to t rather than to o:
