@@ -481,5 +481,19 @@ func TestQueriesOfATest(t *testing.T) {
 		if v := w.test(s.from); len(v.History.Queries) != 1 || len(v.Around) != 1 {
 			t.Errorf("beside another test: %d own, %d around; want 1 and 1", len(v.History.Queries), len(v.Around))
 		}
+		// The other one ends first: what was asked while both ran stays nobody's,
+		// also after a restart.
+		other.until(10, 5*time.Minute)
+		if !other.delivered() {
+			t.Fatal("the other test did not end")
+		}
+		for _, when := range []string{"after another test", "after a restart"} {
+			if v := w.test(s.from); len(v.History.Queries) != 1 || len(v.Around) != 1 {
+				t.Errorf("%s: %d own, %d around; want 1 and 1", when, len(v.History.Queries), len(v.Around))
+			}
+			w.stop()
+			w.start()
+			w.a.o.Queries = func(time.Time) []evidence.Query { return asked }
+		}
 	})
 }

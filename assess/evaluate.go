@@ -200,25 +200,6 @@ func (a *Assessor) attachAll(t *test) history.Batch {
 	return b
 }
 
-// queries are those that belong to the test: of its slot if that is its alone,
-// of its own addresses, or if no other test was running. Of the others nobody
-// knows whose they are: they are around, for people to look at.
-func (a *Assessor) queries(t *test) (own, around []evidence.Query) {
-	alone := !slices.ContainsFunc(a.runningTests(), func(o *test) bool { return o != t && o.rec.Test.Slot == t.rec.Test.Slot })
-	for _, q := range a.o.Queries(t.adopts(a.o.Timing.DateSkew)) {
-		target, ok := scenario.Find(a.o.Zone, q.Name)
-		if !ok || target.Slot != t.rec.Test.Slot || target.Role == scenario.RoleApex || target.Role == scenario.RoleNS || target.Role == scenario.RoleService {
-			continue
-		}
-		if alone || slices.Contains(t.rec.Test.SenderIPs, q.Client) {
-			own = append(own, q)
-		} else {
-			around = append(around, q)
-		}
-	}
-	return own, around
-}
-
 func (a *Assessor) runningTests() (out []*test) {
 	for _, t := range a.tests {
 		if t.running() {
@@ -226,31 +207,6 @@ func (a *Assessor) runningTests() (out []*test) {
 		}
 	}
 	return out
-}
-
-// Fetched notes a fetch of the MTA-STS policy, and gives it to a test like a
-// query.
-func (a *Assessor) Fetched(f evidence.PolicyFetch) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	target, ok := scenario.Find(a.o.Zone, f.Host)
-	if !ok || target.Role != scenario.RolePolicy {
-		return
-	}
-	var could []*test
-	for _, t := range a.runningTests() {
-		if t.rec.Test.Slot != target.Slot {
-			continue
-		}
-		if slices.Contains(t.rec.Test.SenderIPs, f.Client) {
-			could = []*test{t}
-			break
-		}
-		could = append(could, t)
-	}
-	if len(could) == 1 {
-		a.o.Store.Submit(history.Batch{Fetches: []history.TestFetch{{TestID: could[0].rec.Test.ID, Fetch: f}}})
-	}
 }
 
 // capped reports whether a test ends without a conclusive verdict: after

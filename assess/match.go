@@ -165,6 +165,7 @@ func (a *Assessor) open(c *client, tx evidence.Transaction, slot int, now time.T
 		clients: make(map[netip.Prefix]*client), copies: make(map[copyKey]bool), first: now,
 	}
 	a.tests[id] = t
+	a.noteBeside(t)
 	a.o.Store.Submit(history.Batch{
 		Tests:      []history.TestRecord{t.rec},
 		TestStates: []history.TestState{{TestID: id, State: evidence.State{Time: c.started, Phase: evidence.Downgrade}}},

@@ -27,6 +27,7 @@ func (a *Assessor) replay(ctx context.Context) error {
 			rec: r, clients: make(map[netip.Prefix]*client), copies: make(map[copyKey]bool), first: r.Opened, dirty: true, due: now,
 		}
 	}
+	a.replayBeside()
 	from := now.Add(-a.o.Timing.Forget)
 	for _, t := range a.tests {
 		if t.rec.Open() && t.rec.Opened.Add(-a.o.Timing.Forget).Before(from) {

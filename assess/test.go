@@ -26,6 +26,7 @@ type test struct {
 	copies  map[copyKey]bool // copies that were answered; true: with 250
 	date    time.Time        // when the first mail was written, as far as known
 	first   time.Time        // its first message
+	beside  bool             // another test of its slot ran at the same time
 	verdict *policyinfer.Verdict
 	dropped int       // connections that found no room in own
 	dirty   bool      // evidence came since verdict
