@@ -35,7 +35,7 @@ func TestSimulatedSendersAreNeverMisjudged(t *testing.T) {
 	})
 	table.log(t)
 	for _, id := range []string{FindingFallback, FindingEither, FindingLazy, FindingUnlistedMX, FindingMixed} {
-		if table.found[id] == 0 && runs >= 2000 && failures.Load() == 0 {
+		if table.found[id] == 0 && runs >= 1500 && failures.Load() == 0 {
 			t.Errorf("no sender showed %s: %v", id, table.found)
 		}
 	}
@@ -84,14 +84,14 @@ func simRuns(t *testing.T) int {
 	if raceEnabled {
 		return 300
 	}
-	return 2000
+	return 1500
 }
 
 // Absence of queries and fetches is never evidence: stripped of them, a
 // history gives the same verdict or an undetermined one.
 func TestQueriesAndFetchesOnlyAdd(t *testing.T) {
 	e := New()
-	for seed := range uint64(300) {
+	for seed := range uint64(60) {
 		rng := rand.New(rand.NewPCG(seed, 2))
 		newSimRun(seed, e.policies).play(func(h evidence.History, _ simExpect) bool {
 			with := h

@@ -106,10 +106,14 @@ var maimed = []struct {
 // Whatever of a recorded history is lost, its verdict is never a wrong one.
 func TestMaimedHistoriesAreNeverMisjudged(t *testing.T) {
 	engine := policyinfer.New()
-	runs := 40
+	runs := 8
 	if testing.Short() || policyinfer.RaceEnabled {
-		runs = 6
+		runs = 2
 	}
+	if thorough() {
+		runs = 100
+	}
+	t.Parallel()
 	truths := readTruth(t)
 	for _, name := range slices.Sorted(maps.Keys(truths)) {
 		want := truths[name]
