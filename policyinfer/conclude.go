@@ -184,7 +184,8 @@ func (e *Engine) missing(s set) []Missing {
 	if len(names) < 2 {
 		return []Missing{}
 	}
-	var out []Missing
+	out := []Missing{}
+	var resort []Missing // to which only some of them come at all
 	for _, next := range []struct {
 		server scenario.Server
 		face   scenario.Face
@@ -212,12 +213,17 @@ func (e *Engine) missing(s set) []Missing {
 				both = append(both, n)
 			}
 		}
-		if len(both) > 1 && (!slices.Equal(yes, names) && len(yes) > 0 || !slices.Equal(no, names) && len(no) > 0) {
-			out = append(out, Missing{Face: next.server, Certificate: next.face.Certificate, TellsApart: sorted(both)})
+		m := Missing{Face: next.server, Certificate: next.face.Certificate, TellsApart: sorted(both)}
+		switch {
+		case len(both) > 1 && (!slices.Equal(yes, names) && len(yes) > 0 || !slices.Equal(no, names) && len(no) > 0):
+			out = append(out, m)
+		case len(both) == 1 && next.sni == scenario.No:
+			m.TellsApart = names
+			resort = append(resort, m)
 		}
 	}
-	if out == nil {
-		out = []Missing{}
+	if len(out) == 0 {
+		out = append(out, resort...)
 	}
 	return out
 }
