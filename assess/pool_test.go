@@ -53,6 +53,7 @@ func newPool(w *world, seed uint64, alike bool) *pool {
 	ips := poolAddresses([]int{1, 2, 3, 6, 12, 40}[rng.IntN(6)])
 	helo := []string{"mail-", "out.provider.example"}[rng.IntN(2)]
 	policy, sni := names[rng.IntN(len(names))], rng.IntN(2) == 0
+	oneDiffers := rng.IntN(2) == 0
 	for i := range 1 + rng.IntN(4) {
 		t := &tenant{sender: w.sender(fmt.Sprintf("user%d@tenant%d.example", i, i), policy)}
 		if rng.IntN(3) == 0 {
@@ -60,7 +61,7 @@ func newPool(w *world, seed uint64, alike bool) *pool {
 		}
 		t.ips, t.helo, t.sni = ips, helo, sni
 		t.perTry = 1 + rng.IntN(3)
-		if !alike {
+		if !alike && (!oneDiffers || i == 0) {
 			t.policy, t.sni = names[rng.IntN(len(names))], rng.IntN(2) == 0
 		}
 		t.every = []time.Duration{5, 7, 10, 15, 20, 30}[rng.IntN(6)] * time.Minute

@@ -32,11 +32,15 @@ import (
 // (encrypt, verify) never is: that one of the tenants left without STARTTLS says
 // nothing about the others.
 
+// maxGroup bounds the tests that are read together. All have to be: the one left
+// out might be the one that differs.
+const maxGroup = 30
+
 // provider concludes what t and the tests behind the same addresses show
 // together; nil if that is nothing.
 func (a *Assessor) provider(t *test) *history.Provider {
 	group := a.group(t)
-	if len(group) < 2 {
+	if len(group) < 2 || len(group) > maxGroup {
 		return nil
 	}
 	shared := a.shared(t, group)
