@@ -21,9 +21,10 @@ import (
 // contacts that absence is about stay.
 func simShrink(h evidence.History, x simExpect, infer func(evidence.History) Verdict) evidence.History {
 	want := x.wrong(infer(h))
-	messages := simMessages(h)
+	messages, doubts := simMessages(h), simDoubts(infer(h))
 	still := func(h evidence.History) bool {
-		return simMessages(h) == messages && slices.Equal(x.wrong(infer(h)), want)
+		v := infer(h)
+		return simMessages(h) == messages && slices.Equal(x.wrong(v), want) && slices.Equal(simDoubts(v), doubts)
 	}
 	try := func(change func(*evidence.History)) {
 		smaller := simClone(h)
@@ -42,7 +43,7 @@ func simShrink(h evidence.History, x simExpect, infer func(evidence.History) Ver
 			return still(smaller)
 		})
 		h.Connections = slices.Concat(kept...)
-		try(func(h *evidence.History) { h.Test.LeftOut++ }) // then absence says nothing
+		try(func(h *evidence.History) { h.Test.LeftOut = 1 }) // then absence says nothing
 		h.Connections = simMinimal(h.Connections, func(cs []evidence.Connection) bool {
 			smaller := h
 			smaller.Connections = cs
@@ -59,13 +60,17 @@ func simShrink(h evidence.History, x simExpect, infer func(evidence.History) Ver
 			}
 		}
 	}
-	h.Test.LeftOut = min(h.Test.LeftOut, 1)
 	return h
 }
 
-func simFindingsOf(v Verdict) (out []string) {
+// simDoubts returns the findings about contradictions: what contradicts stays,
+// or less would be wrong with what is left.
+func simDoubts(v Verdict) (out []string) {
 	for _, f := range v.Findings {
-		out = append(out, f.ID)
+		switch f.ID {
+		case FindingChanged, FindingMixed, FindingChangedOrMixed, FindingContradictory, FindingAmbiguous:
+			out = append(out, f.ID)
+		}
 	}
 	return out
 }

@@ -59,7 +59,7 @@ func walkHistory(start time.Time, order, walk string) evidence.History {
 	h := evidence.History{Test: evidence.Test{Zone: simZone}, States: []evidence.State{{MX: mx}}}
 	w := &simWorld{rng: rand.New(rand.NewPCG(1, 1)), now: start, clients: make(map[netip.Prefix]*simClient), weak: true}
 	from := netip.AddrFrom4([4]byte{192, 0, 2, 10})
-	for _, one := range strings.Fields(walk) {
+	for one := range strings.FieldsSeq(walk) {
 		c := w.connection(from)
 		c.EHLO, c.StartTLSOffered, c.Helo = true, true, []string{"mta.sender.example"}
 		if one == "?" {

@@ -62,6 +62,11 @@ func TestInferErrorsSayWhere(t *testing.T) {
 	}{
 		"missing file": {"", []string{"infer", "nowhere.jsonl"}, "nowhere.jsonl", 1},
 		"bad line":     {"{}\n", []string{"infer", "-"}, "history -: line 1:", 1},
+		"bad field": {
+			`{"type":"test","zone":"z.example"}` + "\n" + `{"type":"connection","id":"7","start":"2026-01-01T00:00:00Z","client":"192.0.2.1:1","ending":"gone"}`,
+			[]string{"infer", "-"},
+			`history -: line 2: connection "7": ending: "gone" is unknown; want quit,`, 1,
+		},
 		"no argument":  {"", []string{"infer"}, "hint: tlsink --help", 2},
 		"unknown flag": {"", []string{"infer", "--wat", "-"}, "unknown flag", 2},
 	} {
