@@ -72,13 +72,12 @@ const maxCited = 50
 // have carried the copy for et; one that only the address ties to the
 // sender does not: it may be of another, and this host come later.
 func (l *ledger) firstContacts() map[netip.Addr]time.Time {
-	test, as := l.test, l.attempts
+	as := l.attempts
 	both, hosts := false, make(map[netip.Addr]bool)
-	for _, a := range as {
-		for _, c := range a.conns {
-			both = both || namesUT(test, c.Addressed) && names(test, c.Addressed, et)
-			hosts[hostOf(c)] = true
-		}
+	for i := range l.all {
+		c := &l.all[i]
+		both = both || namesUT(l.test, c.Addressed) && names(l.test, c.Addressed, et)
+		hosts[hostOf(c)] = true
 	}
 	both = both && len(hosts) == 1
 	out := make(map[netip.Addr]time.Time)
