@@ -15,6 +15,9 @@
 //	                                               └▶ closed (never came back, or
 //	                                                  its sender began another)
 //
+// From which connections STARTTLS is withheld is said by [Downgrade]: from all of
+// the downgrade phase, or only from the first one to each test domain.
+//
 // # Attribution
 //
 // A connection with MAIL belongs to the test of that mail. One without belongs
