@@ -24,6 +24,7 @@ type simTable struct {
 
 type simRow struct {
 	runs, conclusive, mixed int
+	third                   int // a name that no policy of this sender has, but one that explains all it did
 	open                    int // undetermined
 	unknowable              int // of these: several names fit all that the sender did
 	why                     map[string]int
@@ -46,6 +47,9 @@ func (t *simTable) add(r *simRun, h evidence.History, v Verdict) {
 		switch {
 		case v.Conclusive:
 			row.conclusive++
+			if !r.s.truth.has(v.Policy) {
+				row.third++
+			}
 		case v.Policy == Mixed:
 			row.mixed++
 		default:
@@ -156,6 +160,9 @@ func (t *simTable) log(tb testing.TB) {
 		fmt.Fprintf(&b, "%-20s %7d %10.1f%% %12.1f%% %12.1f%%", name, r.runs, percent(r.conclusive, r.runs), percent(r.open, r.runs), percent(r.unknowable, r.open))
 		if r.mixed > 0 {
 			fmt.Fprintf(&b, "   mixed %.1f%%", percent(r.mixed, r.runs))
+		}
+		if r.third > 0 {
+			fmt.Fprintf(&b, "   explained by a third policy %.2f%%", percent(r.third, r.runs))
 		}
 		b.WriteByte('\n')
 	}

@@ -1,6 +1,7 @@
 package policyinfer
 
 import (
+	"maps"
 	"net/netip"
 	"slices"
 	"strconv"
@@ -93,6 +94,19 @@ func (t *simTruth) right(h evidence.History) []Policy {
 		}
 	}
 	return out
+}
+
+// has reports whether a policy of the sender is named n, now or before, on any
+// host.
+func (t *simTruth) has(n Name) bool {
+	own := []Policy{t.now}
+	if t.before != nil {
+		own = append(own, *t.before)
+	}
+	if t.kind == simMixed {
+		own = slices.Collect(maps.Values(t.hosts))
+	}
+	return slices.ContainsFunc(own, func(p Policy) bool { return simName(p) == n })
 }
 
 // came reports whether a mail came that was written after the change, for a
