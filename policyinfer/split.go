@@ -195,7 +195,7 @@ func (e *Engine) splitByHost(h *evidence.History, t timing, as []attempt) (resul
 		maps.Copy(out.first, r.first)
 		own = append(own, hostResult{addr, r})
 		for _, f := range r.facts {
-			finding.Connections = append(finding.Connections, f.conns[:min(1, len(f.conns))]...)
+			finding.Connections = appendCited(finding.Connections, f.conns[:min(1, len(f.conns))]...)
 		}
 	}
 	out.findings = append(out.findings, finding)
