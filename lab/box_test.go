@@ -3,7 +3,6 @@
 package lab_test
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -21,6 +20,10 @@ const (
 	noServersVar = "TLSINK_LAB_NO_SERVERS"
 
 	unpacked = "/run/servers"
+
+	// The users of a box, and their groups.
+	serverUID  = 611
+	mailboxUID = 612
 )
 
 // unpackServers unpacks the packages of servers that cannot be installed
@@ -101,20 +104,18 @@ func (b *box) open(ca, user string) error {
 		}
 	}
 	const bundle = "/etc/ssl/certs/ca-certificates.crt"
-	if err := b.derive(bundle, bundle, ca); err != nil {
+	if err := b.derive(bundle, "", bundle, ca); err != nil {
 		return err
 	}
-	if err := b.derive("/etc/resolv.conf", "/etc/resolv.conf"); err != nil { // the lab's, by furnish
+	if err := b.derive("/etc/resolv.conf", "", "/etc/resolv.conf"); err != nil { // the lab's, by furnish
 		return err
 	}
-	for file, line := range map[string]string{
-		"/etc/passwd": user + ":x:611:611::/nonexistent:/usr/sbin/nologin\n" + mailbox + ":x:612:612::/home/" + mailbox + ":/bin/sh\n",
-		"/etc/group":  user + ":x:611:\n" + mailbox + ":x:612:\n",
+	// The first line about a user counts.
+	for file, lines := range map[string]string{
+		"/etc/passwd": user + ":x:%[1]d:%[1]d::/nonexistent:/usr/sbin/nologin\n" + mailbox + ":x:%[2]d:%[2]d::/home/" + mailbox + ":/bin/sh\n",
+		"/etc/group":  user + ":x:%[1]d:\n" + mailbox + ":x:%[2]d:\n",
 	} {
-		if err := b.derive(file, file); err != nil {
-			return err
-		}
-		if err := appendTo(b.path("top", file), line); err != nil {
+		if err := b.derive(file, fmt.Sprintf(lines, serverUID, mailboxUID), file); err != nil {
 			return err
 		}
 	}
@@ -133,10 +134,10 @@ func (b *box) close() error {
 	return os.Remove(b.root)
 }
 
-// derive makes a file of the box from files of the machine; one that does not
-// exist is empty.
-func (b *box) derive(name string, from ...string) error {
-	var content []byte
+// derive makes a file of the box from a text and files of the machine; one that
+// does not exist is empty.
+func (b *box) derive(name, text string, from ...string) error {
+	content := []byte(text)
 	for _, f := range from {
 		part, err := os.ReadFile(f)
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -176,17 +177,6 @@ func (b *box) certificate(ctx context.Context, host, cert, key string) error {
 		"-days", "300", "-subj", "/CN="+host, "-addext", "subjectAltName=DNS:"+host,
 		"-keyout", filepath.Join(b.root, key), "-out", filepath.Join(b.root, cert))
 	return err
-}
-
-func appendTo(path, text string) error {
-	b, err := os.ReadFile(path)
-	if err != nil {
-		return err
-	}
-	if len(b) > 0 && !bytes.HasSuffix(b, []byte("\n")) {
-		text = "\n" + text
-	}
-	return os.WriteFile(path, append(b, text...), 0o644)
 }
 
 // countLines counts the lines of a file that contain all of some strings.

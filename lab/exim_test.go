@@ -26,11 +26,6 @@ type eximServer struct {
 	daemon *daemon
 }
 
-const (
-	eximUID    = 611
-	mailboxUID = 612
-)
-
 // eximAnswers is what debconf would have asked.
 const eximAnswers = `dc_eximconfig_configtype='internet'
 dc_other_hostnames='%s'
@@ -72,7 +67,7 @@ func (e *eximServer) start(ctx context.Context, ca string) error {
 }
 
 func (e *eximServer) configure(ctx context.Context) error {
-	if err := e.makeDirs(eximUID, "/var/spool/exim4", "/var/log/exim4", "/run/exim4", "/var/lib/exim4"); err != nil {
+	if err := e.makeDirs(serverUID, "/var/spool/exim4", "/var/log/exim4", "/run/exim4", "/var/lib/exim4"); err != nil {
 		return err
 	}
 	if err := e.makeDirs(mailboxUID, filepath.Join("/home", mailbox)); err != nil {
@@ -107,7 +102,7 @@ func (e *eximServer) configure(ctx context.Context) error {
 	if err := e.certificate(ctx, e.host, "/etc/exim4/exim.crt", "/etc/exim4/exim.key"); err != nil {
 		return err
 	}
-	if err := os.Chown(filepath.Join(e.root, "/etc/exim4/exim.key"), eximUID, eximUID); err != nil {
+	if err := os.Chown(filepath.Join(e.root, "/etc/exim4/exim.key"), serverUID, serverUID); err != nil {
 		return err
 	}
 	_, err = e.run(ctx, "", "/usr/sbin/update-exim4.conf")

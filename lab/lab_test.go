@@ -10,6 +10,7 @@ import (
 	"net/textproto"
 	"runtime"
 	"slices"
+	"sync"
 	"testing"
 
 	"github.com/miekg/dns"
@@ -37,16 +38,26 @@ func newLab(ctx context.Context, t *testing.T, o options) *lab {
 	l.sink, ds = startSink(ctx, t, o)
 	startUnbound(ctx, t, ds, l.senders)
 	l.sink.start(ctx, t)
+	t.Cleanup(func() { l.stopSenders(t) })
 	var g errgroup.Group
 	g.SetLimit(2 * runtime.NumCPU())
 	for _, s := range l.senders {
-		t.Cleanup(func() { s.stop(t) })
 		g.Go(func() error { return s.start(ctx, l.sink.ca()) }) // takes seconds
 	}
 	if err := g.Wait(); err != nil {
 		t.Fatal(err)
 	}
 	return l
+}
+
+// stopSenders stops all at once, since each waits for seconds.
+func (l *lab) stopSenders(t *testing.T) {
+	t.Helper()
+	var all sync.WaitGroup
+	for _, s := range l.senders {
+		all.Go(func() { s.stop(t) })
+	}
+	all.Wait()
 }
 
 func TestVerdicts(t *testing.T) {
