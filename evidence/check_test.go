@@ -46,8 +46,7 @@ func with(t *testing.T, changes ...any) string {
 
 // A history that makes no sense is refused, with the line and the field.
 func TestReadHistoryRefuses(t *testing.T) {
-	plain := []any{"starttls", false, "tls", nil, "tx.tls", false}
-	for name, c := range map[string]struct{ in, want string }{
+	checkRefused(t, map[string]refused{
 		"nothing":               {"", "empty history"},
 		"only empty lines":      {"\n \n", "empty history"},
 		"no test":               {connLine, `line 1: type: "connection"; the first line, and only it, must be the test`},
@@ -78,7 +77,12 @@ func TestReadHistoryRefuses(t *testing.T) {
 		"state with phase":      {testLine + `{"type":"state","time":"2026-01-01T00:00:00Z","phase":"calm"}`, `line 2: phase: "calm" is unknown; want downgrade, secure`},
 		"negative preference":   {testLine + `{"type":"state","time":"2026-01-01T00:00:00Z","mx":{"mx03":-5}}`, "line 2: mx.mx03: -5 is not a preference"},
 		"escape sequences":      {testLine + `{"type":"state","time":"2026-01-01T00:00:00Z","unverifiable":"\u001b[2J"}`, "line 2: unverifiable:"},
+	})
+}
 
+func TestReadHistoryRefusesConnections(t *testing.T) {
+	plain := []any{"starttls", false, "tls", nil, "tx.tls", false}
+	checkRefused(t, map[string]refused{
 		"no id":                 {with(t, "id", nil), "line 2: id: missing"},
 		"long id":               {with(t, "id", strings.Repeat("7", 300)), "line 2: id: 300 octets"},
 		"control in id":         {with(t, "id", "\x1b[2J"), "line 2: id: "},
@@ -121,7 +125,15 @@ func TestReadHistoryRefuses(t *testing.T) {
 			map[string]any{"rcpt_to": []string{"en@et.z.example"}, "tls": true, "data": true},
 			map[string]any{"rcpt_to": []string{"en@et.z.example"}, "data": true},
 		}), "transactions[1].tls: false, but an earlier one was inside TLS"},
-	} {
+	})
+}
+
+// refused is a history, and what the error must say.
+type refused struct{ in, want string }
+
+func checkRefused(t *testing.T, cases map[string]refused) {
+	t.Helper()
+	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
 			_, err := evidence.ReadHistory(strings.NewReader(c.in))
 			if err == nil || !strings.Contains(err.Error(), c.want) {
