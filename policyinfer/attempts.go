@@ -260,6 +260,9 @@ func refusal(base event, sniHost scenario.Host, sni scenario.Ternary) (event, bo
 		e.grade = gradeExplicit
 	case evidence.EndingFIN, evidence.EndingCloseNotify:
 		e.grade = gradeSilent
+		if c.StartTLS {
+			e.grade = gradeExplicit // it asked for TLS although none was offered
+		}
 	}
 	return e, e.grade != gradeNothing
 }

@@ -32,6 +32,12 @@ func (e *Engine) verdict(h *evidence.History, t timing, as []attempt, r result) 
 		v.Missing = e.missing(r.candidates)
 	}
 	if !e.optOut(h, &v) {
+		switch {
+		case !r.mixed && r.handedInPlaintext(ut):
+			v.Sender.PlaintextUnprotected = "yes" // whatever rule it has for et
+		case v.Sender.PlaintextUnprotected == "yes" && leftUTPerhaps(as):
+			v.Sender.PlaintextUnprotected = Unknown
+		}
 		v.Sender.WithoutTLS = e.withoutTLS(h, t, r)
 		v.Findings = append(v.Findings, e.findings(h, t, as, r, v.Conclusive)...)
 	}
@@ -41,6 +47,14 @@ func (e *Engine) verdict(h *evidence.History, t timing, as []attempt, r result) 
 		}
 	}
 	return v
+}
+
+// leftUTPerhaps reports whether a connection that may have been for ut was left
+// because STARTTLS was not offered.
+func leftUTPerhaps(as []attempt) bool {
+	return slices.ContainsFunc(as, func(a attempt) bool {
+		return slices.ContainsFunc(a.events, func(e event) bool { return e.outcome == refusedPlaintext && e.face.Domain != et })
+	})
 }
 
 // laterAttempt: none, may and encrypt need an attempt after the first one, at

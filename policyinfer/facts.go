@@ -125,7 +125,7 @@ func (l *ledger) deliveries() {
 }
 
 // triedTLS reports whether a host of these attempts ever tried TLS, also in
-// others.
+// others; but where ut got its mail inside TLS, that says nothing about et.
 func (l *ledger) triedTLS() bool {
 	hosts := make(map[netip.Addr]bool)
 	for _, a := range l.attempts {
@@ -133,7 +133,10 @@ func (l *ledger) triedTLS() bool {
 			hosts[hostOf(c)] = true
 		}
 	}
-	return slices.ContainsFunc(l.all, func(c evidence.Connection) bool { return (c.StartTLS || c.TLS != nil) && hosts[hostOf(&c)] })
+	return slices.ContainsFunc(l.all, func(c evidence.Connection) bool {
+		servedUT := c.TLS != nil && c.Destination == string(ut) && len(c.Transactions) > 0
+		return (c.StartTLS || c.TLS != nil) && !servedUT && hosts[hostOf(&c)]
+	})
 }
 
 // plaintextThoughOffered tells a sender that never uses TLS from one that

@@ -132,12 +132,12 @@ func (e *Engine) run(h *evidence.History, t timing, as []attempt, silence bool) 
 	r := result{candidates: e.eliminate(facts), facts: facts, attempts: as, first: l.first}
 	if !certificatesMatter(facts) && e.allProtected(r.candidates) {
 		// SNI habits alone never make a sender protected: its hosts may differ in
-		// them.
+		// them. Nor does what it does at ut: it may have a rule for each domain.
 		without := slices.Clone(facts)
 		for i := range without {
 			without[i].sni = scenario.Unknown
 		}
-		r.candidates = e.eliminate(without)
+		r.candidates = e.eliminate(without).or(e.eliminate(notAtUT(without)))
 	}
 	return r
 }
@@ -148,6 +148,10 @@ func certificatesMatter(facts []fact) bool {
 	return slices.ContainsFunc(facts, func(f fact) bool {
 		return f.outcome == neverAtUT || f.outcome == neverAtMX03 || f.outcome == refusedTLS && f.face.Domain != ut
 	})
+}
+
+func notAtUT(facts []fact) []fact {
+	return slices.DeleteFunc(slices.Clone(facts), func(f fact) bool { return f.face.Domain == ut })
 }
 
 func (e *Engine) allProtected(s set) bool {
@@ -190,6 +194,8 @@ func (e *Engine) nameOf(r result) Name {
 		return Mixed
 	case len(names) != 1 || !deliveredToET(r.facts) || r.piecedTogether:
 		return Undetermined
+	case (names[0] == May || names[0] == None) && !r.handedInPlaintext(et):
+		return Undetermined // what it does at ut may be another rule
 	}
 	return names[0]
 }
@@ -198,4 +204,8 @@ func deliveredToET(facts []fact) bool {
 	return slices.ContainsFunc(facts, func(f fact) bool {
 		return f.face.Domain == et && (f.outcome == deliveredTLS || f.outcome == deliveredPlaintext)
 	})
+}
+
+func (r result) handedInPlaintext(d scenario.Domain) bool {
+	return slices.ContainsFunc(r.facts, func(f fact) bool { return f.face.Domain == d && f.outcome == deliveredPlaintext })
 }

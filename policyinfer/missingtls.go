@@ -56,11 +56,11 @@ func letters(test evidence.Test, as []attempt) []*letter {
 	return out
 }
 
-// needsTLS: all candidates leave et where STARTTLS is not offered. handsUT: all
-// of them hand ut its mail then, so that a host that left was at et.
+// needsTLS: all candidates leave et where STARTTLS is not offered. handsUT: ut
+// gets its mail then, so that a host that left was at et.
 func (e *Engine) needsTLS(r result) (needs, handsUT bool) {
 	needs = e.every(r, func(p Policy) bool { return !p.deliversPlaintext(et, true) })
-	return needs, e.every(r, func(p Policy) bool { return p.deliversPlaintext(ut, true) })
+	return needs, r.handedInPlaintext(ut) || e.every(r, func(p Policy) bool { return p.deliversPlaintext(ut, true) })
 }
 
 // withoutTLS returns the part of that name: retry or bounce if it is shown.

@@ -267,7 +267,7 @@ func (a *attempt) reconnected(r event) bool {
 	if r.outcome != refusedTLS || r.conn.TLS.Stage != evidence.StageCertificate {
 		return false
 	}
-	next := sort.Search(len(a.conns), func(i int) bool { return !a.conns[i].Start.Before(r.conn.End) })
+	next := sort.Search(len(a.conns), func(i int) bool { return !a.conns[i].Start.Before(r.conn.Start) })
 	for _, c := range a.conns[next:] {
 		if c.Start.Sub(r.conn.End) > atOnce {
 			break

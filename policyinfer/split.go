@@ -37,7 +37,10 @@ func (e *Engine) conclude(h *evidence.History, t timing, as []attempt) result {
 		Text:        fmt.Sprintf("%d connections without MAIL contradict the mails of this sender. They may belong to another sender behind the same address.", n),
 		Connections: weakConnections(as),
 	})
-	return r.explained(append([]result{alone}, readings...))
+	// Or it has a rule for each domain, and the name is about et.
+	atET := r
+	atET.candidates = e.eliminate(notAtUT(r.facts))
+	return r.explained(append([]result{alone, atET}, readings...))
 }
 
 // weakConnections returns those that only a client address ties to the sender.
