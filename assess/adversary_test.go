@@ -400,6 +400,7 @@ func TestVaryingCertificates(t *testing.T) {
 		{scenario.SelfSigned, evidence.EndingQuit, false, scenario.CA},
 		{scenario.SelfSigned, evidence.EndingQuit, true, scenario.CA}, // begun before the change
 		{scenario.CADefault, evidence.EndingQuit, false, scenario.CA},
+		{scenario.CADefault, evidence.EndingQuit, true, scenario.CA}, // perhaps at ut alone
 		{scenario.CADefault, evidence.EndingQuit, true, scenario.SelfSigned},
 		{scenario.SelfSigned, evidence.EndingAlert, false, scenario.CA},
 	} {
@@ -407,6 +408,13 @@ func TestVaryingCertificates(t *testing.T) {
 		if got := shown(); got != step.then {
 			t.Errorf("step %d: %s is shown, want %s", i, got, step.then)
 		}
+	}
+	c.learn(zone, evidence.Connection{
+		Destination: string(scenario.ET), TLS: &evidence.TLS{Stage: evidence.StageFinished, Certificate: string(scenario.CADefault)},
+		Transactions: []evidence.Transaction{{TLS: true, Data: true}},
+	})
+	if got := shown(); got != scenario.SelfSigned {
+		t.Errorf("after a delivery at et: %s is shown, want self-signed", got)
 	}
 }
 

@@ -32,8 +32,14 @@ type varyingKey struct {
 }
 
 // alternate is the state of a varying certificate: self-signed until refused,
-// then from the public CA; after a delivery there, self-signed once more.
-type alternate struct{ ca bool }
+// then from the public CA; after a delivery there, self-signed once more. The
+// default certificate is for et and ut: a sender that visits them in turn must
+// not see the same one at the same domain for ever, so that only a delivery at
+// et, or a second one, takes it back.
+type alternate struct {
+	ca        bool
+	delivered int // since it comes from the CA
+}
 
 func (a *alternate) kind() scenario.Kind {
 	if a.ca {
@@ -100,9 +106,12 @@ func (c *client) learn(zone string, conn evidence.Connection) {
 	delivered := slices.ContainsFunc(conn.Transactions, func(t evidence.Transaction) bool { return t.TLS && t.Data })
 	switch {
 	case delivered && shownCA:
-		a.ca = false
+		a.delivered++
+		if owner == scenario.OwnerUT || conn.Destination == string(scenario.ET) || a.delivered > 1 {
+			*a = alternate{}
+		}
 	case !delivered && !shownCA && refused(conn):
-		a.ca = true
+		*a = alternate{ca: true}
 	}
 }
 

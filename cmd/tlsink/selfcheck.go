@@ -36,7 +36,8 @@ type selfCheck struct {
 // about a sender.
 const selfCheckAgent = "tlsink-self-check"
 
-// run checks at once and then every timing.self_check, until ctx ends.
+// run checks at once and then every timing.self_check, ten times as often
+// while it fails, until ctx ends.
 func (c *selfCheck) run(ctx context.Context, l *listeners) error {
 	interval := time.Duration(c.service.cfg.Timing.SelfCheck)
 	if l.dns != nil {
@@ -52,9 +53,9 @@ func (c *selfCheck) run(ctx context.Context, l *listeners) error {
 		if ctx.Err() != nil {
 			return nil
 		}
-		why := ""
+		why, wait := "", interval
 		if err != nil {
-			why = err.Error()
+			why, wait = err.Error(), interval/10 // the sooner verdicts can be given again
 			c.service.log.Error("own zone or policy not verifiable, unprotected verdicts are suspended", "err", err)
 		}
 		c.mu.Lock()
@@ -67,7 +68,7 @@ func (c *selfCheck) run(ctx context.Context, l *listeners) error {
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-time.After(interval):
+		case <-time.After(wait):
 		}
 	}
 }

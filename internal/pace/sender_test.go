@@ -157,7 +157,10 @@ func (s *sender) connect(d scenario.Domain, h scenario.Host) bool {
 	if s.accepts(h, kind, authenticates) {
 		s.mail(c, d, true)
 		if varying != nil && kind != scenario.SelfSigned {
-			*varying = false
+			s.sink.deliveredCA++
+			if kind == scenario.CA || d == scenario.ET || s.sink.deliveredCA > 1 {
+				*varying, s.sink.deliveredCA = false, 0
+			}
 		}
 		return true
 	}

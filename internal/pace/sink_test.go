@@ -39,6 +39,7 @@ type sink struct {
 	first             scenario.Host
 
 	byDefault, ut bool // the varying certificates come from the CA
+	deliveredCA   int  // to the default one since it does
 }
 
 func newSink(rng *rand.Rand, e *policyinfer.Engine, shared bool) *sink {
