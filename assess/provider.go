@@ -25,12 +25,13 @@ import (
 //     client in the seconds around a mail of that test, and no mail of another
 //     test was near.
 //
-// All their hosts are taken for one, which is what is asked here: refusals by
-// several count as if they came from one. A sender whose hosts fetch MTA-STS
-// policies each for itself would look unprotected that way, so only protected
-// policies are named. And a policy that shows only in what carries no mail
-// (encrypt, verify) never is: that one of the tenants left without STARTTLS says
-// nothing about the others.
+// For each of the tests, its hosts are taken for one: refusals by several count
+// as if they came from one. A sender whose hosts fetch MTA-STS policies each for
+// itself would look unprotected that way, so only protected policies are named.
+// All together they must show it host by host: two hosts that differ could look
+// like a third policy. And a policy that shows only in what carries no mail
+// (encrypt, verify) is never named: that one of the tenants left without STARTTLS
+// says nothing about the others.
 
 // maxGroup bounds the tests that are read together. All have to be: the one left
 // out might be the one that differs.
@@ -52,15 +53,13 @@ func (a *Assessor) provider(t *test) *history.Provider {
 		h.Test.LeftOut = max(1, h.Test.LeftOut) // absence says nothing
 		for _, c := range slices.Concat(g.own, shared[g]) {
 			h.Connections = append(h.Connections, asOneHost(c))
+			union.Connections = append(union.Connections, oneMail(c, t.rec.Test.Sender))
 		}
 		v := a.engine.Infer(h, policyinfer.Options{})
 		if !straight(v) || name != "" && v.Policy != name || !g.agrees(v.Policy) {
 			return nil
 		}
 		name = v.Policy
-		for _, c := range h.Connections {
-			union.Connections = append(union.Connections, oneMail(c, t.rec.Test.Sender))
-		}
 	}
 	union.States = a.states[t.rec.Test.Slot]
 	v := a.engine.Infer(union, policyinfer.Options{})
