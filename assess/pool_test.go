@@ -112,6 +112,36 @@ func (p *pool) run(length time.Duration) {
 	}
 }
 
+// Hosts of a provider that differ are not called by one name, whatever they look
+// like together.
+func TestProviderWhoseHostsDiffer(t *testing.T) {
+	for seed := range poolSeeds() {
+		synctest.Test(t, func(t *testing.T) {
+			w := newTimedWorld(t, seed, Timing{Close: 3 * time.Hour})
+			defer w.stop()
+			p := newPool(w, seed, true)
+			rng := rand.New(rand.NewPCG(seed, 22))
+			policies := []policyinfer.Name{policyinfer.DANE, policyinfer.MTASTS, policyinfer.DANEMTASTS, policyinfer.Encrypt}
+			rng.Shuffle(len(policies), func(i, j int) { policies[i], policies[j] = policies[j], policies[i] })
+			byIP := make(map[string]policyinfer.Name)
+			for i, ip := range poolAddresses(6) {
+				byIP[ip] = policies[i%2]
+			}
+			for _, x := range p.tenants {
+				x.ips, x.byIP, x.sni = poolAddresses(6), byIP, true
+			}
+			p.run(4 * time.Hour)
+			for _, x := range p.tenants {
+				for _, r := range w.tests(x.from) {
+					if r.Provider != nil {
+						t.Errorf("seed %d: hosts with %v are called %s", seed, policies[:2], r.Provider.Policy)
+					}
+				}
+			}
+		})
+	}
+}
+
 // poolCount is what a number of simulated providers gave.
 type poolCount struct{ tests, conclusive, undetermined, provider, wrong int }
 

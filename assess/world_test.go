@@ -155,7 +155,8 @@ func (r randReader) Read(p []byte) (int, error) {
 type sender struct {
 	w      *world
 	ip     string
-	ips    []string // if any, each attempt comes from one of them
+	ips    []string                    // if any, each attempt comes from one of them
+	byIP   map[string]policyinfer.Name // if any, their policies
 	helo   string
 	from   string
 	policy policyinfer.Name
@@ -194,6 +195,9 @@ func (s *sender) delivered() bool {
 func (s *sender) attempt() {
 	if len(s.ips) > 0 {
 		s.ip = s.ips[s.w.rng.IntN(len(s.ips))]
+		if p, ok := s.byIP[s.ip]; ok {
+			s.policy = p
+		}
 		if strings.HasPrefix(s.helo, "mail-") {
 			s.helo = "mail-" + strings.ReplaceAll(s.ip, ".", "-") + ".provider.example"
 		}
