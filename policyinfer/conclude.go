@@ -33,7 +33,7 @@ func (e *Engine) verdict(h *evidence.History, t timing, as []attempt, r result) 
 	}
 	if !e.optOut(h, &v) {
 		switch {
-		case !r.mixed && r.handedInPlaintext(ut):
+		case !r.mixed && len(r.findings) == 0 && r.handedInPlaintext(ut):
 			v.Sender.PlaintextUnprotected = "yes" // whatever rule it has for et
 		case v.Sender.PlaintextUnprotected == "yes" && leftUTPerhaps(as):
 			v.Sender.PlaintextUnprotected = Unknown

@@ -124,65 +124,62 @@ func (l *ledger) deliveries() {
 	}
 }
 
-// triedTLS reports whether a host of these attempts ever tried TLS, also in
-// others; but where ut got its mail inside TLS, that says nothing about et.
-func (l *ledger) triedTLS() bool {
-	hosts := make(map[netip.Addr]bool)
-	for _, a := range l.attempts {
-		for _, c := range a.conns {
-			hosts[hostOf(c)] = true
+// triedTLS returns the hosts that ever tried TLS, also in attempts that are not
+// read. Where ut got its mail inside TLS, that says nothing about et.
+func (l *ledger) triedTLS() map[netip.Addr]bool {
+	out := make(map[netip.Addr]bool)
+	for i := range l.all {
+		c := &l.all[i]
+		servedUT := c.TLS != nil && c.Destination == string(ut) && len(c.Transactions) > 0
+		if (c.StartTLS || c.TLS != nil) && !servedUT {
+			out[hostOf(c)] = true
 		}
 	}
-	return slices.ContainsFunc(l.all, func(c evidence.Connection) bool {
-		servedUT := c.TLS != nil && c.Destination == string(ut) && len(c.Transactions) > 0
-		return (c.StartTLS || c.TLS != nil) && !servedUT && hosts[hostOf(&c)]
-	})
+	return out
 }
 
 // plaintextThoughOffered tells a sender that never uses TLS from one that
 // falls back to plaintext after its TLS failed. That no TLS was tried is
-// absence, so it must have been so in two attempts, and at no other time: some
-// senders remember where TLS failed.
+// absence, so it must have been so in two attempts of a host, and at no other
+// time: some remember where TLS failed.
 func (l *ledger) plaintextThoughOffered() {
 	if l.test.LeftOut > 0 {
 		return // what was left out may have tried TLS
 	}
 	type seen struct {
 		early, degraded bool
-		attempts        int
+		attempts, last  int
 		conns           []evidence.ConnID
 	}
-	plain := make(map[scenario.Face]*seen)
-	var order []scenario.Face
-	if l.triedTLS() {
-		return
-	}
+	plain := make(map[place]*seen)
+	var order []place
+	tried := l.triedTLS()
 	for i, a := range l.attempts {
 		if !a.complete {
 			continue
 		}
-		counted := make(map[scenario.Face]bool)
 		for _, e := range a.events {
-			if e.outcome != deliveredPlaintext || !e.face.StartTLS {
+			if e.outcome != deliveredPlaintext || !e.face.StartTLS || tried[e.host] {
 				continue
 			}
-			s := plain[e.face]
+			at := place{host: e.host, face: e.face}
+			s := plain[at]
 			if s == nil {
-				s = &seen{}
-				plain[e.face] = s
-				order = append(order, e.face)
+				s = &seen{last: -1}
+				plain[at] = s
+				order = append(order, at)
 			}
-			if !counted[e.face] {
-				counted[e.face] = true
+			if s.last != i {
+				s.last = i
 				s.attempts++
 				s.early, s.degraded = s.early || l.early(i, e.host), s.degraded || a.degraded
 			}
 			s.conns = append(s.conns, e.conn.ID)
 		}
 	}
-	for _, f := range order {
-		if s := plain[f]; s.attempts >= 2 {
-			l.add(observation{face: f, outcome: deliveredPlaintext, sni: scenario.Unknown, early: s.early, degraded: s.degraded}, s.conns...)
+	for _, at := range order {
+		if s := plain[at]; s.attempts >= 2 {
+			l.add(observation{face: at.face, outcome: deliveredPlaintext, sni: scenario.Unknown, early: s.early, degraded: s.degraded}, s.conns...)
 		}
 	}
 }

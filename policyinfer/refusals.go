@@ -126,7 +126,7 @@ func (l *ledger) tally() (tallies map[place]*tally, order []place) {
 			continue
 		}
 		for p, r := range l.refusedIn(a) {
-			if p.weak && !l.anchored(a, p.host) && p.out == refusedTLS && !isGood(p.face) {
+			if p.weak && p.out == refusedTLS && !isGood(p.face) && (!l.at(p.host).tls || !l.anchored(a, p.host)) {
 				continue // another may have come alone, or the copy for et have bounced
 			}
 			if p.weak && cutOff(a) {
