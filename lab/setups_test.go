@@ -16,8 +16,8 @@ type setup struct {
 	// fallback: mail goes through the first server alone.
 	fallback bool
 
-	// policy is the true name. If candidates are given, it is among them, and
-	// the verdict is undetermined, or may be: why is said in the table.
+	// policy is the true name. If candidates are given, the verdict is
+	// undetermined, or may be, and no others are left: why is said in the table.
 	policy     string
 	candidates []string
 	may        bool
@@ -181,10 +181,11 @@ func eximSetups() []setup {
 			sender: "tls:required? plaintext:no plaintext_unprotected:no? verifies_ca:no? dane:required? mta_sts:no? sni:authenticating? without_tls:retry?",
 		},
 		{
-			// DANE demands TLS, which it never starts: et is never sent to.
+			// DANE demands TLS, which it never starts: et is never sent to, so it shows
+			// no more than that it will not do so in plaintext.
 			kind: "exim-notls", servers: with(noTLS), policy: "dane",
-			candidates: []string{"mta-sts", "dane", "dane+mta-sts"}, endless: true,
-			sender: "tls:never plaintext:no plaintext_unprotected:yes verifies_ca:no dane:yes? mta_sts:no? sni:authenticating? without_tls:retry?",
+			candidates: []string{"encrypt", "verify", "mta-sts", "dane", "dane-only", "dane+mta-sts"}, endless: true,
+			sender: "tls:never? plaintext:no plaintext_unprotected:yes verifies_ca:no? dane:yes? mta_sts:no? sni:authenticating? without_tls:retry?",
 		},
 		{
 			kind: "exim-notls-nodane", servers: with(noTLS, noDANE), policy: "none",
