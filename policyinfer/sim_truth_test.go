@@ -143,12 +143,6 @@ func (t *simTruth) expect(h evidence.History) simExpect {
 		}
 		x.allow(t.known[p])
 	}
-	if t.before != nil {
-		// It is told from the fate of a mail, which the old setting may have sealed.
-		if was, ok := simParts(*t.before)["without_tls"]; ok {
-			x.Sender["without_tls"] = simAppend(x.Sender["without_tls"], was)
-		}
-	}
 	if t.kind == simMixed {
 		x.Policy, x.Hosts = append(slices.Clone(x.Policy), Mixed), make(map[string]simExpect)
 		for a := range t.met {
