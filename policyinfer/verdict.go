@@ -10,7 +10,7 @@ import (
 
 // EngineVersion is stored with mailed reports. It changes whenever the same
 // evidence may give another verdict.
-const EngineVersion = "1"
+const EngineVersion = "2"
 
 // Verdict is what evidence proves about a sender. Its JSON form is the one of
 // the interchange format.
