@@ -58,7 +58,7 @@ func New(ctx context.Context, o Options) (*Assessor, error) {
 	a := &Assessor{
 		o: o, engine: policyinfer.New(),
 		clients: make(map[netip.Prefix]*client), conns: make(map[evidence.ConnID]*connection),
-		tests: make(map[string]*test), states: make(map[int][]evidence.State), wake: make(chan struct{}, 1),
+		tests: make(map[string]*test), traits: make(traitIndex), states: make(map[int][]evidence.State), wake: make(chan struct{}, 1),
 	}
 	if err := a.replay(ctx); err != nil {
 		return nil, fmt.Errorf("replay history: %w", err)
@@ -217,7 +217,7 @@ func (a *Assessor) Closed(final evidence.Connection) {
 		t = a.testOfSender(c, final)
 	}
 	if t != nil {
-		t.put(final, a.o.Limits.Connections)
+		a.put(t, final)
 		batch.Attach = []history.Attachment{{Connection: final.ID, Test: t.rec.Test.ID, Attribution: evidence.ByMail}}
 	} else if !final.Data {
 		a.keep(c, final)

@@ -74,10 +74,11 @@ func TestKin(t *testing.T) {
 		{"one organization", [][2]string{{"192.0.2.1", "m1.a.example"}, {"198.51.100.1", "m2.a.example"}}, true},
 		{"by way of another", [][2]string{{"192.0.2.1", "mx.a.example"}, {"192.0.2.1", "mx.b.example"}, {"198.51.100.1", "out.b.example"}}, true},
 		{"one roams in the network", [][2]string{{"192.0.2.1,203.0.113.7", "mx.a.example"}, {"192.0.2.2", "mx.b.example"}}, true},
+		{"another roams in the network", [][2]string{{"192.0.2.1", "m1.a.example"}, {"192.0.2.9,203.0.113.7", "m2.a.example"}, {"192.0.2.2", "mx.b.example"}}, true},
 		{"it roams elsewhere", [][2]string{{"198.51.100.1,203.0.113.7", "mx.a.example"}, {"192.0.2.2", "mx.b.example"}}, false},
 		{"one IPv6 network", [][2]string{{"2001:db8:0:1::1,2001:db8:0:2::1", "mx.a.example"}, {"2001:db8:0:3::1", "mx.b.example"}}, true},
 	} {
-		a := &Assessor{tests: make(map[string]*test)}
+		a := &Assessor{tests: make(map[string]*test), traits: make(traitIndex)}
 		var list []*test
 		for i, p := range c.places {
 			x := &test{rec: history.TestRecord{Test: evidence.Test{Sender: fmt.Sprintf("user@s%d.example", i)}}}
@@ -88,11 +89,50 @@ func TestKin(t *testing.T) {
 				x.note(evidence.Connection{Client: ip + ":1", Helo: []string{p[1]}})
 			}
 			a.tests[fmt.Sprint(i)] = x
+			a.traits.add(x)
 			list = append(list, x)
 		}
 		if got := slices.Contains(a.kin(list[0]), list[len(list)-1]); got != c.want {
 			t.Errorf("%s: %v, want %v", c.name, got, c.want)
 		}
+	}
+}
+
+// A test that is forgotten ties others together no more. Of a large group as many
+// are returned as were asked for.
+func TestKinOfManyTests(t *testing.T) {
+	a := &Assessor{o: Options{Limits: Limits{Connections: 1}}, tests: make(map[string]*test), traits: make(traitIndex)}
+	add := func(id, client, helo string) *test {
+		x := &test{rec: history.TestRecord{Test: evidence.Test{ID: id, Sender: id + "@sender.example"}}}
+		a.tests[id] = x
+		a.put(x, evidence.Connection{Client: client, Helo: []string{helo}})
+		return x
+	}
+	one := add("one", "192.0.2.1:1", "mx.a.example")
+	add("between", "192.0.2.1:1", "mx.b.example")
+	far := add("far", "198.51.100.1:1", "mx.b.example")
+	if !slices.Contains(a.kin(one), far) {
+		t.Error("not kin by way of another test")
+	}
+	a.drop("between")
+	if kin := a.kin(one); len(kin) > 0 {
+		t.Errorf("%d kin by way of a test that is forgotten", len(kin))
+	}
+	const many = 10_000
+	for i := range many {
+		add(fmt.Sprint(i), fmt.Sprintf("203.0.113.%d:1", i%250), "mx.a.example")
+	}
+	if n := len(a.kin(one)); n != many {
+		t.Errorf("%d kin, want %d", n, many)
+	}
+	if n := len(a.group(a.tests["0"])); n != maxGroup+1 {
+		t.Errorf("a group of %d, want %d: too many to be read", n, maxGroup+1)
+	}
+	for i := range many {
+		a.drop(fmt.Sprint(i))
+	}
+	if n := len(a.traits[slotTrait{0, "helo a.example"}]); n != 1 {
+		t.Errorf("%d tests have the trait of one", n)
 	}
 }
 

@@ -1,6 +1,7 @@
 package assess
 
 import (
+	"math"
 	"net/netip"
 	"slices"
 	"strings"
@@ -111,60 +112,82 @@ func (t *test) note(c evidence.Connection) {
 func (t *test) roams() bool { return t.places > 1 }
 
 // traitIndex finds tests by slot and trait.
-type traitIndex struct {
-	tests map[slotTrait][]*test
-	size  int // sizeOf the tests that it was made from
-}
+type traitIndex map[slotTrait]map[*test]bool
 
 type slotTrait struct {
 	slot  int
 	trait trait
 }
 
-// sizeOf grows with each test and each trait; where a test goes, the index is
-// dropped.
-func sizeOf(tests map[string]*test) (n int) {
-	for _, t := range tests {
-		n += 1 + len(t.traits)
+// put adds a connection with a mail of t, and the traits that it shows.
+func (a *Assessor) put(t *test, c evidence.Connection) {
+	known := len(t.traits)
+	t.put(c, a.o.Limits.Connections)
+	if len(t.traits) > known {
+		a.traits.add(t)
 	}
-	return n
 }
 
-func (a *Assessor) index() map[slotTrait][]*test {
-	size := sizeOf(a.tests)
-	if a.traits.tests != nil && a.traits.size == size {
-		return a.traits.tests
-	}
-	a.traits = traitIndex{tests: make(map[slotTrait][]*test), size: size}
-	for _, t := range a.tests {
-		for x := range t.traits {
-			k := slotTrait{t.rec.Test.Slot, x}
-			a.traits.tests[k] = append(a.traits.tests[k], t)
+func (i traitIndex) add(t *test) {
+	for x := range t.traits {
+		k := slotTrait{t.rec.Test.Slot, x}
+		if i[k] == nil {
+			i[k] = make(map[*test]bool)
 		}
+		i[k][t] = true
 	}
-	return a.traits.tests
 }
 
 // drop forgets a test.
 func (a *Assessor) drop(id string) {
+	t := a.tests[id]
 	delete(a.tests, id)
-	a.traits = traitIndex{}
+	for x := range t.traits {
+		k := slotTrait{t.rec.Test.Slot, x}
+		if delete(a.traits[k], t); len(a.traits[k]) == 0 {
+			delete(a.traits, k)
+		}
+	}
 }
 
 // kin returns the tests of one slot that may be of the same provider as t,
 // directly or by way of others, without t.
-func (a *Assessor) kin(t *test) (out []*test) {
-	with := a.index()
+func (a *Assessor) kin(t *test) []*test {
+	return a.reach(t, math.MaxInt, func(trait) bool { return true })
+}
+
+// reach returns up to most tests that share a trait with t, directly or by way
+// of others, without t, by the traits that follow accepts. The list of a trait
+// is read once, that of a network at most twice: all users of a large provider
+// may be kin.
+func (a *Assessor) reach(t *test, most int, follow func(trait) bool) (out []*test) {
+	type list struct {
+		trait trait
+		all   bool
+	}
+	read := make(map[list]bool)
 	found := map[*test]bool{t: true}
 	for queue := []*test{t}; len(queue) > 0; queue = queue[1:] {
 		for x := range queue[0].traits {
-			network := strings.HasPrefix(string(x), networkPrefix)
-			for _, o := range with[slotTrait{t.rec.Test.Slot, x}] {
-				if !found[o] && (!network || queue[0].roams() || o.roams()) {
-					found[o] = true
-					out = append(out, o)
-					queue = append(queue, o)
+			if !follow(x) {
+				continue
+			}
+			// Neighbours in a network are kin only if a mail of one of them roams.
+			l := list{x, !strings.HasPrefix(string(x), networkPrefix) || queue[0].roams()}
+			if read[l] || read[list{x, true}] {
+				continue
+			}
+			read[l] = true
+			for o := range a.traits[slotTrait{t.rec.Test.Slot, x}] {
+				if found[o] || !l.all && !o.roams() {
+					continue
 				}
+				if len(out) == most {
+					return out
+				}
+				found[o] = true
+				out = append(out, o)
+				queue = append(queue, o)
 			}
 		}
 	}

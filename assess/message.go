@@ -109,7 +109,7 @@ func (a *Assessor) enter(snapshot evidence.Connection, tx evidence.Transaction, 
 	conn.client.join(t)
 	t.clients[conn.client.key] = conn.client
 	a.notePlace(t, conn, tx, known)
-	t.put(snapshot, a.o.Limits.Connections)
+	a.put(t, snapshot)
 	t.rec.LastSeen = now
 	a.touch(t, now)
 	return t, sink.Reply{}, true

@@ -91,27 +91,9 @@ func (t *test) agrees(name policyinfer.Name) bool {
 }
 
 // group returns t and the tests that share a client with it, directly or by way
-// of others.
+// of others; one more than maxGroup if those are too many.
 func (a *Assessor) group(t *test) []*test {
-	kin := a.kin(t)
-	out := []*test{t}
-	for i := 0; i < len(out); i++ {
-		for _, o := range kin {
-			if !slices.Contains(out, o) && shareClient(out[i], o) {
-				out = append(out, o)
-			}
-		}
-	}
-	return out
-}
-
-func shareClient(x, y *test) bool {
-	for k := range x.traits {
-		if k.client() && y.traits[k] {
-			return true
-		}
-	}
-	return false
+	return append([]*test{t}, a.reach(t, maxGroup, trait.client)...)
 }
 
 // shared gives connections without mail to the tests of a group, each to the
@@ -145,7 +127,7 @@ func (a *Assessor) nearest(key netip.Prefix, conn evidence.Connection, group []*
 	gap := a.o.Timing.Attempt
 	for _, g := range group {
 		near := slices.ContainsFunc(g.own, func(c evidence.Connection) bool {
-			return clientOf(c) == key.String() && !c.Start.After(conn.End.Add(gap)) && !conn.Start.After(c.End.Add(gap))
+			return !c.Start.After(conn.End.Add(gap)) && !conn.Start.After(c.End.Add(gap)) && clientOf(c) == key.String()
 		})
 		switch {
 		case near && owner != nil:

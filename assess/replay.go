@@ -119,7 +119,7 @@ func (a *Assessor) replayConnection(r history.ConnectionRecord) {
 	}
 	c.join(t)
 	t.clients[c.key] = c
-	t.put(conn, a.o.Limits.Connections)
+	a.put(t, conn)
 	for _, tx := range conn.Transactions {
 		if !tx.Data || !t.carries(tx) {
 			continue

@@ -78,7 +78,7 @@ func (a *Assessor) takeOver(fresh, t *test, after []evidence.Connection) (batch 
 				fresh.copies[k] = false
 			}
 		}
-		fresh.put(c, a.o.Limits.Connections)
+		a.put(fresh, c)
 		batch.Attach = append(batch.Attach, history.Attachment{Connection: c.ID, Test: fresh.rec.Test.ID, Attribution: evidence.ByMail})
 	}
 	// It adopts nothing from before, so its mail counts as written then.
