@@ -361,3 +361,33 @@ func TestExpects(t *testing.T) {
 		}
 	}
 }
+
+// Of a session that servers share, a test knows its own mails only, and nothing
+// of whom the others were for.
+func TestItsPartOfASharedSession(t *testing.T) {
+	one := &test{rec: history.TestRecord{Test: evidence.Test{Sender: "one@sender.example"}, MessageIDs: []string{"<1@x>"}}}
+	const et, ut, private = "test@et.sink.example", "test@ut.sink.example", "test+two@ut.sink.example"
+	mine := evidence.Transaction{MailFrom: "one@sender.example", MessageID: "<1@x>", Data: true, RcptTo: []string{et}, Addressed: []string{et, ut}}
+	silent := evidence.Transaction{MailFrom: "one@sender.example", RcptTo: []string{et}}
+	other := evidence.Transaction{MailFrom: "two@sender.example", MessageID: "<2@x>", Data: true, RcptTo: []string{private}, Addressed: []string{private}}
+	for _, c := range []struct {
+		name            string
+		list            []evidence.Transaction
+		data            bool
+		addressed, keep []string
+	}{
+		{"alone", []evidence.Transaction{mine}, true, []string{et, ut, private}, []string{"x@elsewhere.example"}},
+		{"beside another", []evidence.Transaction{mine, other}, true, []string{et, ut}, nil},
+		{"without a message", []evidence.Transaction{other, silent}, false, nil, nil},
+	} {
+		from := c.list[0].MailFrom
+		all := evidence.Connection{MailFrom: &from, Data: true, RcptTo: []string{et, private}, Addressed: []string{et, ut, private}, Refused: []string{"x@elsewhere.example"}, Transactions: c.list}
+		got := one.itsPart(all)
+		if got.Data != c.data || !slices.Equal(got.Addressed, c.addressed) || !slices.Equal(got.Refused, c.keep) || *got.MailFrom != "one@sender.example" {
+			t.Errorf("%s: data %v, addressed %v, refused %v, from %s", c.name, got.Data, got.Addressed, got.Refused, *got.MailFrom)
+		}
+		if len(c.list) > 1 && (slices.Contains(got.RcptTo, private) || len(got.Transactions) != 1) {
+			t.Errorf("%s: recipients %v in %d transactions", c.name, got.RcptTo, len(got.Transactions))
+		}
+	}
+}

@@ -89,12 +89,30 @@ func (t *test) carries(tx evidence.Transaction) bool {
 // itsPart returns c without the mails of others: sessions may be shared.
 func (t *test) itsPart(c evidence.Connection) evidence.Connection {
 	c.Attribution = evidence.ByMail
+	all := len(c.Transactions)
 	c.Transactions = slices.DeleteFunc(slices.Clone(c.Transactions), func(tx evidence.Transaction) bool { return !t.carries(tx) })
+	if len(c.Transactions) < all {
+		c.Data, c.RcptTo, c.Addressed, c.Refused = false, nil, nil, nil
+		for _, tx := range c.Transactions {
+			c.Data = c.Data || tx.Data
+			c.RcptTo, c.Addressed = with(c.RcptTo, tx.RcptTo), with(c.Addressed, tx.Addressed)
+		}
+	}
 	if c.MailFrom != nil && !t.sentBy(*c.MailFrom) {
 		from := t.rec.Test.Sender
 		c.MailFrom = &from
 	}
 	return c
+}
+
+// with returns list with what it does not hold of more.
+func with(list, more []string) []string {
+	for _, s := range more {
+		if !slices.Contains(list, s) {
+			list = append(list, s)
+		}
+	}
+	return list
 }
 
 // firstOf returns when the first connection with a mail began; at the latest
