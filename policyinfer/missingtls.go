@@ -82,13 +82,13 @@ func (e *Engine) withoutTLS(h *evidence.History, t timing, r result) string {
 }
 
 // leftWithout returns what host left in attempt a because STARTTLS was not
-// offered, as far as that was the sender: under its own EHLO name.
+// offered, as far as it said so, and was the sender: under its own EHLO name.
 func leftWithout(l *ledger, a attempt, host event) (out []event) {
 	if !a.complete || a.degraded {
 		return nil
 	}
 	for _, e := range a.events {
-		if e.outcome == refusedPlaintext && e.host == host.host && (!e.weak || l.saysItsName(e)) {
+		if e.outcome == refusedPlaintext && e.grade == gradeExplicit && e.host == host.host && (!e.weak || l.saysItsName(e)) {
 			out = append(out, e)
 		}
 	}
