@@ -1,6 +1,7 @@
 package policyinfer
 
 import (
+	"iter"
 	"net/netip"
 	"slices"
 	"strings"
@@ -79,6 +80,24 @@ type attempt struct {
 	events     []event
 	complete   bool // it is over
 	degraded   bool // our own zone or policy could not be verified meanwhile
+}
+
+// byConnection yields the connections of a with their events, which follow each
+// other in the same order.
+func (a *attempt) byConnection() iter.Seq2[*evidence.Connection, []event] {
+	return func(yield func(*evidence.Connection, []event) bool) {
+		rest := a.events
+		for _, c := range a.conns {
+			n := 0
+			for n < len(rest) && rest[n].conn == c {
+				n++
+			}
+			if !yield(c, rest[:n]) {
+				return
+			}
+			rest = rest[n:]
+		}
+	}
 }
 
 // attempts groups the connections of h. The caller sorts them by start.

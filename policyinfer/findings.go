@@ -66,7 +66,7 @@ func (e *Engine) shownAlone(h *evidence.History, t timing, r result, is func(Pol
 		return false
 	}
 	hosts, order := byHost(r.attempts)
-	return len(order) < 2 || slices.ContainsFunc(order, func(addr netip.Addr) bool {
+	return len(order) < 2 || !tooManyHosts(h, len(order)) && slices.ContainsFunc(order, func(addr netip.Addr) bool {
 		return e.every(e.run(h, t, hosts[addr], true), is)
 	})
 }

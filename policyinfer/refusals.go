@@ -125,11 +125,12 @@ func (l *ledger) tally() (tallies map[place]*tally, order []place) {
 		if !a.complete {
 			continue
 		}
+		anchored, cut := l.anchored(a), cutOff(a)
 		for p, r := range l.refusedIn(a) {
-			if p.weak && p.out == refusedTLS && !isGood(p.face) && (!l.at(p.host).tls || !l.anchored(a, p.host)) {
+			if p.weak && p.out == refusedTLS && !isGood(p.face) && (!l.at(p.host).tls || !anchored[p.host]) {
 				continue // another may have come alone, or the copy for et have bounced
 			}
-			if p.weak && cutOff(a) {
+			if p.weak && cut {
 				continue // that may have been this sender, and the refusal another's
 			}
 			t := tallies[p]
@@ -146,23 +147,27 @@ func (l *ledger) tally() (tallies map[place]*tally, order []place) {
 	return tallies, order
 }
 
-// anchored reports whether a host, in this attempt, handed over a mail that et
+// anchored returns the hosts that, in this attempt, handed over a mail that et
 // got, too, now or at another time: its copy for et was being tried from there.
-func (l *ledger) anchored(a attempt, host netip.Addr) bool {
-	return slices.ContainsFunc(a.events, func(e event) bool {
-		return e.delivered() && e.host == host && slices.ContainsFunc(e.conn.Transactions, func(tx evidence.Transaction) bool {
+func (l *ledger) anchored(a attempt) map[netip.Addr]bool {
+	out := make(map[netip.Addr]bool)
+	for c, events := range a.byConnection() {
+		if slices.ContainsFunc(events, event.delivered) && slices.ContainsFunc(c.Transactions, func(tx evidence.Transaction) bool {
 			return tx.Data && l.atET[tx.MessageID]
-		})
-	})
+		}) {
+			out[events[0].host] = true
+		}
+	}
+	return out
 }
 
 // mailsAtET returns the Message-IDs of what was handed over to et.
 func mailsAtET(as []attempt) map[string]bool {
 	out := make(map[string]bool)
 	for _, a := range as {
-		for _, e := range a.events {
-			if e.delivered() && e.face.Domain == et {
-				for _, tx := range e.conn.Transactions {
+		for c, events := range a.byConnection() {
+			if slices.ContainsFunc(events, func(e event) bool { return e.delivered() && e.face.Domain == et }) {
+				for _, tx := range c.Transactions {
 					out[tx.MessageID] = out[tx.MessageID] || tx.Data
 				}
 			}
@@ -174,10 +179,12 @@ func mailsAtET(as []attempt) map[string]bool {
 // cutOff reports whether a connection, perhaps to et, ended before it showed
 // what it would have done.
 func cutOff(a attempt) bool {
-	return slices.ContainsFunc(a.conns, func(c *evidence.Connection) bool {
-		return len(c.Transactions) == 0 && c.Destination != string(ut) &&
-			!slices.ContainsFunc(a.events, func(e event) bool { return e.conn == c && e.refused() })
-	})
+	for c, events := range a.byConnection() {
+		if len(c.Transactions) == 0 && c.Destination != string(ut) && !slices.ContainsFunc(events, event.refused) {
+			return true
+		}
+	}
+	return false
 }
 
 // counts is the rule of grades. once: one explicit refusal may suffice, since
@@ -218,15 +225,16 @@ type refused struct {
 // refusedIn returns what was refused in an attempt and not delivered there as
 // well: some senders abort, reconnect without verification and deliver.
 func (l *ledger) refusedIn(a attempt) map[place]refused {
-	var delivered []event
+	delivered := make(map[netip.Addr][]event)
 	for _, e := range a.events {
 		if e.delivered() {
-			delivered = appendDistinct(delivered, e)
+			delivered[e.host] = appendDistinct(delivered[e.host], e)
 		}
 	}
+	accepted := a.mayHaveAccepted()
 	out := make(map[place]refused)
 	for _, e := range a.events {
-		if !e.refused() || a.reconnected(e) || slices.ContainsFunc(delivered, func(d event) bool { return d.host == e.host && overrides(d, e) }) {
+		if !e.refused() || reconnected(e, accepted[e.host]) || slices.ContainsFunc(delivered[e.host], func(d event) bool { return overrides(d, e) }) {
 			continue
 		}
 		if e.weak && !isGood(e.face) && (!l.saysItsName(e) || l.strays(e)) {
@@ -260,39 +268,44 @@ func overrides(d, r event) bool {
 
 // reconnected reports whether the sender did what some do at once after they
 // have aborted a handshake: connect again and not verify. They do so at the same
-// host, but a certificate that varies may be another one by then. A connection
-// that was cut off may have been that.
-func (a *attempt) reconnected(r event) bool {
+// host, but a certificate that varies may be another one by then. accepted is
+// what this host may have accepted in the same attempt.
+func reconnected(r event, accepted []event) bool {
 	const atOnce = 2 * time.Second
 	if r.outcome != refusedTLS || r.conn.TLS.Stage != evidence.StageCertificate {
 		return false
 	}
-	next := sort.Search(len(a.conns), func(i int) bool { return !a.conns[i].Start.Before(r.conn.Start) })
-	for _, c := range a.conns[next:] {
-		if c.Start.Sub(r.conn.End) > atOnce {
+	next := sort.Search(len(accepted), func(i int) bool { return !accepted[i].conn.Start.Before(r.conn.Start) })
+	for _, d := range accepted[next:] {
+		if d.conn.Start.Sub(r.conn.End) > atOnce {
 			break
 		}
-		if c != r.conn && hostOf(c) == r.host && a.mayAccept(c, r) {
+		if !d.delivered() || d.sni == r.sni && d.face.Host == r.face.Host && (d.face.Domain == r.face.Domain || r.face.Domain == scenario.UnknownDomain) {
 			return true
 		}
 	}
 	return false
 }
 
-// mayAccept reports whether c handed mail over where r was refused, or ended
-// before that could be known.
-func (a *attempt) mayAccept(c *evidence.Connection, r event) bool {
-	told := false
-	for _, e := range a.events {
-		if e.conn != c {
-			continue
+// mayHaveAccepted returns, in order of time, what each host handed over inside
+// TLS, and an event without outcome for a connection that was cut off before
+// that could be known.
+func (a *attempt) mayHaveAccepted() map[netip.Addr][]event {
+	out := make(map[netip.Addr][]event)
+	for c, events := range a.byConnection() {
+		told := false
+		for _, e := range events {
+			told = told || e.delivered() || e.refused()
+			if e.outcome == deliveredTLS {
+				out[e.host] = append(out[e.host], e)
+			}
 		}
-		if e.outcome == deliveredTLS && e.sni == r.sni && e.face.Host == r.face.Host && (e.face.Domain == r.face.Domain || r.face.Domain == scenario.UnknownDomain) {
-			return true
+		if !told {
+			addr := hostOf(c)
+			out[addr] = append(out[addr], event{conn: c, host: addr})
 		}
-		told = told || e.delivered() || e.refused()
 	}
-	return !told
+	return out
 }
 
 // saysItsName reports whether a client that only its address ties to the

@@ -27,11 +27,13 @@ func (l *ledger) silentUT() {
 		if slices.ContainsFunc(a.conns, func(c *evidence.Connection) bool { return maybeUT(l.test, c) }) {
 			return
 		}
-		for _, e := range a.events {
-			if e.outcome != deliveredTLS || e.sni != scenario.Yes || e.face.TLSA != scenario.TLSAMatch || !a.complete {
+		for c, events := range a.byConnection() {
+			if !a.complete || !slices.ContainsFunc(events, func(e event) bool {
+				return e.outcome == deliveredTLS && e.sni == scenario.Yes && e.face.TLSA == scenario.TLSAMatch
+			}) {
 				continue
 			}
-			for _, tx := range e.conn.Transactions {
+			for _, tx := range c.Transactions {
 				if !namesUT(l.test, tx.Addressed) {
 					continue
 				}
@@ -48,7 +50,7 @@ func (l *ledger) silentUT() {
 				if tx.Message != nil {
 					m.date = tx.Message.Date
 				}
-				m.conns = append(m.conns, e.conn.ID)
+				m.conns = appendCited(m.conns, c.ID)
 			}
 		}
 	}

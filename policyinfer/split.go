@@ -92,8 +92,13 @@ func citedBy(findings []Finding) (out []evidence.ConnID) {
 }
 
 // maxSplitWork bounds the search for a change: it reads everything once for
-// each attempt. No sender comes near it within the life of a test.
+// each attempt, and for each host. No sender comes near it within the life of a test.
 const maxSplitWork = 1_000_000
+
+// tooManyHosts bounds what reads the whole history once for each host.
+func tooManyHosts(h *evidence.History, hosts int) bool {
+	return hosts*(len(h.Connections)+len(h.States)) > maxSplitWork
+}
 
 // splits returns the readings that a change during the test and different
 // hosts allow, in this order.
@@ -102,7 +107,8 @@ func (e *Engine) splits(h *evidence.History, t timing, as []attempt) (out []resu
 	for _, a := range as {
 		work += len(a.events) * len(as)
 	}
-	if work > maxSplitWork {
+	// Without one of the readings, the other would look certain.
+	if _, order := byHost(as); work > maxSplitWork || tooManyHosts(h, len(order)) {
 		return nil
 	}
 	if r, ok := e.splitByTime(h, t, as); ok {
@@ -220,6 +226,10 @@ func (e *Engine) shownByOneHost(h *evidence.History, t timing, r result) result 
 	if len(order) < 2 {
 		return r
 	}
+	if tooManyHosts(h, len(order)) {
+		r.candidates, r.piecedTogether = e.all, true
+		return r
+	}
 	possible := r.candidates
 	for _, addr := range order {
 		one := e.run(h, t, hosts[addr], true)
@@ -243,18 +253,12 @@ func (e *Engine) shownByOneHost(h *evidence.History, t timing, r result) result 
 func byHost(as []attempt) (hosts map[netip.Addr][]attempt, order []netip.Addr) {
 	hosts = make(map[netip.Addr][]attempt)
 	for _, a := range as {
-		events := a.events // in order of the connections
-		for _, c := range a.conns {
-			n := 0
-			for n < len(events) && events[n].conn == c {
-				n++
-			}
+		for c, events := range a.byConnection() {
 			addr := hostOf(c)
 			if _, ok := hosts[addr]; !ok {
 				order = append(order, addr)
 			}
-			hosts[addr] = appendOf(hosts[addr], a, c, events[:n])
-			events = events[n:]
+			hosts[addr] = appendOf(hosts[addr], a, c, events)
 		}
 	}
 	return hosts, order

@@ -3,6 +3,7 @@ package policyinfer
 import (
 	"net/netip"
 	"slices"
+	"sort"
 	"time"
 
 	"github.com/tlsink/tlsink/evidence"
@@ -76,18 +77,16 @@ type step struct {
 // that the sender's mails come with.
 func (l *ledger) walks(a attempt) map[netip.Addr]walk {
 	out := make(map[netip.Addr]walk)
-	for _, c := range a.conns {
+	for c, events := range a.byConnection() {
 		addr := hostOf(c)
 		host, _ := sniOf(l.test, c)
 		if host == scenario.UT || c.Destination == string(ut) || len(c.Helo) > 0 && !l.saysItsName(event{conn: c, host: addr}) {
 			continue
 		}
 		s := step{conn: c, host: host}
-		for _, e := range a.events {
-			if e.conn == c {
-				s.delivered = s.delivered || e.outcome == deliveredTLS || e.outcome == deliveredPlaintext && e.face.StartTLS
-				s.explicit = s.explicit || e.outcome == refusedTLS && e.grade == gradeExplicit
-			}
+		for _, e := range events {
+			s.delivered = s.delivered || e.outcome == deliveredTLS || e.outcome == deliveredPlaintext && e.face.StartTLS
+			s.explicit = s.explicit || e.outcome == refusedTLS && e.grade == gradeExplicit
 		}
 		out[addr] = append(out[addr], s)
 	}
@@ -140,15 +139,14 @@ func (w walk) proven() (out []*evidence.Connection) {
 // preferred host first, and whether it is certain which one.
 func ordersDuring(orders []evidence.State, a attempt, margin time.Duration) (out [][]scenario.Host, certain bool) {
 	inEffect := 0
-	for i := range orders {
-		if orders[i].Time.After(a.end) {
+	// What was replaced longer ago than margin, nobody has any more.
+	recent := sort.Search(len(orders), func(i int) bool { return orders[i].Time.After(a.start.Add(-margin)) })
+	for _, s := range orders[max(recent-1, 0):] {
+		if s.Time.After(a.end) {
 			break
 		}
-		if i+1 < len(orders) && !orders[i+1].Time.After(a.start.Add(-margin)) {
-			continue // replaced so long ago that nobody has it any more
-		}
 		inEffect++
-		if hosts, ok := orderOf(orders[i].MX); ok {
+		if hosts, ok := orderOf(s.MX); ok {
 			out = append(out, hosts)
 		}
 	}
