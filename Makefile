@@ -50,7 +50,8 @@ sim: ## infer 100,000 simulated senders: nothing wrong, and why verdicts stay op
 	TLSINK_SIM=100000 GOGC=400 go test -count=1 -v -run TestSimulatedSenders -timeout=20m ./policyinfer
 
 lab: ## test against real mail and DNS servers (root, Debian; see lab/)
-	TLSINK_LAB=1 go test -count=1 -timeout=20m ./lab/... ./zones/...
+	lab/servers.sh bin/lab
+	TLSINK_LAB=1 TLSINK_LAB_SERVERS=$(CURDIR)/bin/lab go test -count=1 -timeout=20m ./zones/... ./lab/...
 
 demo: ## watch a whole test on loopback, time compressed
 	go run ./cmd/tlsink demo
