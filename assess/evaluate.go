@@ -222,6 +222,9 @@ func (a *Assessor) capped(t *test, v *policyinfer.Verdict, now time.Time) bool {
 		return false
 	}
 	h := a.evidenceLocked(t)
+	if slices.ContainsFunc(h.Connections, func(c evidence.Connection) bool { return c.Ending == evidence.EndingOpen }) {
+		return false // another attempt has begun
+	}
 	attempts := attemptsOf(h, a.o.Timing.Attempt)
 	if v.Settles != nil && attemptsSince(attempts, *v.Settles) < 2 || offered(attempts) < 2 {
 		return false
