@@ -243,7 +243,7 @@ func (c *config) check() error {
 	if _, err := logLevel(c.Log.Level); err != nil {
 		return err
 	}
-	return cmp.Or(c.DNS.check(), c.checkMail(), c.Listen.checkNAT(), c.checkDowngrade(), c.Limits.check(), c.timing().Check())
+	return cmp.Or(c.DNS.check(), c.checkMail(), c.checkNAT(), c.checkDowngrade(), c.Limits.check(), c.timing().Check())
 }
 
 func (c *dnsConfig) check() error {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"maps"
 	"net/netip"
 	"slices"
 
@@ -49,10 +50,14 @@ func plainAddresses(list []netip.Addr) []netip.Addr {
 	return out
 }
 
-func (c *listenConfig) checkNAT() error {
-	for local := range c.NAT {
+func (c *config) checkNAT() error {
+	ours := plainAddresses(slices.Concat(c.DNS.Addresses, c.DNS.MXAddresses, c.DNS.UTAddresses))
+	for _, local := range slices.Sorted(maps.Keys(c.Listen.NAT)) {
 		if _, err := netip.ParseAddr(local); err != nil {
 			return fmt.Errorf("listen.nat: %q: want local = public addresses, e.g. { \"10.0.0.26\" = \"192.0.2.26\" }", local)
+		}
+		if public := c.Listen.NAT[local]; !slices.Contains(ours, public.Unmap()) {
+			return fmt.Errorf("listen.nat: %q = %q: want one of dns.addresses, dns.mx_addresses or dns.ut_addresses behind it", local, public)
 		}
 	}
 	return nil
