@@ -130,10 +130,12 @@ func (a *Assessor) forgetOne() bool {
 	return false
 }
 
-// forgetClients drops clients that were silent for too long.
+// forgetClients drops clients that were silent for too long, or whose tests have
+// ended.
 func (a *Assessor) forgetClients(now time.Time) {
 	for key, c := range a.clients {
-		if c.open == 0 && len(c.tests) == 0 && c.over(now, a.o.Timing.Forget) {
+		unused := c.open == 0 && now.Sub(c.last) >= a.o.Timing.Attempt
+		if unused && (c.finished(now) || len(c.tests) == 0 && c.over(now, a.o.Timing.Forget)) {
 			delete(a.clients, key)
 		}
 	}

@@ -326,10 +326,15 @@ func offered(attempts [][]evidence.Connection) (n int) {
 }
 
 // forgotten reports whether an ended test can leave memory: no client's
-// treatment rests on it any more.
+// treatment rests on it any more, and it ended long ago.
 func (a *Assessor) forgotten(t *test, now time.Time) bool {
-	if end := t.ended(); !end.IsZero() && now.Sub(end) < idle {
-		return false // its other copy may be coming while the store does not know yet
+	if end := t.ended(); !end.IsZero() {
+		// Its other copy may be coming while the store does not know yet. A mail
+		// that is older may still come, and must not adopt what was this one's.
+		room := len(a.tests) <= a.o.Limits.Tests
+		if ago := now.Sub(end); ago < idle || room && ago < a.o.Timing.Close {
+			return false
+		}
 	}
 	for key, c := range t.clients {
 		unused := c.open == 0 && now.Sub(c.last) >= a.o.Timing.Attempt
