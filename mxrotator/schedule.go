@@ -34,10 +34,10 @@ type Need struct {
 // give the same order.
 //
 // Without need, turns come in blocks of four, each a permutation of the hosts
-// by the seed, in which each host leads once. With need, some test gets what it
-// wants, each in turn by chance; a test that is alone gets it always, and the
-// same order as long as it wants the same: its sender shall find it whenever it
-// comes, in an order that has been certain for a while.
+// by the seed, in which each host leads once. With need, chance picks the test
+// that gets what it wants. A test that is alone gets it always, and the same
+// hosts lead as long as it wants the same: its sender shall find them whenever
+// it comes, in an order that has been certain for a while.
 func Next(seed, turn uint64, n Need) Order {
 	block := random(seed, 1, turn/hosts)
 	order := shuffled(block)

@@ -32,7 +32,8 @@
 // A refusal inside TLS that only the client address ties to the sender may be
 // that of another sender, who never hands anything over and so stays unseen.
 // It counts only under the EHLO name of this sender, in attempts in which its
-// mail came, too, and needs two of them. A refusal in plaintext needs the EHLO
+// mail came, too, and needs two of them, unless the order in which that mail
+// tried the MX hosts proves whose it was. A refusal in plaintext needs the EHLO
 // name; contact alone never counts. Where such evidence contradicts the mails,
 // that it is a stranger's, that the sender changed, and that its hosts differ
 // all stay possible.

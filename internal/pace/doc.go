@@ -13,5 +13,6 @@
 //
 //	sink_test.go    the sink's side: phases, certificates, MX order
 //	sender_test.go  the senders: policies, habits, retry schedules
-//	pace_test.go    the goals, and the table
+//	pace_test.go    the runs, and the table
+//	goals_test.go   what has to be reached, and what is not, with the reason
 package pace
