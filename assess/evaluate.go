@@ -25,7 +25,8 @@ func (a *Assessor) evidenceLocked(t *test) evidence.History {
 	h := evidence.History{Test: t.rec.Test, Until: now}
 	h.Connections = append(h.Connections, t.own...)
 	leftOut := t.dropped
-	kin := a.kin(t)
+	since := t.adopts(a.o.Timing.DateSkew)
+	kin := slices.DeleteFunc(a.kin(t), func(o *test) bool { return !o.ended().IsZero() && o.ended().Before(since) })
 	for _, c := range t.clients {
 		leftOut += c.dropped
 		for _, conn := range c.loose {
@@ -55,7 +56,7 @@ func (a *Assessor) evidenceLocked(t *test) evidence.History {
 	if t.running() {
 		t.rec.Test.LeftOut, h.Test.LeftOut = leftOut, leftOut
 	}
-	from := earlier(t.first, t.adopts(a.o.Timing.DateSkew)).Add(-a.o.Timing.Margin)
+	from := earlier(t.first, since).Add(-a.o.Timing.Margin)
 	for _, s := range a.states[t.rec.Test.Slot] {
 		h.States = append(h.States, s)
 		if len(h.States) > 1 && !s.Time.After(from) {

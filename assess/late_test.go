@@ -1,11 +1,13 @@
 package assess
 
 import (
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/tlsink/tlsink/policyinfer"
+	"github.com/tlsink/tlsink/scenario"
 )
 
 // What a test left at an address that no mail of it came from is not adopted by
@@ -30,6 +32,47 @@ func TestOldMailAfterTheTestOfAnother(t *testing.T) {
 		late.attempt()
 		if v := w.test(late.from); countWithout(v.History) > 0 || v.History.Test.LeftOut == 0 {
 			t.Errorf("%d connections of another adopted, %d left out", countWithout(v.History), v.History.Test.LeftOut)
+		}
+	})
+}
+
+// A sender that never sends the same mail twice makes a test remember so many of
+// them, and no more.
+func TestManyMailsOfOneSender(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, 1)
+		defer w.stop()
+		s := w.sender("user@sender.example", policyinfer.May)
+		for range maxListed + 5 {
+			s.mail()
+			s.connect(scenario.ET, scenario.MX04)
+		}
+		r := w.tests(s.from)
+		if len(r) != 1 || len(r[0].MessageIDs) != maxListed {
+			t.Fatalf("%d tests, want one of %d mails", len(r), maxListed)
+		}
+		if n := len(w.a.tests[r[0].Test.ID].copies); n != maxListed {
+			t.Errorf("%d copies are remembered, want %d", n, maxListed)
+		}
+	})
+}
+
+// Whoever got a copy of a mail knows its sender and Message-ID. The result is
+// for those who sent it.
+func TestNoLinkForWhoKnowsAMessageID(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, 1)
+		defer w.stop()
+		s := w.sender("user@sender.example", policyinfer.DANE)
+		s.until(20, 5*time.Minute)
+		w.wait(time.Minute)
+		for ip, want := range map[string]bool{s.ip: true, "198.51.100.7": false} {
+			again := w.sender(s.from, policyinfer.None)
+			again.ip = ip
+			again.connect(scenario.ET, scenario.MX04)
+			if !strings.Contains(again.text, "this test has ended") || strings.Contains(again.text, "https://") != want {
+				t.Errorf("from %s: %q; want a link: %v", ip, again.text, want)
+			}
 		}
 	})
 }

@@ -71,6 +71,9 @@ func (a *Assessor) finished(ctx context.Context, snapshot evidence.Connection, r
 		a.o.Logger.Error("evidence cannot be stored", "err", err)
 		return storageTrouble()
 	}
+	if !slices.Contains(r.Clients, clientOf(snapshot)) {
+		r.Capability = "" // Message-IDs are known to all who got the mail, too
+	}
 	return sink.Reply{Code: 250, Enhanced: [3]int{2, 0, 0}, Text: a.text(r, "this test has ended, thank you")}
 }
 
@@ -102,8 +105,10 @@ func (a *Assessor) enter(snapshot evidence.Connection, tx evidence.Transaction, 
 			c.withhold.sentAgain(now)
 		}
 	}
-	for _, k := range copiesOf(tx, domains) {
-		t.copies[k] = t.copies[k] || false
+	if t.has(mailID(tx)) { // else there are too many of them
+		for _, k := range copiesOf(tx, domains) {
+			t.copies[k] = t.copies[k] || false
+		}
 	}
 	conn.test = t
 	conn.client.join(t)
@@ -175,7 +180,7 @@ func (a *Assessor) reply(t *test, snapshot evidence.Connection) sink.Reply {
 
 func (a *Assessor) text(r history.TestRecord, what string) string {
 	s := fmt.Sprintf("tlsink test %s: %s", r.Test.ID, what)
-	if link := a.o.ResultURL(r.Capability); link != "" {
+	if link := a.o.ResultURL(r.Capability); r.Capability != "" && link != "" {
 		s += "; " + link
 	}
 	return s

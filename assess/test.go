@@ -17,8 +17,8 @@ import (
 	"github.com/tlsink/tlsink/scenario"
 )
 
-// test is a test in memory: a running one, or one that ended in the treatment
-// of a client that still lives.
+// test is a test in memory: a running one, or one that ended while a mail that
+// may own what it owns can still come.
 type test struct {
 	rec     history.TestRecord
 	own     []evidence.Connection // with its mails, in order of arrival
