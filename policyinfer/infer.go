@@ -113,7 +113,7 @@ type result struct {
 	findings   []Finding
 	hosts      map[string]HostVerdict
 	mixed      bool
-	// piecedTogether: no host alone shows the protection that all together do.
+	// piecedTogether: no host alone shows what all together seem to enforce.
 	piecedTogether bool
 	leftOut        int // connections of no mail that contradict the mails, and were not used
 }

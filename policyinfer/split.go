@@ -214,12 +214,14 @@ func (e *Engine) splitByHost(h *evidence.History, t timing, as []attempt) (resul
 	return out, true
 }
 
-// shownByOneHost doubts a protected name that follows only from what several
-// hosts did: one of them may enforce DANE, another MTA-STS, and together they
-// look like a sender that does both. So a host must show it by itself.
+// shownByOneHost doubts a name that says that something is enforced, if it
+// follows only from what several hosts did: one of them may enforce DANE, another
+// MTA-STS, and together they look like a sender that does both; or one enforces
+// DANE, and the other nothing, and together they look like encrypt. So a host
+// must show it by itself.
 func (e *Engine) shownByOneHost(h *evidence.History, t timing, r result) result {
 	name := e.nameOf(r)
-	if !name.Protected() {
+	if !name.Protected() && name != Encrypt {
 		return r
 	}
 	hosts, order := byHost(r.attempts)
