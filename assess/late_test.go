@@ -58,8 +58,8 @@ func TestManyMailsOfOneSender(t *testing.T) {
 }
 
 // Whoever got a copy of a mail knows its sender and Message-ID. The result is
-// for those who sent it.
-func TestNoLinkForWhoKnowsAMessageID(t *testing.T) {
+// for those who sent it, and holds nothing of others.
+func TestNothingForWhoKnowsAMessageID(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, 1)
 		defer w.stop()
@@ -67,11 +67,15 @@ func TestNoLinkForWhoKnowsAMessageID(t *testing.T) {
 		s.until(20, 5*time.Minute)
 		w.wait(time.Minute)
 		for ip, want := range map[string]bool{s.ip: true, "198.51.100.7": false} {
+			before := len(w.test(s.from).History.Connections)
 			again := w.sender(s.from, policyinfer.None)
-			again.ip = ip
+			again.ip, again.forged = ip, ip != s.ip
 			again.connect(scenario.ET, scenario.MX04)
 			if !strings.Contains(again.text, "this test has ended") || strings.Contains(again.text, "https://") != want {
 				t.Errorf("from %s: %q; want a link: %v", ip, again.text, want)
+			}
+			if got := len(w.test(s.from).History.Connections) > before; got != want {
+				t.Errorf("from %s: in the history: %v, want %v", ip, got, want)
 			}
 		}
 	})

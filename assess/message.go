@@ -55,14 +55,18 @@ func storageTrouble() sink.Reply {
 
 // finished answers a mail whose test has ended: 250 at once, in every phase.
 func (a *Assessor) finished(ctx context.Context, snapshot evidence.Connection, r history.TestRecord) sink.Reply {
+	batch := history.Batch{Connections: []evidence.Connection{snapshot}}
+	// All who got the mail know its sender and Message-ID, too.
+	here := slices.Contains(r.Clients, clientOf(snapshot))
+	_, named := mailTrait(snapshot.Transactions[len(snapshot.Transactions)-1])
 	a.mu.Lock()
-	if conn := a.conns[snapshot.ID]; conn != nil && a.tests[r.Test.ID] != nil {
-		conn.test = a.tests[r.Test.ID]
+	if here || named {
+		if conn := a.conns[snapshot.ID]; conn != nil && a.tests[r.Test.ID] != nil {
+			conn.test = a.tests[r.Test.ID]
+		}
+		batch.Attach = []history.Attachment{{Connection: snapshot.ID, Test: r.Test.ID, Attribution: evidence.ByMail}}
 	}
-	wait, err := a.o.Store.Begin(ctx, history.Batch{
-		Connections: []evidence.Connection{snapshot},
-		Attach:      []history.Attachment{{Connection: snapshot.ID, Test: r.Test.ID, Attribution: evidence.ByMail}},
-	})
+	wait, err := a.o.Store.Begin(ctx, batch)
 	a.mu.Unlock()
 	if err == nil {
 		err = wait(ctx)
@@ -71,8 +75,8 @@ func (a *Assessor) finished(ctx context.Context, snapshot evidence.Connection, r
 		a.o.Logger.Error("evidence cannot be stored", "err", err)
 		return storageTrouble()
 	}
-	if !slices.Contains(r.Clients, clientOf(snapshot)) {
-		r.Capability = "" // Message-IDs are known to all who got the mail, too
+	if !here {
+		r.Capability = ""
 	}
 	return sink.Reply{Code: 250, Enhanced: [3]int{2, 0, 0}, Text: a.text(r, "this test has ended, thank you")}
 }
