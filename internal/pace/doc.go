@@ -3,9 +3,9 @@
 // schedule, on a sink that is otherwise idle. It has tests only:
 //
 //	go test -run '^$' -bench Pace ./internal/pace                   (or: make bench)
-//	TLSINK_PACE=10000 go test -run '^$' -bench Pace ./internal/pace (10,000 runs each; half an hour)
+//	TLSINK_PACE=10000 go test -run '^$' -bench Pace ./internal/pace (10,000 runs each; an hour)
 //
-// The sender is simulated as a whole, attempt by attempt; what decides on the
+// docs/time-to-verdict.md holds the result. The sender is simulated as a whole, attempt by attempt; what decides on the
 // other side is the real thing: the engine, the schedule of the MX order, and
 // what steers it. No network, no clock.
 //
