@@ -145,11 +145,9 @@ func fellBack(as []attempt, verifies bool) []evidence.ConnID {
 	var out []evidence.ConnID
 	attempts := 0
 	for _, a := range as {
-		before := len(out)
+		before, failures := len(out), a.failures(verifies)
 		for _, d := range a.events {
-			if d.outcome == deliveredPlaintext && d.face.StartTLS && slices.ContainsFunc(a.conns, func(c *evidence.Connection) bool {
-				return failedTLSBefore(a, c, d, verifies)
-			}) {
+			if d.outcome == deliveredPlaintext && d.face.StartTLS && slices.ContainsFunc(failures, func(f failure) bool { return f.before(d) }) {
 				out = appendCited(out, d.conn.ID)
 			}
 		}
@@ -163,18 +161,35 @@ func fellBack(as []attempt, verifies bool) []evidence.ConnID {
 	return out
 }
 
-// failedTLSBefore reports whether TLS failed on c before plaintext was used in
-// d, for the same domain and not by our doing. A sender that uses TLS only
-// where DANE or MTA-STS asks for it may fail at et and go on to ut.
-func failedTLSBefore(a attempt, c *evidence.Connection, d event, verifies bool) bool {
-	if c.TLS == nil || c == d.conn || hostOf(c) != d.host || c.Start.After(d.conn.Start) {
+// failure is a connection on which TLS failed, and not by our doing.
+type failure struct {
+	conn    *evidence.Connection
+	host    netip.Addr
+	refused bool // our certificate, which the sender is known to look at
+}
+
+func (a *attempt) failures(verifies bool) (out []failure) {
+	for c, events := range a.byConnection() {
+		if c.TLS == nil {
+			continue
+		}
+		refused := verifies && slices.ContainsFunc(events, func(e event) bool { return e.outcome == refusedTLS })
+		byUs := (c.Ending == evidence.EndingServer || c.Ending == evidence.EndingOpen) && !nothingInCommon(c.TLS)
+		if refused || !weak(c) && !c.TLS.Complete && !byUs {
+			out = append(out, failure{c, hostOf(c), refused})
+		}
+	}
+	return out
+}
+
+// before reports whether f came before plaintext was used in d, by the same host
+// for the same domain. A sender that uses TLS only where DANE or MTA-STS asks
+// for it may fail at et and go on to ut.
+func (f failure) before(d event) bool {
+	if f.conn == d.conn || f.host != d.host || f.conn.Start.After(d.conn.Start) {
 		return false
 	}
-	if verifies && slices.ContainsFunc(a.events, func(r event) bool { return r.conn == c && r.outcome == refusedTLS }) {
-		return true
-	}
-	byUs := (c.Ending == evidence.EndingServer || c.Ending == evidence.EndingOpen) && !nothingInCommon(c.TLS)
-	return !weak(c) && !c.TLS.Complete && !byUs && !c.End.After(d.conn.Start) && d.face.Domain != scenario.UnknownDomain && c.Destination == string(d.face.Domain)
+	return f.refused || !f.conn.End.After(d.conn.Start) && d.face.Domain != scenario.UnknownDomain && f.conn.Destination == string(d.face.Domain)
 }
 
 // goodRefused reports refusals of a server about which everything is valid,

@@ -18,6 +18,7 @@ const anomalyPipelined = "plaintext pipelined behind STARTTLS"
 func tlsFindings(as []attempt) []Finding {
 	var pipelined, old, suites, none []evidence.ConnID
 	hosts, order := connectionsByHost(as)
+	l := &ledger{met: deliveriesByHost(as)}
 	for _, addr := range order {
 		cs := hosts[addr]
 		for _, c := range cs {
@@ -27,7 +28,7 @@ func tlsFindings(as []attempt) []Finding {
 		}
 		old = appendCited(old, onlyIf(cs, offersOld)...)
 		suites = appendCited(suites, onlyIf(cs, negotiatedWeak)...)
-		none = appendCited(none, noCommon(as, addr, cs)...)
+		none = appendCited(none, l.noCommon(addr, cs)...)
 	}
 	var out []Finding
 	add := func(id, text string, conns []evidence.ConnID) {
@@ -96,7 +97,7 @@ func negotiatedWeak(t *evidence.TLS) bool {
 // noCommon returns the handshakes of a host that failed because nothing was
 // in common, if no handshake of it ever came as far as our certificate. One
 // that only the address ties to the sender needs its EHLO name, and company.
-func noCommon(as []attempt, addr netip.Addr, cs []*evidence.Connection) []evidence.ConnID {
+func (l *ledger) noCommon(addr netip.Addr, cs []*evidence.Connection) []evidence.ConnID {
 	var failed []*evidence.Connection
 	for _, c := range cs {
 		switch {
@@ -107,10 +108,6 @@ func noCommon(as []attempt, addr netip.Addr, cs []*evidence.Connection) []eviden
 			failed = append(failed, c)
 		}
 	}
-	if len(failed) == 0 {
-		return nil
-	}
-	l := &ledger{met: deliveriesByHost(as)}
 	var out []evidence.ConnID
 	sure := 0
 	for _, c := range failed {
