@@ -65,8 +65,9 @@ func (s *Server) classify(address string) recipient {
 // maxLocal bounds a local part, in octets (RFC 5321 §4.5.3.1.1).
 const maxLocal = 64
 
-// overlong reports whether the local part of a path is longer than allowed.
-// RFC 5321 §4.5.3.1.10: the reply to it is 501.
+// overlong reports whether the local part of a recipient is longer than allowed.
+// RFC 5321 §4.5.3.1.10: the reply to it is 501. Senders are not held to it:
+// forwarders (SRS) and lists (VERP) exceed it, and others take their mail.
 func overlong(address string) bool { return strings.LastIndexByte(address, '@') > maxLocal }
 
 // plain reports whether a sub-address is made of letters, digits and harmless

@@ -28,8 +28,6 @@ func (x *session) Mail(from string, options *smtp.MailOptions) error {
 		return refusal(r.Code, r.Enhanced, r.Text)
 	case len(x.record.Transactions) >= x.server.options.Limits.Transactions:
 		return refusal(421, [3]int{4, 7, 0}, "Too many transactions in one session")
-	case overlong(from):
-		return refusal(501, [3]int{5, 1, 7}, "The local part is longer than 64 octets")
 	case options.RequireTLS && !secure:
 		// RFC 8689 §2: the parameter is for sessions inside TLS. A permanent
 		// failure would end the test.

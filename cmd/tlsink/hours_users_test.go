@@ -176,6 +176,7 @@ func TestUserAddresses(t *testing.T) {
 	}{
 		"sub-address":      {"user@a.example", "", "en+tag-1@et." + worldZone, 1},
 		"64 octets":        {local + "@a.example", "", toET, 1},
+		"SRS, 79 octets":   {"SRS0=" + local + "=a.example@a.example", "", toET, 1},
 		"64 octets for us": {"user@a.example", "", "en+" + strings.Repeat("b", 61) + "@et." + worldZone, 1},
 		"upper case":       {"User@A.EXAMPLE", "", "EN@ET." + strings.ToUpper(worldZone), 1},
 		"quoted":           {"john doe@a.example", `<"john doe"@a.example>`, toET, 0},
@@ -215,15 +216,11 @@ func TestUserAddresses(t *testing.T) {
 	}
 }
 
-// A local part of 65 octets is refused by the code for that, on either side, and
-// opens no test.
+// A local part of 65 octets is refused by the code for that, where it is ours,
+// and opens no test.
 func TestUserWithALocalPartTooLong(t *testing.T) {
 	hours(t, func(w *world) {
-		long := strings.Repeat("a", 65) + "@a.example"
 		s := w.talk(clientIP(1))
-		if text := s.cmd(501, "MAIL FROM:<"+long+">"); !strings.Contains(text, "5.1.7") {
-			t.Errorf("MAIL: %q", text)
-		}
 		s.cmd(250, "MAIL FROM:<user@a.example>")
 		if text := s.cmd(501, "RCPT TO:<en+"+strings.Repeat("b", 62)+"@et."+worldZone+">"); !strings.Contains(text, "5.1.3") {
 			t.Errorf("RCPT: %q", text)
