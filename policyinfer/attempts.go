@@ -308,11 +308,12 @@ func gradeTLS(c *evidence.Connection) grade {
 // be about versions and algorithms (RFC 8446 §6.2).
 func gradeAlert(text string) grade {
 	switch text {
-	case "bad certificate", "unsupported certificate", "revoked certificate", "expired certificate",
+	case "bad certificate", "revoked certificate", "expired certificate",
 		"unknown certificate", "unknown certificate authority", "bad certificate status response",
-		"bad certificate hash value", "certificate unobtainable":
+		"bad certificate hash value":
 		return gradeExplicit
-	case "access denied", "handshake failure", "close notify":
+	case "access denied", "handshake failure", "close notify",
+		"unsupported certificate", "certificate unobtainable": // perhaps about its kind, not about whose it is
 		return gradeSilent
 	}
 	return gradeNothing
