@@ -20,7 +20,7 @@ func goal(c *cell) int {
 	switch {
 	case c.kind.name == policyinfer.DANEOnly && !c.part:
 		return 4 // silence needs three attempts and half an hour
-	case c.habit.tries == 1:
+	case c.tries == 1:
 		return fewest + 1
 	case fewest > 1:
 		return 1
@@ -30,7 +30,7 @@ func goal(c *cell) int {
 
 // missed lists what does not reach its goal, and why.
 func missed(c *cell) string {
-	one := c.habit.tries == 1
+	one := c.tries == 1
 	switch {
 	case c.kind.name == policyinfer.Encrypt && c.sni == "always" && one:
 		return "mx04 and mx05 come first, and for this sender mx03 would tell more: one attempt above"
