@@ -24,7 +24,7 @@ func (e *Engine) verdict(h *evidence.History, t timing, as []attempt, r result) 
 	if v.Conclusive && !v.Policy.Protected() && !laterAttempt(r, t.settle) {
 		v.Policy, v.Conclusive = Undetermined, false
 	}
-	if settles, ok := r.settles(t.settle); ok && !v.Conclusive && slices.ContainsFunc(v.Candidates, func(n Name) bool { return !n.Protected() }) {
+	if settles, ok := r.settles(t.settle); ok && !v.Conclusive && e.mayBeEarly(r.candidates) {
 		v.Settles = &settles
 	}
 	e.unverifiable(h, t, as, &v)
@@ -66,6 +66,17 @@ func laterAttempt(r result, settle time.Duration) bool {
 			first, ok := r.first[e.host]
 			return e.delivered() && ok && !a.start.Before(first.Add(settle))
 		}) {
+			return true
+		}
+	}
+	return false
+}
+
+// mayBeEarly reports whether time alone tells candidates apart: an unprotected
+// verdict comes later, and so does the end of what a lazy sender may do.
+func (e *Engine) mayBeEarly(s set) bool {
+	for i := range s.all() {
+		if p := e.policies[i]; p.STS == STSLazy || !p.Name().Protected() {
 			return true
 		}
 	}

@@ -25,7 +25,7 @@ type Verdict struct {
 	Hosts      map[string]HostVerdict `json:"hosts,omitempty"`      // with Mixed: each host's own verdict, by address
 	Attempts   int                    `json:"attempts"`             // delivery attempts that count
 	LeftOut    int                    `json:"left_out,omitempty"`   // connections without MAIL that contradict the mails, and were not used
-	Settles    *time.Time             `json:"settles,omitempty"`    // an unprotected verdict is not given before
+	Settles    *time.Time             `json:"settles,omitempty"`    // neither an unprotected verdict is given before, nor lazy MTA-STS excluded
 	Eliminated []Elimination          `json:"eliminated,omitempty"` // with Explain
 }
 

@@ -175,7 +175,8 @@ func missing(v policyinfer.Verdict, state string) []string {
 	if slices.ContainsFunc(v.Missing, func(m policyinfer.Missing) bool { return m.Face == 7 }) {
 		out = append(out, "Server 7 is met only by mail to ut: the test mail must be sent to both addresses.")
 	}
-	if v.Settles != nil && (state == StateRunning || state == StateConcluded) {
+	unprotected := func(n policyinfer.Name) bool { return !n.Protected() }
+	if v.Settles != nil && slices.ContainsFunc(v.Candidates, unprotected) && (state == StateRunning || state == StateConcluded) {
 		out = append(out, "A verdict of none, may or encrypt is not given before "+stamp(*v.Settles)+
 			" UTC and needs a later attempt, since MTA-STS allows the first contact to be unprotected.")
 	}
