@@ -76,12 +76,8 @@ func (a *Assessor) provider(t *test) *history.Provider {
 // straight reports whether a verdict names a protected policy, and no
 // contradiction had to be explained for that.
 func straight(v policyinfer.Verdict) bool {
-	return v.Conclusive && v.Policy.Protected() && !slices.ContainsFunc(v.Findings, func(f policyinfer.Finding) bool {
-		switch f.ID {
-		case policyinfer.FindingChanged, policyinfer.FindingMixed, policyinfer.FindingAmbiguous, policyinfer.FindingContradictory, policyinfer.FindingUnverifiable:
-			return true
-		}
-		return false
+	return v.Conclusive && v.Policy.Protected() && !v.Contradicted() && !slices.ContainsFunc(v.Findings, func(f policyinfer.Finding) bool {
+		return f.ID == policyinfer.FindingUnverifiable
 	})
 }
 

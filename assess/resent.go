@@ -24,9 +24,7 @@ func sentAgain(t *test, tx evidence.Transaction, domains []scenario.Domain) bool
 // another way, with what was known before, and opens one that begins there. It
 // returns that one, if any, and what is to be stored.
 func (a *Assessor) splitResent(t *test, v policyinfer.Verdict, last evidence.ConnID, now time.Time) (*test, history.Batch) {
-	if t.rec.Resent.IsZero() || !t.running() || !slices.ContainsFunc(v.Findings, func(f policyinfer.Finding) bool {
-		return f.ID == policyinfer.FindingChanged || f.ID == policyinfer.FindingContradictory || f.ID == policyinfer.FindingAmbiguous
-	}) {
+	if t.rec.Resent.IsZero() || !t.running() || !v.Contradicted() {
 		return nil, history.Batch{}
 	}
 	conn := a.conns[last]

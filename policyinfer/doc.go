@@ -39,7 +39,11 @@
 // all stay possible.
 //
 // A mail that is sent again while a test runs may mean that an admin changed a
-// setting in between. A name must then follow from what came since, too.
+// setting in between. Everything must then follow from what came since.
+//
+// All hosts of a sender are taken to behave alike, but a protected name, and
+// encrypt, must be shown by one of them alone. What is done at ut, and SNI
+// habits, protect nothing at et unless a certificate was refused there.
 //
 // Silence counts only if the history is known to be without gaps. At ut it
 // tells dane-only from dane where other evidence shows DANE.

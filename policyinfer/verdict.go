@@ -2,6 +2,7 @@ package policyinfer
 
 import (
 	"encoding/json"
+	"slices"
 	"time"
 
 	"github.com/tlsink/tlsink/evidence"
@@ -68,6 +69,18 @@ type Sender struct {
 	SNI                  string `json:"sni"`                   // never, authenticating, always
 	UnlistedMX           string `json:"unlisted_mx"`           // MX hosts that the MTA-STS policy does not list: contacted, skipped
 	WithoutTLS           string `json:"without_tls"`           // a mail that needs TLS when no MX offers it: retry, bounce
+}
+
+// Contradicted reports whether what was seen contradicts itself, and a change
+// during the test may be why. Hosts that certainly differ are Mixed instead.
+func (v *Verdict) Contradicted() bool {
+	return slices.ContainsFunc(v.Findings, func(f Finding) bool {
+		switch f.ID {
+		case FindingChanged, FindingChangedOrMixed, FindingContradictory, FindingAmbiguous:
+			return true
+		}
+		return false
+	})
 }
 
 // Finding is something that people should know beside the policy name.
