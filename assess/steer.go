@@ -1,7 +1,6 @@
 package assess
 
 import (
-	"cmp"
 	"maps"
 	"slices"
 
@@ -41,26 +40,19 @@ func Choices(v *policyinfer.Verdict, met Met, handedOver bool, first scenario.Ho
 			out = append(out, scenario.MXHosts()[m.Face-3])
 		}
 	}
-	rank := func(h scenario.Host) int {
+	rank := func(h scenario.Host) int { // the least comes first
 		switch {
+		case h == first:
+			return 4*met[h] - 1
 		case h == scenario.MX04, h == scenario.MX05:
-			return 2 * met[h]
+			return 4 * met[h]
 		case h == scenario.MX03 && handedOver && v.Sender.PlaintextUnprotected == "no":
-			return 2*met[h] - 1
+			return 4*met[h] - 2
 		}
-		return 2*met[h] + 2
+		return 4*met[h] + 4
 	}
-	slices.SortStableFunc(out, func(a, b scenario.Host) int {
-		return cmp.Or(rank(a)-rank(b), cmp.Compare(boolInt(b == first), boolInt(a == first)))
-	})
+	slices.SortStableFunc(out, func(a, b scenario.Host) int { return rank(a) - rank(b) })
 	return out
-}
-
-func boolInt(b bool) int {
-	if b {
-		return 1
-	}
-	return 0
 }
 
 // Needs returns, for each test that the MX order matters to, the hosts it needs
