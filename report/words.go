@@ -255,7 +255,7 @@ var findingAdvice = [...]struct{ id, text string }{
 	{policyinfer.FindingChanged, "If nobody changed the configuration during the test, look for several servers behind one address, and test again."},
 	{policyinfer.FindingChangedOrMixed, "Send a new test mail while the configuration stays as it is, and compare the outbound hosts."},
 	{policyinfer.FindingFamilies, "Compare what depends on the address: settings, relays and resolvers for IPv4 and for IPv6."},
-	{policyinfer.FindingAmbiguous, "Start the test on the web page of this service: it then has names of its own, and strangers can't be mistaken for the sender."},
+	{policyinfer.FindingAmbiguous, "Test again while nothing else behind the same address connects to this service."},
 	{policyinfer.FindingGoodRefused, "The sender refused a server whose certificate was valid in every respect: check its CA certificates, its clock and its TLS versions."},
 	{policyinfer.FindingFallback, "Switch off the retry in plaintext after TLS failed (Exim: hosts_require_tls): it gives an attacker exactly what encryption denied."},
 	{policyinfer.FindingVerifiesUnused, "Require TLS where certificates are verified: a check that is skipped when STARTTLS is missing protects from nobody."},
