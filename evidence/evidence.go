@@ -131,6 +131,10 @@ type SPF struct {
 	Reason    string     `json:"reason,omitempty"`
 }
 
+// AnomalyPipelined is the anomaly of a client that sent more in plaintext
+// together with STARTTLS. It was dropped.
+const AnomalyPipelined = "plaintext pipelined behind STARTTLS"
+
 // Connection is one TCP connection and everything observed on it.
 type Connection struct {
 	ID              ConnID        `json:"id"`
@@ -158,7 +162,7 @@ type Connection struct {
 	// Slot is the slot that SNI or recipients named; 0 also when unknown.
 	Slot int `json:"slot,omitempty"`
 	// Anomalies are violations of protocol that people should see, e.g.
-	// "plaintext pipelined behind STARTTLS". Never input of inference.
+	// AnomalyPipelined. They make a finding at most, never a verdict.
 	Anomalies []string `json:"anomalies,omitempty"`
 	// Refused are recipients that were refused, at most a few.
 	Refused []string `json:"refused,omitempty"`

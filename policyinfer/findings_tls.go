@@ -8,10 +8,6 @@ import (
 	"github.com/tlsink/tlsink/evidence"
 )
 
-// anomalyPipelined is the note of the sink on a connection on which more than
-// the command came with STARTTLS.
-const anomalyPipelined = "plaintext pipelined behind STARTTLS"
-
 // tlsFindings reports how well each host of the sender speaks TLS. The sink
 // takes every version and suite that it knows, and prefers ECDHE with AEAD, so
 // a host that ends up with less can't do better here.
@@ -22,7 +18,7 @@ func tlsFindings(as []attempt) []Finding {
 	for _, addr := range order {
 		cs := hosts[addr]
 		for _, c := range cs {
-			if !weak(c) && slices.Contains(c.Anomalies, anomalyPipelined) {
+			if !weak(c) && slices.Contains(c.Anomalies, evidence.AnomalyPipelined) {
 				pipelined = appendCited(pipelined, c.ID)
 			}
 		}

@@ -4,6 +4,8 @@ import (
 	"context"
 	"crypto/tls"
 	"time"
+
+	"github.com/tlsink/tlsink/evidence"
 )
 
 // startTLS answers a STARTTLS command and runs the handshake.
@@ -26,7 +28,7 @@ func (c *Conn) startTLS(refusal *Reply) {
 	if c.br.Buffered() > 0 {
 		// RFC 3207 §4: nothing may follow STARTTLS before TLS. Whoever put it
 		// there, it must not become part of the session: handshake drops it.
-		c.handler.Anomaly("plaintext pipelined behind STARTTLS")
+		c.handler.Anomaly(evidence.AnomalyPipelined)
 	}
 	c.Answer("STARTTLS", Reply{220, [3]int{2, 0, 0}, "Ready to start TLS"})
 	if c.flush() {
