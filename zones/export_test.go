@@ -3,6 +3,8 @@ package zones
 import (
 	"context"
 	"net/netip"
+
+	"github.com/miekg/dns"
 )
 
 // Respond answers a message in wire form.
@@ -15,3 +17,6 @@ func KeyOf(name string) (string, error) {
 	key, err := keyOf(name)
 	return string(key), err
 }
+
+// All returns every record of the published zone.
+func All(z *Zone) []dns.RR { return z.current.Load().all() }

@@ -116,6 +116,22 @@ func (s *signer) chain(snap, prev *snapshot) (made int, err error) {
 	return made, nil
 }
 
+// all returns every record with its signatures: SOA first (RFC 5936 §2.2), then
+// names in canonical order.
+func (s *snapshot) all() []dns.RR {
+	out := slices.Clone(s.soa.signed)
+	for _, key := range s.chain {
+		n := s.nodes[key]
+		for _, rrtype := range slices.Sorted(maps.Keys(n.sets)) {
+			if set := n.sets[rrtype]; set != s.soa {
+				out = append(out, set.signed...)
+			}
+		}
+		out = append(out, n.nsec.signed...)
+	}
+	return out
+}
+
 // addEmptyNonTerminals adds the names that exist only because names below them
 // do. RFC 4592 §2.2.2: they exist, so queries for them are answered NOERROR.
 func (s *snapshot) addEmptyNonTerminals() {
