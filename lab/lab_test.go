@@ -36,7 +36,7 @@ func newLab(ctx context.Context, t *testing.T, o options) *lab {
 	}
 	var ds string
 	l.sink, ds = startSink(ctx, t, o)
-	startUnbound(ctx, t, ds, l.senders)
+	startUnbound(ctx, t, stub(ds), l.senders)
 	l.sink.start(ctx, t)
 	t.Cleanup(func() { l.stopSenders(t) })
 	var g errgroup.Group

@@ -58,7 +58,7 @@ func needLab(t *testing.T) {
 	reason := os.Getenv(reasonVar)
 	switch {
 	case os.Getenv(labVar) == "":
-		t.Skip("set TLSINK_LAB=1 to test against real servers (root, Debian with postfix, postfix-mta-sts-resolver and unbound; for Exim and chasquid also lab/servers.sh)")
+		t.Skip("set TLSINK_LAB=1 to test against real servers (root, Debian with postfix, postfix-mta-sts-resolver, unbound, knot and nsd; for Exim and chasquid also lab/servers.sh)")
 	case reason != "" && os.Getenv(labVar) == "require":
 		t.Fatalf("TLSINK_LAB=require: %s", reason)
 	case reason != "":
@@ -97,6 +97,8 @@ func missing() error {
 		{"postfix", "postfix"},
 		{"mta-sts-daemon", "postfix-mta-sts-resolver"},
 		{"unbound", "unbound"},
+		{"knotd", "knot"},
+		{"nsd", "nsd"},
 	} {
 		if _, err := exec.LookPath(need[0]); err != nil {
 			return fmt.Errorf("%s is not installed (Debian: apt install %s)", need[0], need[1])
@@ -117,6 +119,9 @@ func isolate() (status int, err error) {
 	defer os.RemoveAll(dir)
 	binary := filepath.Join(dir, "tlsink")
 	if err := build(ctx, binary); err != nil {
+		return 0, err
+	}
+	if err := buildPebble(ctx, filepath.Join(dir, "pebble")); err != nil {
 		return 0, err
 	}
 	// Pdeathsig belongs to the thread that starts the process.
@@ -153,6 +158,16 @@ func build(ctx context.Context, binary string) error {
 	out, err := exec.CommandContext(ctx, "go", append(args, "github.com/tlsink/tlsink/cmd/tlsink")...).CombinedOutput()
 	if err != nil {
 		return fmt.Errorf("build tlsink: %w\n%s", err, out)
+	}
+	return nil
+}
+
+// buildPebble compiles the ACME server, which is a tool of the tree.
+func buildPebble(ctx context.Context, binary string) error {
+	cmd := exec.CommandContext(ctx, "go", "build", "-modfile=tools/go.mod", "-o", binary, "github.com/letsencrypt/pebble/v2/cmd/pebble")
+	cmd.Dir = ".." // the root of the tree
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("build Pebble: %w\n%s", err, out)
 	}
 	return nil
 }

@@ -3,6 +3,7 @@
 package lab_test
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -25,6 +26,7 @@ import (
 type tlsink struct {
 	node
 	binary, config, anchors string
+	roots                   string // the public CA's; empty: it has its own
 	daemon                  *daemon
 }
 
@@ -115,7 +117,7 @@ func (s *tlsink) kill(t *testing.T) {
 }
 
 // ca is the root certificate that senders have to trust.
-func (s *tlsink) ca() string { return filepath.Join(s.dir, "data", "ca", "root.pem") }
+func (s *tlsink) ca() string { return cmp.Or(s.roots, filepath.Join(s.dir, "data", "ca", "root.pem")) }
 
 // checkEnd looks at what tlsink left after it was told to stop.
 func (s *tlsink) checkEnd(t *testing.T) {

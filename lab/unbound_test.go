@@ -15,9 +15,15 @@ import (
 	"github.com/miekg/dns"
 )
 
-// startUnbound starts the resolver of the whole lab. It validates the sink's
-// zone from ds, knows the domains of the senders, and denies everything else.
-func startUnbound(ctx context.Context, t *testing.T, ds string, list []*sender) {
+// stub is an upstream of nothing but the sink's zone, validated from its own DS
+// record.
+func stub(ds string) string {
+	return fmt.Sprintf("server:\n\tlocal-zone: \".\" static\n\tlocal-zone: \"%[1]s.\" transparent\n\ttrust-anchor: \"%[2]s\"\nstub-zone:\n\tname: %[1]q\n\tstub-addr: %[3]s\n", zone, ds, sinkAddr)
+}
+
+// startUnbound starts the resolver of the whole lab. It validates, asks where
+// upstream says, and knows the domains of the senders.
+func startUnbound(ctx context.Context, t *testing.T, upstream string, list []*sender) {
 	t.Helper()
 	n := newNode(t, "dns", resolverAddr)
 	var data strings.Builder
@@ -52,16 +58,9 @@ func startUnbound(ctx context.Context, t *testing.T, ds string, list []*sender) 
 	cache-max-ttl: 1
 	cache-max-negative-ttl: 1
 	infra-host-ttl: 1
-	trust-anchor: "%s"
-	# Nothing but the sink's zone is asked for.
-	local-zone: "." static
-	local-zone: "%s." transparent
 %sremote-control:
 	control-enable: no
-stub-zone:
-	name: %q
-	stub-addr: %s
-`, n.addr, access, n.dir, ds, zone, &data, zone, sinkAddr))
+%s`, n.addr, access, n.dir, &data, upstream))
 	d := n.start(t, nil, "unbound", "-d", "-c", config)
 	await(ctx, t, "unbound", func(ctx context.Context) error {
 		if !d.running() {
