@@ -298,7 +298,7 @@ func putTest(r TestRecord) (func(*bolt.Tx) error, error) {
 	if err := checkID("test", r.Test.ID); err != nil {
 		return nil, err
 	}
-	r.Schema = schemaVersion
+	r.Schema = valueVersion
 	if r.Opened.IsZero() {
 		r.Opened = r.Test.Started
 	}

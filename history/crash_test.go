@@ -15,14 +15,20 @@ import (
 	"github.com/tlsink/tlsink/history"
 )
 
-// crashFile names the file that the child of TestKill writes to.
-const crashFile = "TLSINK_TEST_CRASH_FILE"
+// crashFile names the file that the child of TestKill writes to, and
+// migrationFile the one that another child dies over.
+const (
+	crashFile     = "TLSINK_TEST_CRASH_FILE"
+	migrationFile = "TLSINK_TEST_MIGRATION_FILE"
+)
 
 func TestMain(m *testing.M) {
-	if path := os.Getenv(crashFile); path != "" {
-		if err := writeUntilKilled(path); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			os.Exit(1)
+	for variable, run := range map[string]func(string) error{crashFile: writeUntilKilled, migrationFile: migrateUntilKilled} {
+		if path := os.Getenv(variable); path != "" {
+			if err := run(path); err != nil {
+				fmt.Fprintln(os.Stderr, err)
+				os.Exit(1)
+			}
 		}
 	}
 	os.Exit(m.Run())

@@ -34,10 +34,13 @@
 //	                    test ID, time, number → version, JSON
 //	queue, queue_message, queue_due
 //	mailbox, mailbox_message
+//	values              key → version, what other packages keep (version 2)
 //
 // Every value begins with one octet, the version of its schema. The file as a
-// whole has a version too; a file of a later version is refused. A value that
-// cannot be read is skipped and logged with its bucket and key, never fatal.
+// whole has a version too. A file of a later version is refused; one of an
+// earlier version is brought up to date by Open, in one transaction, and a copy
+// of it stays beside it (history.db.v1). A value that cannot be read is skipped
+// and logged with its bucket and key, never fatal.
 //
 // The package depends on evidence only. A Store is safe for concurrent use.
 package history

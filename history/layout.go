@@ -34,19 +34,14 @@ const (
 	bucketQueueDue        = "queue_due"
 	bucketMailbox         = "mailbox"
 	bucketMailboxMessage  = "mailbox_message"
+	bucketValues          = "values"
 
 	keySchema = "schema"
 	keyBoot   = "boot"
 )
 
-func buckets() []string {
-	return []string{
-		bucketConnections, bucketConnectionsTime, bucketAttached, bucketTestConnections,
-		bucketTests, bucketTestsTime, bucketTestsOpen, bucketTestsCapability, bucketTestsMessageID,
-		bucketStates, bucketTestStates, bucketTestQueries, bucketTestFetches,
-		bucketQueue, bucketQueueMessage, bucketQueueDue, bucketMailbox, bucketMailboxMessage,
-	}
-}
+// valueVersion is the first octet of every value.
+const valueVersion = 1
 
 // maxID bounds the IDs that callers choose, in octets.
 const maxID = 256
@@ -110,7 +105,7 @@ func hashKey(text, id string) []byte {
 // encode returns the version, head and v as JSON.
 func encode(head []byte, v any) ([]byte, error) {
 	var buf bytes.Buffer
-	buf.WriteByte(schemaVersion)
+	buf.WriteByte(valueVersion)
 	buf.Write(head)
 	enc := json.NewEncoder(&buf)
 	enc.SetEscapeHTML(false)
@@ -128,8 +123,8 @@ func decode(value []byte, head int, v any) error {
 	switch {
 	case len(value) < 1+head:
 		return errors.New("value too short")
-	case value[0] != schemaVersion:
-		return fmt.Errorf("value of schema version %d, want %d", value[0], schemaVersion)
+	case value[0] != valueVersion:
+		return fmt.Errorf("value of schema version %d, want %d", value[0], valueVersion)
 	}
 	return json.Unmarshal(value[1+head:], v)
 }

@@ -71,7 +71,7 @@ func (s *Store) Deliver(ctx context.Context, from string, rcpts []string, messag
 		}
 		return firstError(
 			bucket(tx, bucketMailbox).Put(number(n), value),
-			bucket(tx, bucketMailboxMessage).Put(number(n), append([]byte{schemaVersion}, body...)),
+			bucket(tx, bucketMailboxMessage).Put(number(n), append([]byte{valueVersion}, body...)),
 		)
 	})
 	if err != nil {

@@ -37,7 +37,7 @@ func putQueueItem(q QueueItem, fresh bool) (func(*bolt.Tx) error, error) {
 	if err != nil {
 		return nil, fmt.Errorf("queue item %q: %w", q.ID, err)
 	}
-	message := append([]byte{schemaVersion}, q.Message...)
+	message := append([]byte{valueVersion}, q.Message...)
 	return func(tx *bolt.Tx) error {
 		key, queue := []byte(q.ID), bucket(tx, bucketQueue)
 		if known := queue.Get(key) != nil; known == fresh {

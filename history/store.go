@@ -18,9 +18,6 @@ import (
 	"github.com/tlsink/tlsink/evidence"
 )
 
-// schemaVersion is the version of the file and of every value in it.
-const schemaVersion = 1
-
 // maxPerTransaction bounds the batches that share one transaction.
 const maxPerTransaction = 512
 
@@ -117,7 +114,7 @@ func Open(opt Options) (*Store, error) {
 		return nil, openError(opt.Path, err)
 	}
 	s := &Store{opt: opt, db: db, queue: make(chan op, opt.QueueLength), stopped: make(chan struct{})}
-	if err := s.initialize(); err != nil {
+	if err := guard(s.initialize); err != nil {
 		return nil, errors.Join(fmt.Errorf("open history %q: %w", opt.Path, err), db.Close())
 	}
 	if err := syncDir(dir); err != nil {
@@ -150,28 +147,17 @@ func syncDir(dir string) error {
 	return errors.Join(d.Sync(), d.Close())
 }
 
-// initialize checks the schema, makes the buckets, and counts this start.
+// initialize makes the buckets of a new file, or brings an older one up to
+// date, and counts this start.
 func (s *Store) initialize() error {
+	if err := s.migrate(migrations()); err != nil {
+		return err
+	}
 	return s.db.Update(func(tx *bolt.Tx) error {
-		meta, err := tx.CreateBucketIfNotExists([]byte(bucketMeta))
-		if err != nil {
+		if err := checkBuckets(tx); err != nil {
 			return err
 		}
-		switch v := meta.Get([]byte(keySchema)); {
-		case v == nil:
-			if err := meta.Put([]byte(keySchema), number(schemaVersion)); err != nil {
-				return err
-			}
-		case len(v) != 8:
-			return fmt.Errorf("schema version %x cannot be read: the file is damaged: restore a backup", v)
-		case binary.BigEndian.Uint64(v) > schemaVersion:
-			return fmt.Errorf("schema version %d was written by a later tlsink; this one knows %d: run the later version, or restore a backup from before the update", binary.BigEndian.Uint64(v), schemaVersion)
-		}
-		for _, name := range buckets() {
-			if _, err := tx.CreateBucketIfNotExists([]byte(name)); err != nil {
-				return err
-			}
-		}
+		meta := bucket(tx, bucketMeta)
 		if v := meta.Get([]byte(keyBoot)); len(v) == 8 {
 			s.boot = binary.BigEndian.Uint64(v)
 		}
