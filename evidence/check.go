@@ -211,5 +211,19 @@ func (s *State) check() error {
 			return fault("mx."+clip(host), "%d is not a preference; want 0 to 65535", preference)
 		}
 	}
-	return first(checkTime("time", s.Time), printable("unverifiable", s.Unverifiable), oneOf("phase", s.Phase, Downgrade, Secure))
+	return first(
+		checkTime("time", s.Time), oneOf("phase", s.Phase, Downgrade, Secure),
+		s.checkFault("unverifiable", s.Unverifiable, s.UnverifiableSince), s.checkFault("broken", s.Broken, s.BrokenSince),
+	)
+}
+
+// checkFault: a fault cannot have begun after it was found.
+func (s *State) checkFault(field, why string, since time.Time) error {
+	switch {
+	case why == "" && !since.IsZero():
+		return fault(field, "missing, but there is %s_since", field)
+	case since.After(s.Time):
+		return fault(field+"_since", "%s is after time, %s", since.Format(time.RFC3339Nano), s.Time.Format(time.RFC3339Nano))
+	}
+	return printable(field, why)
 }

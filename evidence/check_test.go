@@ -76,6 +76,8 @@ func TestReadHistoryRefuses(t *testing.T) {
 		"state without time":    {testLine + `{"type":"state","mx":{}}`, "line 2: time: missing"},
 		"state with phase":      {testLine + `{"type":"state","time":"2026-01-01T00:00:00Z","phase":"calm"}`, `line 2: phase: "calm" is unknown; want downgrade, secure`},
 		"negative preference":   {testLine + `{"type":"state","time":"2026-01-01T00:00:00Z","mx":{"mx03":-5}}`, "line 2: mx.mx03: -5 is not a preference"},
+		"fault from later":      {testLine + `{"type":"state","time":"2026-01-01T00:00:00Z","broken":"mx05","broken_since":"2026-01-01T00:00:01Z"}`, "line 2: broken_since:"},
+		"no fault":              {testLine + `{"type":"state","time":"2026-01-01T00:00:00Z","unverifiable_since":"2026-01-01T00:00:00Z"}`, "line 2: unverifiable: missing"},
 		"escape sequences":      {testLine + `{"type":"state","time":"2026-01-01T00:00:00Z","unverifiable":"\u001b[2J"}`, "line 2: unverifiable:"},
 	})
 }

@@ -241,6 +241,16 @@ type State struct {
 	// Unverifiable says why our own zone or policy could not be verified from
 	// then on; empty if it could. Unprotected verdicts need it to be empty.
 	Unverifiable string `json:"unverifiable,omitempty"`
+	// UnverifiableSince is when the last check began that still passed: the
+	// fault may have begun at any time after it. Zero means Time.
+	UnverifiableSince time.Time `json:"unverifiable_since,omitzero"`
+
+	// Broken says which of our own servers was not what it has to be: a
+	// deliberate fault that was none, or a good server with a fault. Empty if all
+	// were as they should. What was seen meanwhile says nothing about a sender.
+	Broken string `json:"broken,omitempty"`
+	// BrokenSince is to Broken what UnverifiableSince is to Unverifiable.
+	BrokenSince time.Time `json:"broken_since,omitzero"`
 }
 
 // Duration is a time.Duration that JSON writes as a Go duration, e.g. "10m0s".

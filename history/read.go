@@ -356,7 +356,9 @@ func carryForward(states []evidence.State) {
 			states[i].Phase = states[i-1].Phase
 		}
 		if states[i].MX == nil { // a change of phase says nothing about the zone
-			states[i].MX, states[i].Unverifiable = states[i-1].MX, states[i-1].Unverifiable
+			before := states[i-1]
+			before.Time, before.Phase = states[i].Time, states[i].Phase
+			states[i] = before
 		}
 	}
 }

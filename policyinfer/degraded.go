@@ -1,6 +1,7 @@
 package policyinfer
 
 import (
+	"cmp"
 	"slices"
 	"sort"
 	"time"
@@ -8,7 +9,7 @@ import (
 	"github.com/tlsink/tlsink/evidence"
 )
 
-// window is a time in which our own zone or policy could not be verified.
+// window is a time in which something of our own had a fault.
 type window struct {
 	from, to time.Time // to is zero: until the end
 	why      string
@@ -16,22 +17,46 @@ type window struct {
 
 type windows []window
 
-// unverifiable returns those times, in order and apart from each other. They
-// last margin longer than the state, since caches keep what they saw.
-func unverifiable(states []evidence.State, margin time.Duration) (out windows) {
-	for i, s := range states {
-		if s.Unverifiable == "" {
+// unverifiable returns when our own zone or policy could not be verified.
+func unverifiable(states []evidence.State, margin time.Duration) windows {
+	return windowsOf(states, margin, func(s *evidence.State) (string, time.Time) { return s.Unverifiable, s.UnverifiableSince })
+}
+
+// broken returns when one of our own servers was not what it has to be.
+func broken(states []evidence.State, margin time.Duration) windows {
+	return windowsOf(states, margin, func(s *evidence.State) (string, time.Time) { return s.Broken, s.BrokenSince })
+}
+
+// windowsOf returns the times of a fault, in order and apart from each other.
+// They begin with the last check that passed, and last margin longer than the
+// state, since caches keep what they saw.
+func windowsOf(states []evidence.State, margin time.Duration, fault func(*evidence.State) (why string, since time.Time)) (out windows) {
+	var all windows
+	for i := range states {
+		why, since := fault(&states[i])
+		if why == "" {
 			continue
 		}
-		w := window{from: s.Time, why: s.Unverifiable}
+		w := window{from: states[i].Time, why: why}
+		if !since.IsZero() && since.Before(w.from) {
+			w.from = since
+		}
 		if i+1 < len(states) {
 			w.to = states[i+1].Time.Add(margin)
 		}
-		if n := len(out); n > 0 && !out[n-1].to.IsZero() && !out[n-1].to.Before(w.from) {
-			out[n-1].to, out[n-1].why = w.to, w.why
+		all = append(all, w)
+	}
+	slices.SortStableFunc(all, func(a, b window) int { return cmp.Or(a.from.Compare(b.from), cmp.Compare(a.why, b.why)) })
+	for _, w := range all {
+		n := len(out)
+		if n == 0 || !out[n-1].to.IsZero() && out[n-1].to.Before(w.from) {
+			out = append(out, w)
 			continue
 		}
-		out = append(out, w)
+		last := &out[n-1]
+		if last.why = w.why; !last.to.IsZero() && (w.to.IsZero() || w.to.After(last.to)) {
+			last.to = w.to
+		}
 	}
 	return out
 }

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/tlsink/tlsink/evidence"
 	"github.com/tlsink/tlsink/policyinfer"
@@ -134,5 +135,26 @@ func checkParts(t *testing.T, v policyinfer.Verdict, want map[string]any) {
 		if !slices.Contains(acceptable, got[part]) {
 			t.Errorf("part %s is %q, want one of %s", part, got[part], strings.Join(acceptable, ", "))
 		}
+	}
+}
+
+// Real histories, too: a fault of ours anywhere in them takes the verdict away
+// or leaves it.
+func TestFaultsOfOursInRecordedHistories(t *testing.T) {
+	engine := policyinfer.New()
+	for name := range readTruth(t) {
+		t.Run(name, func(t *testing.T) {
+			h := readHistory(t, name)
+			want := engine.Infer(h, policyinfer.Options{}).Policy
+			for i := range min(len(h.Connections), 20) {
+				since := h.Connections[i*len(h.Connections)/min(len(h.Connections), 20)].Start
+				with := h
+				with.States = append(slices.Clone(h.States),
+					evidence.State{Time: since.Add(time.Minute), Broken: "mx05", BrokenSince: since}, evidence.State{Time: since.Add(5 * time.Minute)})
+				if got := engine.Infer(with, policyinfer.Options{}).Policy; got != want && got != policyinfer.Undetermined {
+					t.Errorf("a fault at %v makes %s of %s", since, got, want)
+				}
+			}
+		})
 	}
 }

@@ -95,9 +95,17 @@ func (e *Engine) Infer(h evidence.History, o Options) Verdict {
 	slices.SortStableFunc(h.States, func(a, b evidence.State) int { return a.Time.Compare(b.Time) })
 
 	t := timingOf(h.Test.Timing)
-	as := attempts(&h, t)
-	r := e.shownByOneHost(&h, t, e.sinceResent(&h, t, as, e.conclude(&h, t, as)))
-	v := e.verdict(&h, t, as, r)
+	if kept, fault, ok := beside(&h, t); ok {
+		return e.withoutFault(&h, &kept, t, o, fault)
+	}
+	return e.infer(&h, t, o)
+}
+
+// infer concludes from a history in order of time.
+func (e *Engine) infer(h *evidence.History, t timing, o Options) Verdict {
+	as := attempts(h, t)
+	r := e.shownByOneHost(h, t, e.sinceResent(h, t, as, e.conclude(h, t, as)))
+	v := e.verdict(h, t, as, r)
 	if o.Explain {
 		v.Eliminated = e.explain(r)
 	}

@@ -122,6 +122,7 @@ const (
 	FindingContradictory  = "contradictory"
 	FindingAmbiguous      = "attribution-ambiguous"
 	FindingUnverifiable   = "zone-unverifiable"
+	FindingBroken         = "sink-broken"
 	FindingGoodRefused    = "good-server-refused"
 	FindingFallback       = "plaintext-after-tls-failure"
 	FindingVerifiesUnused = "verifies-but-sends-plaintext"
@@ -144,7 +145,7 @@ const (
 func FindingIDs() []string {
 	return []string{
 		FindingOptedOut, FindingRequireTLS, FindingChanged, FindingMixed, FindingChangedOrMixed, FindingFamilies, FindingContradictory, FindingAmbiguous,
-		FindingUnverifiable, FindingGoodRefused, FindingFallback, FindingVerifiesUnused, FindingVerifiesNoSNI, FindingSTSOverDANE,
+		FindingUnverifiable, FindingBroken, FindingGoodRefused, FindingFallback, FindingVerifiesUnused, FindingVerifiesNoSNI, FindingSTSOverDANE,
 		FindingEither, FindingLazy, FindingUnlistedMX, FindingAlsoSTS, FindingBounced, FindingTLSAUnused, FindingSTSUnused,
 		FindingPipelined, FindingOldTLS, FindingWeakSuites, FindingNoCommonTLS,
 	}

@@ -47,7 +47,7 @@ func hostile() report.Input {
 		Service: "sink.example", Test: test,
 		History: evidence.History{
 			Test: test, Connections: []evidence.Connection{c}, Queries: []evidence.Query{query}, Fetches: []evidence.PolicyFetch{fetch},
-			States: []evidence.State{{Time: at, Phase: evil, MX: map[string]int{evil: 1}, Unverifiable: evil}},
+			States: []evidence.State{{Time: at, Phase: evil, MX: map[string]int{evil: 1}, Unverifiable: evil, Broken: evil}},
 		},
 		Verdict: policyinfer.Verdict{
 			Policy: evil, Candidates: []policyinfer.Name{evil}, Hosts: map[string]policyinfer.HostVerdict{evil: {

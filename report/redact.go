@@ -35,7 +35,7 @@ func redactHistory(in Input) evidence.History {
 		return f
 	})
 	h.States = each(h.States, func(s evidence.State) evidence.State {
-		s.Phase, s.Unverifiable = value(r, s.Phase), r.text(s.Unverifiable)
+		s.Phase, s.Unverifiable, s.Broken = value(r, s.Phase), r.text(s.Unverifiable), r.text(s.Broken)
 		s.MX = keys(r, s.MX)
 		return s
 	})

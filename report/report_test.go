@@ -70,6 +70,7 @@ func cases(t *testing.T) map[string]report.Input {
 	out["mixed"] = mixed(t)
 	out["opted-out"] = optedOut(t)
 	out["zone-unverifiable"] = unverifiable(t)
+	out["sink-broken"] = broken(t)
 	return out
 }
 
@@ -137,6 +138,15 @@ func unverifiable(t *testing.T) report.Input {
 	in := inputOf(h)
 	in.Delivery = "mx.sender.lab.example: TLSA records don't match the certificate"
 	return in
+}
+
+func broken(t *testing.T) report.Input {
+	t.Helper()
+	h := readHistory(t, "postfix-dane")
+	for i := range h.States {
+		h.States[i].Broken, h.States[i].BrokenSince = "mx05: its TLSA records match the certificate", h.States[i].Time
+	}
+	return inputOf(h)
 }
 
 func golden(t *testing.T, name string, got []byte, update bool) {

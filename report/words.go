@@ -38,6 +38,7 @@ const (
 	caseOptedOut      = "undetermined: " + policyinfer.FindingOptedOut
 	caseRequireTLS    = "undetermined: " + policyinfer.FindingRequireTLS
 	caseUnverifiable  = "undetermined: " + policyinfer.FindingUnverifiable
+	caseBroken        = "undetermined: " + policyinfer.FindingBroken
 	caseContradictory = "undetermined: " + policyinfer.FindingContradictory
 )
 
@@ -141,6 +142,12 @@ var table = [...]words{
 		"Send a new test mail later, when the status page of this service reports that the zone verifies.",
 	},
 	{
+		caseBroken, levelOpen,
+		"The test itself had a fault while your mail arrived, so it can not say how your provider protects mail. This is no fault of your provider.",
+		"Undetermined: servers of the test were not what they have to be. What was seen meanwhile was not used, and the rest is too little.",
+		"Send a new test mail later, when the status page of this service reports that its servers are as they should be.",
+	},
+	{
 		caseContradictory, levelOpen,
 		"What the test saw does not fit together, so it gives no verdict.",
 		"Undetermined: no policy, no change during the test and no difference between hosts explains all of it.",
@@ -170,7 +177,7 @@ func wordsOf(v policyinfer.Verdict) words {
 func caseOf(v policyinfer.Verdict) string {
 	for _, id := range []string{
 		policyinfer.FindingOptedOut, policyinfer.FindingRequireTLS,
-		policyinfer.FindingUnverifiable, policyinfer.FindingContradictory,
+		policyinfer.FindingBroken, policyinfer.FindingUnverifiable, policyinfer.FindingContradictory,
 	} {
 		if hasFinding(v, id) {
 			return "undetermined: " + id

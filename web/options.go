@@ -35,6 +35,7 @@ type Status struct {
 	Queue        int    // reports waiting to be mailed
 	ZoneChecked  time.Time
 	Unverifiable string   // why our own zone or policy fails; empty if it verifies
+	Broken       string   // which of our own servers is not what it has to be; empty if all are
 	MX           []string // hosts of et, the most preferred first
 }
 

@@ -51,6 +51,7 @@ func TestResultPage(t *testing.T) {
 func TestPagesObeyTheirContentPolicy(t *testing.T) {
 	f := newFixture(t, nil)
 	f.source.status.Unverifiable = "<b>no DS</b>"
+	f.source.status.Broken = "<b>mx05</b>"
 	f.source.status.NotReady = "<i>"
 	for _, path := range []string{"/", "/status", "/t/" + capability, "/nothing"} {
 		z := html.NewTokenizer(f.get("https://" + zone + path).Body)
