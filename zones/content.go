@@ -1,17 +1,19 @@
 package zones
 
 import (
+	"cmp"
 	"encoding/hex"
 	"errors"
 	"fmt"
 	"maps"
 	"net/netip"
 	"slices"
-	"strings"
 
+	"github.com/libdns/libdns"
 	"github.com/miekg/dns"
 
 	"github.com/tlsink/tlsink/scenario"
+	"github.com/tlsink/tlsink/zones/internal/records"
 )
 
 // setID names an RRset of the zone.
@@ -41,6 +43,32 @@ func initialContent(o Options) (content, error) {
 	}
 	b.tlsa()
 	return b.out, errors.Join(b.errs...)
+}
+
+// Content returns what the zone of Options contains, for an external provider
+// that serves it: everything that can be set through libdns, which is all but
+// SOA, NS and DNSSEC, and without ns1, which is the name server of New. Names are
+// relative, in canonical order.
+func Content(o Options) ([]libdns.Record, error) {
+	o, err := o.withDefaults()
+	if err != nil {
+		return nil, fmt.Errorf("zone options: %w", err)
+	}
+	all, err := initialContent(o)
+	if err != nil {
+		return nil, fmt.Errorf("zone options: %w", err)
+	}
+	own := dns.CanonicalName(scenario.NameServer(o.Zone))
+	ids := slices.SortedFunc(maps.Keys(all), func(a, b setID) int {
+		return cmp.Or(cmp.Compare(a.key, b.key), cmp.Compare(a.rrtype, b.rrtype))
+	})
+	var out []dns.RR
+	for _, id := range ids {
+		if settable(id.rrtype) && all[id][0].Header().Name != own {
+			out = append(out, all[id]...)
+		}
+	}
+	return records.AllToLibdns(o.Zone, out), nil
 }
 
 // add appends a record to its RRset. Its header needs neither class nor TTL.
@@ -73,7 +101,9 @@ func addressRR(a netip.Addr) (rrtype uint16, rr dns.RR) {
 	return dns.TypeAAAA, &dns.AAAA{AAAA: a.AsSlice()}
 }
 
-func (b *builder) txt(name, text string) { b.add(name, dns.TypeTXT, &dns.TXT{Txt: splitTXT(text)}) }
+func (b *builder) txt(name, text string) {
+	b.add(name, dns.TypeTXT, &dns.TXT{Txt: records.SplitTXT(text)})
+}
 
 func (b *builder) mx(name string, preference uint16, host string) {
 	b.add(name, dns.TypeMX, &dns.MX{Preference: preference, Mx: dns.Fqdn(host)})
@@ -155,22 +185,4 @@ func soaRR(zone string, ttl, serial uint32) *dns.SOA {
 		Mbox: "hostmaster." + zone, Serial: serial,
 		Refresh: 60, Retry: 30, Expire: 86400, Minttl: ttl,
 	}
-}
-
-// splitTXT splits text into character strings of at most 255 octets
-// (RFC 1035 §3.3), with backslashes escaped as the dns package wants them.
-func splitTXT(text string) []string {
-	if text == "" {
-		return []string{""}
-	}
-	var out []string
-	for part := range slices.Chunk([]byte(text), 255) {
-		out = append(out, strings.ReplaceAll(string(part), `\`, `\\`))
-	}
-	return out
-}
-
-// joinTXT is the reverse of splitTXT.
-func joinTXT(parts []string) string {
-	return strings.ReplaceAll(strings.Join(parts, ""), `\\`, `\`)
 }

@@ -7,12 +7,12 @@ import (
 	"net/netip"
 	"regexp"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/miekg/dns"
 
 	"github.com/tlsink/tlsink/scenario"
+	"github.com/tlsink/tlsink/zones/internal/records"
 )
 
 // Defaults and limits of Options.
@@ -197,26 +197,4 @@ func (o *Options) checkPreferences() error {
 
 // checkHostname checks a canonical, fully qualified owner name: letters, digits,
 // hyphen and underscore. Wildcards are refused, see the package documentation.
-func checkHostname(fqdn string) error {
-	if fqdn == "." || !strings.HasSuffix(fqdn, ".") {
-		return errors.New("want a domain name")
-	}
-	if len(fqdn) > maxWireName-1 {
-		return errors.New("name is longer than 253 octets")
-	}
-	for label := range strings.SplitSeq(strings.TrimSuffix(fqdn, "."), ".") {
-		if label == "" || len(label) > 63 {
-			return fmt.Errorf("label %q: want 1 to 63 octets", label)
-		}
-		for _, r := range label {
-			switch {
-			case r == '*':
-				return errors.New("wildcards are not served: one would answer _mta-sts.ut")
-			case 'a' <= r && r <= 'z', '0' <= r && r <= '9', r == '-', r == '_':
-			default:
-				return fmt.Errorf("label %q: want letters, digits, '-' and '_'", label)
-			}
-		}
-	}
-	return nil
-}
+func checkHostname(fqdn string) error { return records.CheckName(fqdn) }

@@ -10,6 +10,8 @@ import (
 
 	"github.com/libdns/libdns"
 	"github.com/miekg/dns"
+
+	"github.com/tlsink/tlsink/zones/internal/records"
 )
 
 var (
@@ -46,7 +48,7 @@ func (z *Zone) GetRecords(ctx context.Context, zone string) ([]libdns.Record, er
 			}
 		}
 	}
-	return z.allToLibdns(out)
+	return records.AllToLibdns(z.opts.Zone, out), nil
 }
 
 // AppendRecords adds records, atomically, and returns them as they were added.
@@ -61,7 +63,7 @@ func (z *Zone) AppendRecords(ctx context.Context, zone string, recs []libdns.Rec
 				rrs[i].Header().Ttl = old[0].Header().Ttl
 			}
 			added = append(added, rrs[i])
-			if containsData(old, rrs[i]) {
+			if records.Contains(old, rrs[i]) {
 				continue
 			}
 			c[id] = append(slices.Clone(old), rrs[i])
@@ -79,7 +81,7 @@ func (z *Zone) SetRecords(ctx context.Context, zone string, recs []libdns.Record
 		sets := make(content)
 		var set []dns.RR
 		for i, id := range ids {
-			if !containsData(sets[id], rrs[i]) {
+			if !records.Contains(sets[id], rrs[i]) {
 				sets[id] = append(sets[id], rrs[i])
 				set = append(set, rrs[i])
 			}
@@ -113,7 +115,7 @@ func (z *Zone) DeleteRecords(ctx context.Context, zone string, recs []libdns.Rec
 		if err != nil {
 			return nil, fmt.Errorf("delete records: %w", err)
 		}
-		for _, rrtype := range settableTypes() {
+		for _, rrtype := range records.Types() {
 			id := setID{key, rrtype}
 			var rest, gone []dns.RR
 			for _, rr := range next[id] {
@@ -138,7 +140,7 @@ func (z *Zone) DeleteRecords(ctx context.Context, zone string, recs []libdns.Rec
 	if err := z.publish(next); err != nil {
 		return nil, fmt.Errorf("delete records: %w", err)
 	}
-	return z.allToLibdns(deleted)
+	return records.AllToLibdns(z.opts.Zone, deleted), nil
 }
 
 // matcher returns the name that rec is about, and what decides whether a
@@ -158,7 +160,7 @@ func (z *Zone) matcher(rec libdns.Record) (nameKey, func(dns.RR) bool, error) {
 		return "", nil, fmt.Errorf("%s %s: records of this type can't be deleted from this zone", fqdn, in.Type)
 	}
 	if in.Type != "" && in.Data != "" {
-		if want, err = parseData(rrtype, in.Data); err != nil {
+		if want, err = records.Parse(rrtype, in.Data); err != nil {
 			return "", nil, fmt.Errorf("%s %s %q: %w", fqdn, in.Type, in.Data, err)
 		}
 		want.Header().Rrtype = rrtype
@@ -169,9 +171,9 @@ func (z *Zone) matcher(rec libdns.Record) (nameKey, func(dns.RR) bool, error) {
 		case in.Type != "" && h.Rrtype != rrtype, in.TTL != 0 && h.Ttl != z.clampTTL(in.TTL):
 			return false
 		case want != nil:
-			return sameData(rr, want)
+			return records.SameData(rr, want)
 		}
-		return in.Data == "" || dataOf(rr) == in.Data
+		return in.Data == "" || records.Data(rr) == in.Data
 	}, nil
 }
 
@@ -205,7 +207,7 @@ func (z *Zone) change(ctx context.Context, what, zone string, recs []libdns.Reco
 			return nil, fmt.Errorf("%s: %w", what, err)
 		}
 	}
-	return z.allToLibdns(out)
+	return records.AllToLibdns(z.opts.Zone, out), nil
 }
 
 // changed reports whether an RRset of ids is not the one published.
@@ -234,34 +236,7 @@ func (z *Zone) checkSizes(c content, ids []setID) error {
 	return nil
 }
 
-func (z *Zone) allToLibdns(rrs []dns.RR) ([]libdns.Record, error) {
-	out := make([]libdns.Record, 0, len(rrs))
-	for _, rr := range rrs {
-		rec, err := z.toLibdns(rr)
-		if err != nil {
-			return nil, err
-		}
-		out = append(out, rec)
-	}
-	return out, nil
-}
-
-// sameData compares the data of two records of one type: names and hex in any case.
-func sameData(a, b dns.RR) bool {
-	if a.Header().Rrtype == dns.TypeTXT {
-		return dataOf(a) == dataOf(b)
-	}
-	return strings.EqualFold(dataOf(a), dataOf(b))
-}
-
-func containsData(set []dns.RR, rr dns.RR) bool {
-	return slices.ContainsFunc(set, func(o dns.RR) bool { return sameData(o, rr) })
-}
-
 // sameSet reports whether two RRsets have the same TTL and members.
 func sameSet(a, b []dns.RR) bool {
-	if len(a) != len(b) || a[0].Header().Ttl != b[0].Header().Ttl {
-		return false
-	}
-	return !slices.ContainsFunc(b, func(rr dns.RR) bool { return !containsData(a, rr) })
+	return len(a) > 0 && len(b) > 0 && a[0].Header().Ttl == b[0].Header().Ttl && records.SameSet(a, b)
 }

@@ -33,7 +33,15 @@ func importTable() map[string][]string {
 		"mailauth":  leaves,
 		"mxrotator": leaves,
 		"sink":      and("sink/internal/wire"),
-		"zones":     leaves,
+		"zones":     and("zones/internal/records"),
+
+		// External DNS: providers, and what is published through them.
+		"zones/rfc2136":         {"zones/internal/records"},
+		"zones/desec":           {"zones/internal/records"},
+		"zones/desec/desectest": {},
+		"zones/external":        and("zones/internal/records"),
+		"zones/propagation":     and("zones/internal/records"),
+		"zones/providertest":    {},
 
 		// assess is the sink's Director and keeps its tests in the history.
 		"assess": and("policyinfer", "mailauth", "history", "sink"),
@@ -44,10 +52,14 @@ func importTable() map[string][]string {
 		"cmd/tlsink": {anything},
 		"lab":        {anything},
 
-		"sink/internal/wire": {"evidence"},
-		"internal/archtest":  {},
-		"internal/memnet":    {},
-		"internal/pace":      and("policyinfer", "mxrotator", "assess"),
+		"packaging":     {}, // tests only
+		"packaging/deb": {},
+
+		"sink/internal/wire":     {"evidence"},
+		"zones/internal/records": {},
+		"internal/archtest":      {},
+		"internal/memnet":        {},
+		"internal/pace":          and("policyinfer", "mxrotator", "assess"),
 	}
 }
 
