@@ -1,14 +1,18 @@
 .DEFAULT_GOAL := help
-.PHONY: help build test race check fmt format vet lint deadcode tidy fuzz bench sim lab demo
+.PHONY: help build deb test race check fmt format vet lint deadcode tidy fuzz bench sim lab demo
 
 TOOL     := go tool -modfile=tools/go.mod
 FUZZTIME ?= 20s
+BIN      ?= bin
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "%-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-build: ## build bin/tlsink
-	CGO_ENABLED=0 go build -trimpath -o bin/tlsink ./cmd/tlsink
+build: ## build bin/tlsink, a static binary
+	CGO_ENABLED=0 go build -trimpath -ldflags='-s -w' -o $(BIN)/tlsink ./cmd/tlsink
+
+deb: build ## pack it as a Debian package, in dist/; VERSION=1.2.3 where git tells none
+	go run ./packaging/deb -binary $(BIN)/tlsink -version "$(VERSION)" -o dist
 
 test: ## run all tests that need neither root nor network
 	go test ./...
