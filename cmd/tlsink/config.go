@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
-	"net/mail"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -12,7 +11,6 @@ import (
 	"time"
 
 	"github.com/BurntSushi/toml"
-	"github.com/miekg/dns"
 
 	"github.com/tlsink/tlsink/assess"
 	"github.com/tlsink/tlsink/scenario"
@@ -20,7 +18,8 @@ import (
 )
 
 // config is the configuration file. Its keys are documented in
-// tlsink.example.toml, which a test loads.
+// tlsink.example.toml, which a test loads. Package-wide rules: every field has a
+// check in configcheck.go, every default is in setDefaults.
 type config struct {
 	Zone         string             `toml:"zone"`
 	DataDir      string             `toml:"data_dir"`
@@ -42,10 +41,20 @@ type listenConfig struct {
 	HTTP  []string `toml:"http"`
 	HTTPS []string `toml:"https"`
 
+	Metrics []string `toml:"metrics"`
+
 	NAT map[string]netip.Addr `toml:"nat"` // local to public address
 }
 
+// The values of dns.provider.
+const (
+	providerEmbedded = "embedded" // our own name server
+	providerRFC2136  = "rfc2136"
+	providerDesec    = "desec"
+)
+
 type dnsConfig struct {
+	Provider     string       `toml:"provider"`
 	Addresses    []netip.Addr `toml:"addresses"`
 	MXAddresses  []netip.Addr `toml:"mx_addresses"`
 	UTAddresses  []netip.Addr `toml:"ut_addresses"`
@@ -54,11 +63,78 @@ type dnsConfig struct {
 	Resolvers    []string     `toml:"resolvers"`
 	TrustAnchors string       `toml:"trust_anchors"`
 	Private      bool         `toml:"private"`
+
+	Transfer transferConfig `toml:"transfer"`
+	RFC2136  rfc2136Config  `toml:"rfc2136"`
+	Desec    desecConfig    `toml:"desec"`
 }
 
+// transferConfig is about further name servers that copy our zone (AXFR).
+type transferConfig struct {
+	Secondaries []string `toml:"secondaries"`
+	KeyName     string   `toml:"key_name"`
+	Algorithm   string   `toml:"algorithm"`
+	SecretFile  string   `toml:"secret_file"`
+	SecretEnv   string   `toml:"secret_env"`
+}
+
+func (c transferConfig) secret() secret {
+	return secret{field: "dns.transfer.secret", file: c.SecretFile, env: c.SecretEnv, base64: true}
+}
+
+type rfc2136Config struct {
+	Server     string `toml:"server"`
+	KeyName    string `toml:"key_name"`
+	Algorithm  string `toml:"algorithm"`
+	SecretFile string `toml:"secret_file"`
+	SecretEnv  string `toml:"secret_env"`
+}
+
+func (c rfc2136Config) secret() secret {
+	return secret{field: "dns.rfc2136.secret", file: c.SecretFile, env: c.SecretEnv, base64: true}
+}
+
+type desecConfig struct {
+	API       string `toml:"api"`
+	TokenFile string `toml:"token_file"`
+	TokenEnv  string `toml:"token_env"`
+}
+
+func (c desecConfig) token() secret {
+	return secret{field: "dns.desec.token", file: c.TokenFile, env: c.TokenEnv}
+}
+
+// The values of certificates.ca.
+const (
+	caLocal = "local"
+	caACME  = "acme"
+)
+
+// Let's Encrypt, the default CA.
+const (
+	letsEncrypt        = "https://acme-v02.api.letsencrypt.org/directory"
+	letsEncryptStaging = "https://acme-staging-v02.api.letsencrypt.org/directory"
+)
+
 type certificatesConfig struct {
-	CA    string `toml:"ca"`
-	Roots string `toml:"roots"`
+	CA    string     `toml:"ca"`
+	Roots string     `toml:"roots"`
+	ACME  acmeConfig `toml:"acme"`
+}
+
+type acmeConfig struct {
+	Directory   string `toml:"directory"`
+	Staging     string `toml:"staging"` // "": none
+	Email       string `toml:"email"`
+	AgreeTerms  bool   `toml:"agree_terms"`
+	EABKeyID    string `toml:"eab_key_id"`
+	EABKeyFile  string `toml:"eab_key_file"`
+	EABKeyEnv   string `toml:"eab_key_env"`
+	ServerRoots string `toml:"server_roots"`
+}
+
+func (c acmeConfig) eabKey() secret {
+	return secret{field: "certificates.acme.eab_key", file: c.EABKeyFile, env: c.EABKeyEnv, base64: true}
 }
 
 type mailConfig struct {
@@ -72,7 +148,12 @@ type smarthostConfig struct {
 	Address      string `toml:"address"`
 	Username     string `toml:"username"`
 	PasswordFile string `toml:"password_file"`
+	PasswordEnv  string `toml:"password_env"`
 	Plaintext    bool   `toml:"plaintext"`
+}
+
+func (c smarthostConfig) password() secret {
+	return secret{field: "mail.smarthost.password", file: c.PasswordFile, env: c.PasswordEnv}
 }
 
 type timingConfig struct {
@@ -124,8 +205,8 @@ func (d *duration) UnmarshalText(b []byte) error {
 	return nil
 }
 
-// loadConfig reads a configuration file. Unknown keys are errors: a misspelt
-// key would silently be a default.
+// loadConfig reads a configuration file. Its error names all that is wrong;
+// unknown keys are, because a misspelt key would silently be a default.
 func loadConfig(file string) (config, error) {
 	var c config
 	b, err := os.ReadFile(file)
@@ -135,27 +216,38 @@ func loadConfig(file string) (config, error) {
 	c.setDefaults() // first, so that a zero in the file is seen and refused
 	meta, err := toml.Decode(string(b), &c)
 	if err != nil {
-		if p, ok := errors.AsType[toml.ParseError](err); ok {
-			return c, fmt.Errorf("configuration %s: line %d: %s", file, p.Position.Line, parseMessage(p))
-		}
-		return c, fmt.Errorf("configuration %s: %w", file, err)
+		return c, fmt.Errorf("configuration %s: %w", file, parseError(err))
 	}
-	if unknown := meta.Undecoded(); len(unknown) > 0 {
-		return c, fmt.Errorf("configuration %s: unknown key %s; see tlsink.example.toml", file, unknown[0])
-	}
+	c.setDependentDefaults(meta)
 	c.Zone = scenario.Canonical(c.Zone)
-	if err := c.check(); err != nil {
-		return c, fmt.Errorf("configuration %s: %w", file, err)
+	if problems := append(unknownKeys(meta), c.check()...); len(problems) > 0 {
+		return c, &configError{file, problems}
 	}
 	return c, nil
 }
 
-// parseMessage returns what is wrong, with the key where it is known.
-func parseMessage(p toml.ParseError) string {
-	if p.LastKey == "" || strings.Contains(p.Message, p.LastKey) {
-		return p.Message
+// parseError says what is wrong, with the line, and the key where it is known.
+func parseError(err error) error {
+	p, ok := errors.AsType[toml.ParseError](err)
+	if !ok {
+		return err
 	}
-	return p.LastKey + ": " + p.Message
+	if p.LastKey == "" || strings.Contains(p.Message, p.LastKey) {
+		return fmt.Errorf("line %d: %s", p.Position.Line, p.Message)
+	}
+	return fmt.Errorf("line %d: %s: %s", p.Position.Line, p.LastKey, p.Message)
+}
+
+func unknownKeys(meta toml.MetaData) []problem {
+	var out []problem
+	last := ""
+	for _, k := range meta.Undecoded() {
+		if name := k.String(); last == "" || !strings.HasPrefix(name, last+".") {
+			last = name
+			out = append(out, problem{Field: name, Text: "unknown key " + name, Fix: "`tlsink config example` shows every key and its section"})
+		}
+	}
+	return out
 }
 
 // setDefaults fills what is zero. It is the only place for defaults.
@@ -169,8 +261,14 @@ func (c *config) setDefaults() {
 			*l.to = []string{l.port}
 		}
 	}
+	setDefault(&c.DNS.Provider, providerEmbedded)
 	setDefault(&c.DNS.TTL, duration(zones.MaxTTL))
-	setDefault(&c.Certificates.CA, "local")
+	setDefault(&c.DNS.Transfer.Algorithm, "hmac-sha256")
+	setDefault(&c.DNS.RFC2136.Algorithm, "hmac-sha256")
+	setDefault(&c.DNS.Desec.API, "https://desec.io/api/v1")
+	setDefault(&c.Certificates.CA, caLocal)
+	setDefault(&c.Certificates.ACME.Directory, letsEncrypt)
+	setDefault(&c.Certificates.ACME.Staging, letsEncryptStaging)
 	setDefault(&c.Downgrade.Mode, string(assess.Timed))
 	setDefault(&c.Mail.DKIMSelector, "tlsink")
 	setDefault(&c.Retention, 30)
@@ -208,101 +306,24 @@ func (c *config) setDefaults() {
 	setDefault(&c.Log.Level, "info")
 }
 
+// setDependentDefaults takes defaults back that other settings make pointless:
+// somebody else serves the zone, or another CA has another staging directory.
+func (c *config) setDependentDefaults(given toml.MetaData) {
+	if c.DNS.external() && !given.IsDefined("listen", "dns") {
+		c.Listen.DNS = nil
+	}
+	if c.Certificates.ACME.Directory != letsEncrypt && !given.IsDefined("certificates", "acme", "staging") {
+		c.Certificates.ACME.Staging = ""
+	}
+}
+
+func (c dnsConfig) external() bool { return c.Provider != providerEmbedded }
+
 func setDefault[T comparable](v *T, initial T) {
 	var zero T
 	if *v == zero {
 		*v = initial
 	}
-}
-
-// maxSlots bounds the keys that are made at the first start: 14 of each
-// algorithm for a slot.
-const maxSlots = 64
-
-func (c *config) check() error {
-	switch {
-	case c.Zone == "":
-		return errors.New("zone is missing: name the DNS zone that is delegated to this host, e.g. zone = \"sink.example\"")
-	case !isZoneName(c.Zone):
-		return fmt.Errorf("zone %q is no name of a delegated zone: want letters, digits and '-', e.g. \"sink.example\"", c.Zone)
-	case c.DataDir == "":
-		return errors.New("data_dir is missing: name a folder for keys and evidence, e.g. \"/var/lib/tlsink\"")
-	case c.Retention < 1:
-		return fmt.Errorf("retention_days is %d: want at least 1", c.Retention)
-	case c.Slots < 1 || c.Slots > maxSlots:
-		return fmt.Errorf("slots is %d: want 1 to %d", c.Slots, maxSlots)
-	case len(c.Listen.SMTP) == 0:
-		return errors.New("listen.smtp is empty: list at least one address, e.g. \":25\"")
-	case len(c.Listen.HTTPS) == 0:
-		return errors.New("listen.https is empty: senders fetch the MTA-STS policy there, e.g. \":443\"")
-	case c.Certificates.CA != "local":
-		return fmt.Errorf("certificates.ca is %q: want \"local\"", c.Certificates.CA)
-	case c.Log.Format != "text" && c.Log.Format != "json":
-		return fmt.Errorf("log.format is %q: want \"text\" or \"json\"", c.Log.Format)
-	}
-	if _, err := logLevel(c.Log.Level); err != nil {
-		return err
-	}
-	return cmp.Or(c.DNS.check(), c.checkMail(), c.checkNAT(), c.checkDowngrade(), c.Limits.check(), c.timing().Check())
-}
-
-func (c *dnsConfig) check() error {
-	if len(c.Addresses) == 0 {
-		return errors.New("dns.addresses is missing: list the public addresses of this host, e.g. [\"192.0.2.25\"]")
-	}
-	if ttl := time.Duration(c.TTL); ttl > zones.MaxTTL || ttl%time.Second != 0 {
-		return fmt.Errorf("dns.ttl is %v: want whole seconds, at most %v", ttl, zones.MaxTTL)
-	}
-	for _, r := range c.Resolvers {
-		if _, err := netip.ParseAddrPort(r); err != nil {
-			return fmt.Errorf("dns.resolvers: %q: want an IP address and a port, e.g. \"127.0.0.1:53\"", r)
-		}
-	}
-	return nil
-}
-
-func (c *config) checkMail() error {
-	m := c.Mail
-	if _, err := mail.ParseAddress(c.from()); err != nil {
-		return fmt.Errorf("mail.from %q: want an address, e.g. \"tlsink <report@%s>\"", m.From, c.Zone)
-	}
-	if m.LocalAddress != "" {
-		if _, err := netip.ParseAddr(m.LocalAddress); err != nil {
-			return fmt.Errorf("mail.local_address %q is no IP address", m.LocalAddress)
-		}
-	}
-	if _, ok := dns.IsDomainName(m.DKIMSelector); !ok || strings.ContainsAny(m.DKIMSelector, " \\/:@\"'()<>*") {
-		return fmt.Errorf("mail.dkim_selector %q: want letters, digits and '-'", m.DKIMSelector)
-	}
-	if m.Smarthost.Address == "" && m.Smarthost != (smarthostConfig{}) {
-		return errors.New("mail.smarthost.address is missing: give host:port, or leave mail.smarthost out")
-	}
-	return nil
-}
-
-func (l *limitsConfig) check() error {
-	for _, v := range []struct {
-		name  string
-		value int64
-	}{
-		{"connections", int64(l.Connections)},
-		{"per_client", int64(l.PerClient)},
-		{"message_size", l.MessageSize},
-		{"reports_per_address", int64(l.ReportsAddress)},
-		{"reports_per_domain", int64(l.ReportsDomain)},
-		{"reports_per_network", int64(l.ReportsNetwork)},
-		{"mailbox_messages", int64(l.MailboxMessages)},
-	} {
-		if v.value < 1 {
-			return fmt.Errorf("limits.%s is %d: want at least 1", v.name, v.value)
-		}
-	}
-	return nil
-}
-
-func isZoneName(zone string) bool {
-	labels, ok := dns.IsDomainName(zone)
-	return ok && labels >= 2 && !strings.ContainsAny(zone, " \\/:@*\"'()<>")
 }
 
 func (c *config) timing() assess.Timing {

@@ -14,7 +14,7 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 )
 
-const exampleFile = "../../tlsink.example.toml"
+const exampleFile = "tlsink.example.toml"
 
 // compareConfigs makes two configurations comparable.
 func compareConfigs() cmp.Option {
@@ -87,23 +87,23 @@ func TestConfigurationErrors(t *testing.T) {
 		text string
 		want []string // what the one line must say
 	}{
-		"unknown key":        {"retention = 3\n" + required, []string{"unknown key retention", "tlsink.example.toml"}},
+		"unknown key":        {"retention = 3\n" + required, []string{"unknown key retention", "tlsink config example"}},
 		"key in no section":  {required + "downgrade = \"3m\"\n", []string{"unknown key dns.downgrade"}},
 		"unknown section":    {required + "[smtp]\nport = 25\n", []string{"unknown key smtp"}},
 		"no TOML":            {"zone: sink.example\n", []string{"line 1"}},
 		"wrong type":         {"slots = \"two\"\n" + required, []string{"line 1", "slots", "string"}},
 		"zone missing":       {strings.Replace(required, "zone = \"sink.example\"", "", 1), []string{"zone is missing", `zone = "sink.example"`}},
-		"zone of one label":  {strings.Replace(required, "sink.example", "sink", 1), []string{`zone "sink"`, "want letters"}},
-		"zone with a space":  {strings.Replace(required, "sink.example", "sink example.org", 1), []string{`zone "sink example.org"`}},
-		"zone is an address": {strings.Replace(required, "sink.example", "a@b.example", 1), []string{`zone "a@b.example"`}},
+		"zone of one label":  {strings.Replace(required, "sink.example", "sink", 1), []string{`zone is "sink"`, "want letters"}},
+		"zone with a space":  {strings.Replace(required, "sink.example", "sink example.org", 1), []string{`zone is "sink example.org"`}},
+		"zone is an address": {strings.Replace(required, "sink.example", "a@b.example", 1), []string{`zone is "a@b.example"`}},
 		"zone of long label": {strings.Replace(required, "sink.example", strings.Repeat("a", 64)+".example", 1), []string{"zone", "want letters"}},
-		"wildcard zone":      {strings.Replace(required, "sink.example", "*.example", 1), []string{`zone "*.example"`}},
+		"wildcard zone":      {strings.Replace(required, "sink.example", "*.example", 1), []string{`zone is "*.example"`}},
 		"data_dir missing":   {strings.Replace(required, "data_dir = \"/var/lib/tlsink\"", "", 1), []string{"data_dir is missing", "name a folder"}},
 		"addresses missing":  {strings.Replace(required, "addresses = [\"192.0.2.25\"]", "", 1), []string{"dns.addresses is missing", "public addresses"}},
 		"no address":         {strings.Replace(required, "192.0.2.25", "mx.example", 1), []string{"line 4", "addresses", "mx.example"}},
 		"ttl too long":       {required + "ttl = \"1h\"\n", []string{"dns.ttl is 1h0m0s", "at most 1m0s"}},
 		"ttl of half second": {required + "ttl = \"500ms\"\n", []string{"dns.ttl is 500ms", "whole seconds"}},
-		"resolver, no port":  {required + "resolvers = [\"127.0.0.1\"]\n", []string{`dns.resolvers: "127.0.0.1"`, "127.0.0.1:53"}},
+		"resolver, no port":  {required + "resolvers = [\"127.0.0.1\"]\n", []string{`dns.resolvers has "127.0.0.1"`, "127.0.0.1:53"}},
 		"too many slots":     {"slots = 1000\n" + required, []string{"slots is 1000", "1 to 64"}},
 		"no slot":            {"slots = 0\n" + required, []string{"slots is 0"}},
 		"no SMTP":            {required + "[listen]\nsmtp = []\n", []string{"listen.smtp is empty", ":25"}},
@@ -113,14 +113,16 @@ func TestConfigurationErrors(t *testing.T) {
 		"negative duration":  {required + "[timing]\nclose = \"-1s\"\n", []string{"timing.close", `"-1s" is not positive`}},
 		"zero duration":      {required + "[timing]\nclose = \"0s\"\n", []string{"timing.close", `"0s" is not positive`}},
 		"closes too early":   {required + "[timing]\nclose = \"1m\"\n", []string{"timing.close is 1m0s", "timing.downgrade (3m0s)"}},
-		"unknown CA":         {required + "[certificates]\nca = \"acme\"\n", []string{`certificates.ca is "acme"`, `want "local"`}},
-		"From":               {required + "[mail]\nfrom = \"nobody\"\n", []string{`mail.from "nobody"`, "report@sink.example"}},
-		"selector":           {required + "[mail]\ndkim_selector = \"a b\"\n", []string{`mail.dkim_selector "a b"`}},
-		"local address":      {required + "[mail]\nlocal_address = \"eth0\"\n", []string{`mail.local_address "eth0"`}},
+		"unknown CA":         {required + "[certificates]\nca = \"public\"\n", []string{`certificates.ca is "public"`, `want "local" or "acme"`}},
+		"From":               {required + "[mail]\nfrom = \"nobody\"\n", []string{`mail.from is "nobody"`, "report@sink.example"}},
+		"selector":           {required + "[mail]\ndkim_selector = \"a b\"\n", []string{`mail.dkim_selector is "a b"`}},
+		"local address":      {required + "[mail]\nlocal_address = \"eth0\"\n", []string{`mail.local_address is "eth0"`}},
 		"retention":          {"retention_days = 0\n" + required, []string{"retention_days is 0"}},
 		"smarthost":          {required + "[mail.smarthost]\nusername = \"x\"\n", []string{"mail.smarthost.address is missing", "host:port"}},
 		"limit of zero":      {required + "[limits]\nconnections = 0\n", []string{"limits.connections is 0", "at least 1"}},
 		"negative limit":     {required + "[limits]\nmessage_size = -1\n", []string{"limits.message_size is -1"}},
+		"listen address":     {required + "[listen]\nmetrics = [\"9100\"]\n", []string{`listen.metrics: "9100" has a missing port`, `"127.0.0.1:9100"`}},
+		"name server":        {required + "name_servers = [\"ns one\"]\n", []string{`dns.name_servers has "ns one"`, "ns.example.net"}},
 		"log format":         {required + "[log]\nformat = \"xml\"\n", []string{`log.format is "xml"`, `"json"`}},
 		"log level":          {required + "[log]\nlevel = \"loud\"\n", []string{`log.level is "loud"`, "warn"}},
 	} {
@@ -139,6 +141,102 @@ func TestConfigurationErrors(t *testing.T) {
 				t.Errorf("more than one line:\n%v", err)
 			}
 		})
+	}
+}
+
+// acme is a configuration with a public CA, without agree_terms.
+const acme = required + "[certificates]\nca = \"acme\"\n[certificates.acme]\n"
+
+func TestProviderAndCertificateErrors(t *testing.T) {
+	const (
+		agreed   = acme + "agree_terms = true\n"
+		transfer = required + "name_servers = [\"ns.example.net\"]\n[dns.transfer]\nsecondaries = [\"192.0.2.53:53\"]\n"
+		key      = "key_name = \"k\"\nsecret_env = \"X\"\n"
+		rfc2136  = required + "provider = \"rfc2136\"\n[dns.rfc2136]\n"
+		desec    = required + "provider = \"desec\"\n[dns.desec]\n"
+		token    = "token_env = \"X\"\n"
+	)
+	for name, c := range map[string]struct {
+		text string
+		want string // "": it is right
+	}{
+		"terms":                   {acme, "certificates.acme.agree_terms is false: read the terms"},
+		"agreed":                  {agreed, ""},
+		"directory":               {agreed + "directory = \"http://ca.example/\"\n", `certificates.acme.directory is "http://ca.example/": want the https://`},
+		"staging":                 {agreed + "staging = \"ca.example\"\n", `certificates.acme.staging is "ca.example"`},
+		"no staging":              {agreed + "staging = \"\"\n", ""},
+		"email":                   {agreed + "email = \"Me <me@example.org>\"\n", "certificates.acme.email is"},
+		"half an account":         {agreed + "eab_key_id = \"x\"\n", "certificates.acme.eab_key_file is missing"},
+		"other half":              {agreed + "eab_key_env = \"X\"\n", "certificates.acme.eab_key_id is missing"},
+		"external account":        {agreed + "eab_key_id = \"x\"\neab_key_env = \"X\"\n", ""},
+		"16 slots":                {"slots = 16\n" + agreed, ""},
+		"17 slots":                {"slots = 17\n" + agreed, "slots is 17: the default certificate names every host of every slot, 102 here, and a public CA puts at most 100 into one: want at most 16 slots"},
+		"17 slots, local":         {"slots = 17\n" + required, ""},
+		"provider":                {required + "provider = \"bind\"\n", `dns.provider is "bind": want "embedded", "rfc2136" or "desec"`},
+		"secondary":               {transfer + key, ""},
+		"secondary without name":  {strings.Replace(transfer, "name_servers", "# name_servers", 1) + key, "dns.name_servers is missing"},
+		"secondary without key":   {transfer + "secret_env = \"X\"\n", "dns.transfer.key_name is missing"},
+		"secondary, no secret":    {transfer + "key_name = \"k\"\n", "dns.transfer.secret_file is missing"},
+		"two secrets":             {transfer + key + "secret_file = \"f\"\n", "dns.transfer.secret_file: dns.transfer.secret_env is given, too: keep one"},
+		"algorithm":               {transfer + key + "algorithm = \"hmac-md5\"\n", `dns.transfer.algorithm is "hmac-md5": want one of hmac-sha224`},
+		"secondary by name":       {strings.Replace(transfer, "192.0.2.53:53", "ns.example.net", 1) + key, `dns.transfer.secondaries has "ns.example.net"`},
+		"key for nobody":          {required + "[dns.transfer]\n" + key, "dns.transfer.secondaries is missing"},
+		"update":                  {rfc2136 + "server = \"192.0.2.53:53\"\n" + key, ""},
+		"update where":            {rfc2136 + key, "dns.rfc2136.server is missing"},
+		"update by name":          {rfc2136 + "server = \"ns.example.net:53\"\n" + key, "dns.rfc2136.server is"},
+		"update without secret":   {rfc2136 + "server = \"192.0.2.53:53\"\nkey_name = \"k\"\n", "dns.rfc2136.secret_file is missing"},
+		"deSEC":                   {desec + token, ""},
+		"deSEC, no token":         {desec, "dns.desec.token_file is missing"},
+		"deSEC in plain text":     {desec + token + "api = \"http://desec.io/api/v1\"\n", `dns.desec.api is "http://desec.io/api/v1": want an https:// URL`},
+		"deSEC, listens":          {desec + token + "[listen]\ndns = [\":53\"]\n", `listen.dns is [":53"]: with dns.provider = "desec" the zone is served elsewhere: leave listen.dns out`},
+		"deSEC with secondary":    {desec + token + "[dns.transfer]\nsecondaries = [\"192.0.2.53:53\"]\n" + key, "leave dns.transfer out"},
+		"password without a user": {required + "[mail.smarthost]\naddress = \"mail.example.org:587\"\npassword_env = \"X\"\n", "mail.smarthost.username is missing"},
+		"user without a password": {required + "[mail.smarthost]\naddress = \"mail.example.org:587\"\nusername = \"x\"\n", "mail.smarthost.password_file is missing"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := loadConfig(writeFile(t, c.text))
+			switch {
+			case c.want == "" && err != nil:
+				t.Error(err)
+			case c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)):
+				t.Errorf("error %v, want %q in it", err, c.want)
+			case err != nil && strings.Contains(err.Error(), "\n"):
+				t.Errorf("more than one problem:\n%v", err)
+			}
+		})
+	}
+}
+
+func TestAllProblemsAtOnce(t *testing.T) {
+	_, err := loadConfig(writeFile(t, "zone = \"sink\"\nslot = 3\nslots = 0\n[smtp]\nport = 25\n[log]\nlevel = \"loud\"\n"))
+	if err == nil {
+		t.Fatal("accepted")
+	}
+	for _, want := range []string{"7 problems", "unknown key slot:", "unknown key smtp:", `zone is "sink"`, "slots is 0", "data_dir is missing", "dns.addresses is missing", "log.level is"} {
+		if !strings.Contains(err.Error(), want) {
+			t.Errorf("error does not say %q:\n%v", want, err)
+		}
+	}
+	if n := strings.Count(err.Error(), "\n"); n != 7 {
+		t.Errorf("%d lines:\n%v", n+1, err)
+	}
+}
+
+// What other settings make pointless is no default.
+func TestDependentDefaults(t *testing.T) {
+	c, err := loadConfig(writeFile(t, required+"provider = \"desec\"\ndesec.token_env = \"X\"\n"))
+	if err != nil || len(c.Listen.DNS) != 0 || len(c.Listen.SMTP) != 1 {
+		t.Errorf("zone served elsewhere: %v, listen %+v", err, c.Listen)
+	}
+	for text, staging := range map[string]string{
+		"":                                     letsEncryptStaging,
+		"staging = \"\"\n":                    "",
+		"directory = \"https://ca.example/\"\n": "",
+		"directory = \"https://ca.example/\"\nstaging = \"https://ca.example/test\"\n": "https://ca.example/test",
+	} {
+		if c, err = loadConfig(writeFile(t, acme+"agree_terms = true\n"+text)); err != nil || c.Certificates.ACME.Staging != staging {
+			t.Errorf("%q: staging %q, %v", text, c.Certificates.ACME.Staging, err)
+		}
 	}
 }
 

@@ -50,8 +50,8 @@ func TestDowngradeMode(t *testing.T) {
 		"ut at et's":        {mode: "first-contact", want: "ut has no address of its own: list one in dns.ut_addresses"},
 		"ut named at et's":  {dns: `ut_addresses = ["192.0.2.25"]`, mode: "first-contact", want: "shares 192.0.2.25 of dns.ut_addresses"},
 		"ut partly at et's": {dns: "mx_addresses = [\"192.0.2.27\"]\nut_addresses = [\"192.0.2.26\", \"192.0.2.27\"]", mode: "first-contact", want: "shares 192.0.2.27"},
-		"not in DNS":        {dns: "[listen]\nnat = {\"10.0.0.26\" = \"192.0.2.29\"}", want: `listen.nat: "10.0.0.26" = "192.0.2.29": want one of dns.addresses`},
-		"no address":        {dns: "[listen]\nnat = {\"eth0\" = \"192.0.2.26\"}", want: `listen.nat: "eth0"`},
+		"not in DNS":        {dns: "[listen]\nnat = {\"10.0.0.26\" = \"192.0.2.29\"}", want: `listen.nat has 192.0.2.29: want one of dns.addresses`},
+		"no address":        {dns: "[listen]\nnat = {\"eth0\" = \"192.0.2.26\"}", want: `listen.nat has "eth0"`},
 		"unknown":           {mode: "always", want: `downgrade.mode is "always": want "timed" or "first-contact"`},
 	} {
 		t.Run(name, func(t *testing.T) {

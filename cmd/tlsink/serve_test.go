@@ -98,7 +98,7 @@ func TestServeStartErrors(t *testing.T) {
 	})
 	t.Run("wrong zone", func(t *testing.T) {
 		t.Parallel()
-		fails(t, newSettings(t, "zone", "sink example"), `zone "sink example"`, "sink.example")
+		fails(t, newSettings(t, "zone", "sink example"), `zone is "sink example"`, "sink.example")
 	})
 	t.Run("address that nobody can reach", func(t *testing.T) {
 		t.Parallel()
@@ -114,7 +114,7 @@ func TestServeStartErrors(t *testing.T) {
 	})
 	t.Run("no password", func(t *testing.T) {
 		t.Parallel()
-		fails(t, keyed(t, "mail.smarthost.address", "mail.example.org:587", "mail.smarthost.password_file", "/nowhere/password"),
+		fails(t, keyed(t, "mail.smarthost.address", "mail.example.org:587", "mail.smarthost.username", "tlsink", "mail.smarthost.password_file", "/nowhere/password"),
 			"mail.smarthost.password_file", "/nowhere/password")
 	})
 	t.Run("no roots", func(t *testing.T) {

@@ -12,7 +12,6 @@ import (
 	"net/http"
 	"net/netip"
 	"os"
-	"strings"
 	"time"
 
 	"github.com/miekg/dns"
@@ -214,13 +213,9 @@ func (s *service) transport() (mailer.Transport, error) {
 		return nil, err
 	}
 	if h := s.cfg.Mail.Smarthost; h.Address != "" {
-		password := ""
-		if h.PasswordFile != "" {
-			b, err := os.ReadFile(h.PasswordFile)
-			if err != nil {
-				return nil, fmt.Errorf("mail.smarthost.password_file: %w", err)
-			}
-			password = strings.TrimSpace(string(b))
+		password, err := h.password().read()
+		if err != nil {
+			return nil, err
 		}
 		return mailer.NewSmarthost(mailer.SmarthostOptions{
 			Addr: h.Address, Username: h.Username, Password: password, Plaintext: h.Plaintext, Hello: scenario.ServiceHost(s.cfg.Zone), Roots: roots,

@@ -1,0 +1,87 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+)
+
+// problem is one thing that is wrong with a configuration, or may be.
+type problem struct {
+	Field string `json:"field"`
+	Value string `json:"value,omitempty"` // as text; empty if it is missing
+	Text  string `json:"problem"`         // field and value in words
+	Fix   string `json:"fix"`
+}
+
+func (p problem) Error() string { return p.Text + ": " + p.Fix }
+
+func missing(field, fix string) problem {
+	return problem{Field: field, Text: field + " is missing", Fix: fix}
+}
+
+// wrong is about a value, and has about one of several.
+func wrong(field string, value any, fix string) problem {
+	v := shown(value)
+	return problem{Field: field, Value: v, Text: field + " is " + v, Fix: fix}
+}
+
+func has(field string, value any, fix string) problem {
+	v := shown(value)
+	return problem{Field: field, Value: v, Text: field + " has " + v, Fix: fix}
+}
+
+// other is about what the value leads to.
+func other(field, value, text, fix string) problem {
+	return problem{Field: field, Value: value, Text: field + ": " + text, Fix: fix}
+}
+
+func shown(value any) string {
+	switch v := value.(type) {
+	case string:
+		return fmt.Sprintf("%q", v)
+	case fmt.Stringer:
+		return v.String()
+	case []string:
+		return fmt.Sprintf("%q", v)
+	}
+	return fmt.Sprint(value)
+}
+
+// asProblem takes apart what another package says about its part of the
+// configuration: "field is value: fix".
+func asProblem(err error) []problem {
+	if err == nil {
+		return nil
+	}
+	text, fix, _ := strings.Cut(err.Error(), ": ")
+	field, value, _ := strings.Cut(text, " is ")
+	return []problem{{Field: field, Value: value, Text: text, Fix: fix}}
+}
+
+// configError is a configuration file that cannot be used.
+type configError struct {
+	file     string
+	problems []problem
+}
+
+func (e *configError) Error() string {
+	if len(e.problems) == 1 {
+		return fmt.Sprintf("configuration %s: %v", e.file, e.problems[0])
+	}
+	var b strings.Builder
+	fmt.Fprintf(&b, "configuration %s: %d problems", e.file, len(e.problems))
+	for _, p := range e.problems {
+		fmt.Fprintf(&b, "\n  - %v", p)
+	}
+	return b.String()
+}
+
+// problemsOf returns what is wrong with a configuration that could not be
+// loaded; also if it could not be read at all.
+func problemsOf(err error) []problem {
+	if x, ok := errors.AsType[*configError](err); ok {
+		return x.problems
+	}
+	return []problem{{Field: "--config", Text: err.Error(), Fix: "name a file that this user may read"}}
+}
