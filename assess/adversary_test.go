@@ -23,7 +23,7 @@ import (
 func TestUnverifiableZoneSurvivesARestart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, 1)
-		w.a.SetUnverifiable("RRSIG expired")
+		w.a.SetFault(Fault{Unverifiable: "RRSIG expired"})
 		s := w.sender("user@sender.example", policyinfer.May)
 		for range 3 {
 			s.attempt()
@@ -32,10 +32,10 @@ func TestUnverifiableZoneSurvivesARestart(t *testing.T) {
 		w.stop()
 		w.start()
 		defer w.stop()
-		if got := w.a.Unverifiable(); got != "RRSIG expired" {
+		if got := w.a.Fault().Unverifiable; got != "RRSIG expired" {
 			t.Errorf("after a restart: unverifiable %q", got)
 		}
-		w.a.SetUnverifiable("")
+		w.a.SetFault(Fault{Unverifiable: ""})
 		w.wait(time.Minute)
 		if v := w.test(s.from); v.Verdict.Policy != policyinfer.Undetermined {
 			t.Errorf("verdict %s rests on a zone that could not be verified", v.Verdict.Policy)
@@ -292,7 +292,7 @@ func TestConcurrentDirector(t *testing.T) {
 				w.a.Closed(c)
 				w.a.Needs()
 				w.a.Steer()
-				w.a.SetUnverifiable(strings.Repeat("x", i%2))
+				w.a.SetFault(Fault{Unverifiable: strings.Repeat("x", i%2)})
 				w.a.Fetched(evidence.PolicyFetch{Time: time.Now(), Host: "mta-sts.et." + zone})
 				if records, err := w.store.Tests(t.Context(), history.TestFilter{Limit: 3}); err == nil {
 					for _, r := range records {

@@ -264,7 +264,7 @@ func TestUnverifiableZoneSuspendsVerdicts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, 1)
 		defer w.stop()
-		w.a.SetUnverifiable("RRSIG expired")
+		w.a.SetFault(Fault{Unverifiable: "RRSIG expired"})
 		s := w.sender("user@sender.example", policyinfer.May)
 		for range 5 {
 			s.attempt()

@@ -21,16 +21,19 @@ type Assessor struct {
 	o      Options
 	engine *policyinfer.Engine
 
-	mu           sync.Mutex
-	clients      map[netip.Prefix]*client
-	conns        map[evidence.ConnID]*connection
-	tests        map[string]*test // by id
-	traits       traitIndex
-	states       map[int][]evidence.State
-	unverifiable string
-	swept        time.Time                  // when silent clients were last forgotten
-	steered      map[string][]scenario.Host // what tests needed when Steer was last called
-	wake         chan struct{}
+	started time.Time
+
+	mu      sync.Mutex
+	clients map[netip.Prefix]*client
+	conns   map[evidence.ConnID]*connection
+	tests   map[string]*test // by id
+	traits  traitIndex
+	states  map[int][]evidence.State
+	fault   Fault
+	probes  []probeToken
+	swept   time.Time                  // when silent clients were last forgotten
+	steered map[string][]scenario.Host // what tests needed when Steer was last called
+	wake    chan struct{}
 }
 
 // connection is one that is open.
@@ -39,9 +42,16 @@ type connection struct {
 	remote netip.AddrPort
 	start  time.Time
 	test   *test // that of its last message
+	// What it changed, in case it is a probe.
+	fresh bool      // its client is new
+	began bool      // it began another downgrade phase
+	last  time.Time // of its client, before
 }
 
-var _ sink.Director = (*Assessor)(nil)
+var (
+	_ sink.Director = (*Assessor)(nil)
+	_ sink.Prober   = (*Assessor)(nil)
+)
 
 // New returns an Assessor that knows what the store knows.
 func New(ctx context.Context, o Options) (*Assessor, error) {
@@ -52,11 +62,14 @@ func New(ctx context.Context, o Options) (*Assessor, error) {
 	if o.Queries == nil {
 		o.Queries = func(time.Time) []evidence.Query { return nil }
 	}
+	if o.Decided == nil {
+		o.Decided = func() {}
+	}
 	if o.ResultURL == nil {
 		o.ResultURL = func(string) string { return "" }
 	}
 	a := &Assessor{
-		o: o, engine: policyinfer.New(),
+		o: o, engine: policyinfer.New(), started: o.Now(),
 		clients: make(map[netip.Prefix]*client), conns: make(map[evidence.ConnID]*connection),
 		tests: make(map[string]*test), traits: make(traitIndex), states: make(map[int][]evidence.State), wake: make(chan struct{}, 1),
 	}
@@ -75,7 +88,9 @@ func (a *Assessor) Accepted(id evidence.ConnID, local, remote netip.AddrPort) (s
 	if a.clients[key] == nil && len(a.clients) >= a.o.Limits.Clients && !a.forgetOne() {
 		return sink.Treatment{}, errTooManyClients
 	}
+	before := a.clients[key]
 	c := a.client(key, now)
+	conn := &connection{client: c, remote: remote, start: now, fresh: c != before, last: c.last, began: c.downgradeNext}
 	if c.downgradeNext {
 		c.downgradeNext = false
 		c.withhold.begin(now)
@@ -86,7 +101,7 @@ func (a *Assessor) Accepted(id evidence.ConnID, local, remote netip.AddrPort) (s
 	}
 	c.open++
 	c.last = now
-	a.conns[id] = &connection{client: c, remote: remote, start: now}
+	a.conns[id] = conn
 	return sink.Treatment{Phase: a.phase(c, id, now), Destination: to}, nil
 }
 
@@ -172,6 +187,12 @@ func (a *Assessor) Phase(id evidence.ConnID) evidence.Phase {
 func (a *Assessor) ClientHello(id evidence.ConnID, sni string) scenario.Certificate {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	return a.certificate(sni, func(slot int, owner scenario.Owner) scenario.Kind { return a.varying(id, slot, owner) })
+}
+
+// certificate is what a client with some SNI is shown, given the kind of those
+// certificates that vary.
+func (a *Assessor) certificate(sni string, varying func(slot int, owner scenario.Owner) scenario.Kind) scenario.Certificate {
 	target, ok := scenario.Find(a.o.Zone, sni)
 	if ok && target.Slot >= a.o.Slots {
 		ok = false
@@ -182,9 +203,9 @@ func (a *Assessor) ClientHello(id evidence.ConnID, sni string) scenario.Certific
 	case ok && (target.Role == scenario.RoleService || target.Role == scenario.RoleApex):
 		return scenario.Certificate{Owner: scenario.OwnerService, Kind: scenario.CA}
 	case ok && target.Role == scenario.RoleUT:
-		return scenario.Certificate{Slot: target.Slot, Owner: scenario.OwnerUT, Kind: a.varying(id, target.Slot, scenario.OwnerUT)}
+		return scenario.Certificate{Slot: target.Slot, Owner: scenario.OwnerUT, Kind: varying(target.Slot, scenario.OwnerUT)}
 	}
-	return scenario.Certificate{Owner: scenario.OwnerDefault, Kind: a.varying(id, 0, scenario.OwnerDefault)}
+	return scenario.Certificate{Owner: scenario.OwnerDefault, Kind: varying(0, scenario.OwnerDefault)}
 }
 
 func (a *Assessor) varying(id evidence.ConnID, slot int, owner scenario.Owner) scenario.Kind {
@@ -277,44 +298,5 @@ func (a *Assessor) wakeUp() {
 	select {
 	case a.wake <- struct{}{}:
 	default:
-	}
-}
-
-// RecordState notes a change of the MX order of a slot.
-func (a *Assessor) RecordState(slot int, s evidence.State) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	s.Unverifiable = a.unverifiable
-	a.addState(slot, s)
-}
-
-// maxStates bounds the states kept of a slot: more than a day of rotations.
-const maxStates = 1000
-
-func (a *Assessor) addState(slot int, s evidence.State) {
-	list := append(a.states[slot], s)
-	a.states[slot] = list[max(0, len(list)-maxStates):]
-	a.o.Store.Submit(history.Batch{States: []history.StateRecord{{Slot: slot, State: s}}})
-}
-
-// SetUnverifiable notes that our own zone or policy cannot be verified, and
-// why; "" that it can. Unprotected verdicts are suspended meanwhile.
-func (a *Assessor) SetUnverifiable(why string) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if why == a.unverifiable {
-		return
-	}
-	a.unverifiable = why
-	now := a.o.Now()
-	for slot := range a.o.Slots {
-		s := evidence.State{Time: now, Unverifiable: why}
-		if list := a.states[slot]; len(list) > 0 {
-			s.MX = list[len(list)-1].MX
-		}
-		a.addState(slot, s)
-	}
-	for _, t := range a.tests {
-		a.touch(t, now)
 	}
 }

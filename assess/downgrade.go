@@ -46,6 +46,8 @@ type withholding interface {
 	begin(now time.Time)
 	// accept decides about a new connection, to an address that to has to itself.
 	accept(id evidence.ConnID, to scenario.Domain, now time.Time)
+	// dismiss takes accept back: it was a probe of our own, accepted at a time.
+	dismiss(id evidence.ConnID, at time.Time)
 	// phase of a connection.
 	phase(id evidence.ConnID, now time.Time) evidence.Phase
 	// secureSince is when STARTTLS was first offered; asked only once it was.
@@ -74,6 +76,8 @@ type timed struct {
 func (t *timed) begin(now time.Time) { t.secureAt = now.Add(t.length) }
 
 func (t *timed) accept(evidence.ConnID, scenario.Domain, time.Time) {}
+
+func (t *timed) dismiss(evidence.ConnID, time.Time) {}
 
 func (t *timed) phase(_ evidence.ConnID, now time.Time) evidence.Phase {
 	if now.Before(t.secureAt) {
@@ -129,6 +133,17 @@ func (f *firstContact) accept(id evidence.ConnID, to scenario.Domain, now time.T
 	again := !m.told && m.ended < mostMeetings && now.Sub(m.last) > f.gap
 	if m.open == "" && (m.ended == 0 || again) {
 		m.open = id
+	}
+}
+
+func (f *firstContact) dismiss(id evidence.ConnID, at time.Time) {
+	for _, m := range []*meeting{&f.et, &f.ut} {
+		if m.open == id {
+			m.open = ""
+		}
+	}
+	if f.secure.Equal(at) {
+		f.secure = time.Time{}
 	}
 }
 

@@ -166,6 +166,9 @@ func (a *Assessor) conclude(t *test, v *policyinfer.Verdict, now time.Time) hist
 		return history.Batch{}
 	}
 	t.verdict = v
+	if a.fault.Broken != "" && now.Sub(t.rec.Opened) < a.o.Timing.Close {
+		return history.Batch{} // what is seen now does not count
+	}
 	if !v.Conclusive && !a.capped(t, v, now) {
 		return history.Batch{}
 	}
@@ -180,6 +183,7 @@ func (a *Assessor) finish(t *test, v *policyinfer.Verdict, now time.Time) histor
 	t.verdict = v
 	t.rec.State, t.rec.Concluded = history.StateConcluded, now
 	t.rec.Verdict, t.rec.Engine = verdictJSON(v), policyinfer.EngineVersion
+	a.o.Decided()
 	a.o.Logger.Info("verdict reached", "test", t.rec.Test.ID, "policy", v.Policy, "conclusive", v.Conclusive)
 	a.reportLate(t, &batch, now)
 	return batch

@@ -123,7 +123,7 @@ func (l Limits) withDefaults() Limits {
 }
 
 // Options are what an Assessor needs. All but Downgrade, Own, Timing, Limits,
-// Queries and ResultURL are required.
+// Queries, Decided and ResultURL are required.
 type Options struct {
 	Zone  string
 	Slots int
@@ -141,6 +141,9 @@ type Options struct {
 
 	// Queries returns the DNS queries since a time.
 	Queries func(since time.Time) []evidence.Query
+	// Decided is told that a verdict was reached, after what it rests on. It must
+	// not block, nor call the Assessor.
+	Decided func()
 	// ResultURL makes the link to a result page; it appears in replies.
 	ResultURL func(capability string) string
 }

@@ -77,7 +77,7 @@ func (a *Assessor) provider(t *test) *history.Provider {
 // contradiction had to be explained for that.
 func straight(v policyinfer.Verdict) bool {
 	return v.Conclusive && v.Policy.Protected() && !v.Contradicted() && !slices.ContainsFunc(v.Findings, func(f policyinfer.Finding) bool {
-		return f.ID == policyinfer.FindingUnverifiable
+		return f.ID == policyinfer.FindingUnverifiable || f.ID == policyinfer.FindingBroken
 	})
 }
 

@@ -82,13 +82,16 @@ func (a *Assessor) replayStates() error {
 			return err
 		}
 		for _, s := range h.States {
-			if len(s.MX) > 0 || s.Unverifiable != "" {
+			if len(s.MX) > 0 || s.Unverifiable != "" || s.Broken != "" {
 				s.Phase = ""
 				a.states[slot] = append(a.states[slot], s)
 			}
 		}
 		if n := len(a.states[slot]); n > 0 {
-			a.unverifiable = a.states[slot][n-1].Unverifiable
+			last := a.states[slot][n-1]
+			a.fault = Fault{
+				Unverifiable: last.Unverifiable, UnverifiableSince: last.UnverifiableSince, Broken: last.Broken, BrokenSince: last.BrokenSince,
+			}
 		}
 	}
 	return nil

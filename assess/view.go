@@ -84,11 +84,11 @@ func (a *Assessor) Running() int {
 	return len(a.runningTests())
 }
 
-// Unverifiable says why unprotected verdicts are suspended; "" if they aren't.
-func (a *Assessor) Unverifiable() string {
+// Fault says what suspends verdicts; zero if nothing does.
+func (a *Assessor) Fault() Fault {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return a.unverifiable
+	return a.fault
 }
 
 // Forget deletes everything of one mail address, running tests included, and

@@ -51,8 +51,24 @@ type Director interface {
 	// reply once the snapshot is safely stored. ctx ends when the connection
 	// has to.
 	Message(ctx context.Context, snapshot evidence.Connection) Reply
-	// Closed is called exactly once for each successful Accepted.
+	// Closed is called exactly once for each successful Accepted, unless the
+	// connection turns out to be a probe (Prober).
 	Closed(final evidence.Connection)
+}
+
+// Prober is an optional ability of a Director: to know probes of our own.
+type Prober interface {
+	// Probe is asked at the first EHLO or HELO of a connection. If it knows the
+	// name, the connection leaves the Director as if it had never come, and no
+	// other method is called for it. It must work from memory and not block.
+	Probe(id evidence.ConnID, hello string) (Probe, bool)
+}
+
+// Probe is how a probe of our own is treated, for its whole connection. It can't
+// hand over mail, and leaves no record.
+type Probe struct {
+	Phase       evidence.Phase
+	Certificate func(sni string) scenario.Certificate // see Director.ClientHello
 }
 
 // Certificates returns the key pairs behind a certificate of the sink, one

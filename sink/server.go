@@ -121,7 +121,9 @@ func (s *Server) ServeConn(ctx context.Context, c net.Conn) {
 	})
 	wire.Serve(s.engine(x), x.conn)
 	unregister()
-	s.options.Director.Closed(x.final())
+	if final := x.final(); x.probing() == nil {
+		s.options.Director.Closed(final)
+	}
 }
 
 // engine returns go-smtp for one session. It is not shared: a server of its

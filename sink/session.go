@@ -29,6 +29,7 @@ type session struct {
 
 	mu      sync.Mutex
 	record  evidence.Connection
+	probe   *Probe
 	greeted bool // EHLO or HELO was accepted: the phase of the session is fixed
 	offered bool // STARTTLS, in the last reply to EHLO
 	done    bool // a message was answered with a temporary failure
@@ -110,7 +111,9 @@ func (x *session) Rewrite(verb, arg, line string) string {
 // hello fixes the phase of the session at its first EHLO or HELO. A later one
 // in another phase ends it: one connection, one phase.
 func (x *session) hello(verb, arg string) *wire.Reply {
-	phase := x.server.options.Director.Phase(x.id)
+	name, _, _ := strings.Cut(arg, " ")
+	x.identify(name)
+	phase := x.phase()
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	if x.greeted && phase != x.record.Phase {
@@ -121,9 +124,39 @@ func (x *session) hello(verb, arg string) *wire.Reply {
 	}
 	x.greeted, x.offered, x.record.Phase = true, false, phase
 	x.record.EHLO = x.record.EHLO || verb == "EHLO"
-	name, _, _ := strings.Cut(arg, " ")
 	x.add(&x.record.Helo, name)
 	return nil
+}
+
+// identify finds out, at the first EHLO, whether this is a probe of our own.
+func (x *session) identify(name string) {
+	prober, ok := x.server.options.Director.(Prober)
+	x.mu.Lock()
+	ok = ok && !x.greeted
+	x.mu.Unlock()
+	if !ok {
+		return
+	}
+	if p, ok := prober.Probe(x.id, name); ok {
+		x.mu.Lock()
+		defer x.mu.Unlock()
+		x.probe = &p
+	}
+}
+
+// probing returns how a probe is to be treated; nil if this is none.
+func (x *session) probing() *Probe {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return x.probe
+}
+
+// phase is the phase of the connection now.
+func (x *session) phase() evidence.Phase {
+	if p := x.probing(); p != nil {
+		return p.Phase
+	}
+	return x.server.options.Director.Phase(x.id)
 }
 
 func phaseOver() *wire.Reply {
@@ -200,7 +233,7 @@ func (x *session) Busy() bool {
 
 // Idle ends a session that has served its purpose or whose phase is over.
 func (x *session) Idle() *wire.Reply {
-	phase := x.server.options.Director.Phase(x.id)
+	phase := x.phase()
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	if x.tx == nil && x.served(phase) {

@@ -37,7 +37,7 @@ func cipherSuites() []uint16 {
 
 // clientHello records what the client offers and has the certificate chosen.
 func (x *session) clientHello(h *tls.ClientHelloInfo) {
-	chosen := x.server.options.Director.ClientHello(x.id, h.ServerName)
+	chosen := x.choose(h.ServerName)
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	x.chosen = chosen
@@ -54,6 +54,13 @@ func (x *session) clientHello(h *tls.ClientHelloInfo) {
 			x.record.TLS.ClientVersions = append(x.record.TLS.ClientVersions, name)
 		}
 	}
+}
+
+func (x *session) choose(sni string) scenario.Certificate {
+	if p := x.probing(); p != nil {
+		return p.Certificate(sni)
+	}
+	return x.server.options.Director.ClientHello(x.id, sni)
 }
 
 // certificate returns the first key pair that the client supports, else the

@@ -16,7 +16,7 @@ func refusal(code int, enhanced [3]int, text string) *smtp.SMTPError {
 
 // Mail opens a transaction.
 func (x *session) Mail(from string, options *smtp.MailOptions) error {
-	phase := x.server.options.Director.Phase(x.id)
+	phase := x.phase()
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	secure := x.conn.Secure()
@@ -52,6 +52,9 @@ func (x *session) Rcpt(to string, _ *smtp.RcptOptions) error {
 	if r.kind == foreign {
 		x.add(&x.record.Refused, to)
 		return refusal(550, [3]int{5, 7, 1}, "Not one of our addresses; this server does not relay")
+	}
+	if x.probe != nil {
+		return refusal(550, [3]int{5, 7, 1}, "A probe hands over no mail")
 	}
 	if x.tx.kind != foreign && (x.tx.kind != r.kind || x.tx.slot != r.slot || x.tx.domain != r.domain) {
 		return refusal(452, [3]int{4, 5, 3}, "Please send to this recipient in a transaction of its own")

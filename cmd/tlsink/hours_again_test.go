@@ -238,7 +238,7 @@ func TestHoursOfFaults(t *testing.T) {
 				}
 				fault.set(w, true)
 				time.Sleep(6 * time.Minute)
-				if why := w.service().assess.Unverifiable(); !strings.Contains(why, fault.want) {
+				if why := w.service().assess.Fault().Unverifiable; !strings.Contains(why, fault.want) {
 					t.Errorf("self-check says %q", why)
 				}
 				time.AfterFunc(40*time.Minute, func() {
@@ -251,7 +251,7 @@ func TestHoursOfFaults(t *testing.T) {
 				for i, s := range senders {
 					lines.add("%-40s accepted after %s: %s", s.label, trips[i], w.suspended(s))
 				}
-				if why := w.service().assess.Unverifiable(); why != "" {
+				if why := w.service().assess.Fault().Unverifiable; why != "" {
 					t.Errorf("after the repair the self-check says %q", why)
 				}
 			})

@@ -14,6 +14,7 @@ import (
 
 	"github.com/miekg/dns"
 
+	"github.com/tlsink/tlsink/assess"
 	"github.com/tlsink/tlsink/dnssec"
 	"github.com/tlsink/tlsink/scenario"
 	"github.com/tlsink/tlsink/tlspolicy"
@@ -64,7 +65,7 @@ func (c *selfCheck) run(ctx context.Context, l *listeners) error {
 		}
 		c.last, c.at = why, time.Now()
 		c.mu.Unlock()
-		c.service.assess.SetUnverifiable(why)
+		c.service.assess.SetFault(assess.Fault{Unverifiable: why})
 		select {
 		case <-ctx.Done():
 			return nil

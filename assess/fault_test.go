@@ -1,0 +1,144 @@
+package assess
+
+import (
+	"net/netip"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/tlsink/tlsink/evidence"
+	"github.com/tlsink/tlsink/history"
+	"github.com/tlsink/tlsink/policyinfer"
+	"github.com/tlsink/tlsink/scenario"
+)
+
+// While one of our own servers is broken no test gets a verdict, over a restart
+// too; afterwards they do.
+func TestBrokenSinkGivesNoVerdict(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, 1)
+		w.a.SetFault(Fault{Broken: "mx05: TLSA matches", BrokenSince: time.Now()})
+		s := w.sender("user@sender.example", policyinfer.DANE)
+		for i := range 6 {
+			s.attempt()
+			w.wait(10 * time.Minute)
+			if i == 3 {
+				w.stop()
+				w.start()
+			}
+		}
+		if v := w.test(s.from); v.Record.State != history.StateRunning || v.Verdict.Conclusive {
+			t.Fatalf("%s, %s while the sink is broken", v.Record.State, v.Verdict.Policy)
+		}
+		w.a.SetFault(Fault{})
+		s.until(20, 10*time.Minute)
+		if v := w.test(s.from); v.Verdict.Policy != policyinfer.DANE {
+			t.Errorf("after the repair: %s, %v", v.Verdict.Policy, v.Verdict.Findings)
+		}
+		w.stop()
+	})
+}
+
+// A verdict that was reached since the last check that passed is taken back when
+// the next one fails; one before it stays.
+func TestVerdictIsTakenBack(t *testing.T) {
+	for name, c := range map[string]struct {
+		fault func(at time.Time) Fault
+		back  bool
+	}{
+		"broken since the check before":       {func(at time.Time) Fault { return Fault{Broken: "mx05", BrokenSince: at.Add(-time.Hour)} }, true},
+		"broken since after the verdict":      {func(at time.Time) Fault { return Fault{Broken: "mx05", BrokenSince: at.Add(time.Second)} }, false},
+		"broken, who knows since when":        {func(time.Time) Fault { return Fault{Broken: "mx05"} }, true},
+		"unverifiable since the check before": {func(at time.Time) Fault { return Fault{Unverifiable: "policy", UnverifiableSince: at.Add(-time.Hour)} }, true},
+		"unverifiable since later":            {func(at time.Time) Fault { return Fault{Unverifiable: "policy", UnverifiableSince: at.Add(time.Second)} }, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld(t, 1)
+				defer w.stop()
+				s := w.sender("user@sender.example", policyinfer.May)
+				s.until(20, 10*time.Minute)
+				before := w.test(s.from)
+				if before.Verdict.Policy != policyinfer.May {
+					t.Fatalf("verdict %s", before.Verdict.Policy)
+				}
+				w.wait(time.Minute)
+				w.a.SetFault(c.fault(before.Record.Concluded))
+				w.wait(time.Minute)
+				v := w.test(s.from)
+				if back := v.Verdict.Policy == policyinfer.Undetermined && !v.Verdict.Conclusive; back != c.back {
+					t.Errorf("now %s, %v", v.Verdict.Policy, v.Verdict.Findings)
+				}
+				if got := w.a.engine.Infer(v.History, policyinfer.Options{}).Policy; got != v.Verdict.Policy {
+					t.Errorf("the record gives %s, the page %s", got, v.Verdict.Policy)
+				}
+			})
+		})
+	}
+}
+
+// A probe of our own is no client, whatever it meets: neither before nor after.
+func TestProbesLeaveNoTrace(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, 1)
+		defer w.stop()
+		local, remote := netip.MustParseAddrPort("192.0.2.25:25"), netip.MustParseAddrPort("198.51.100.1:1000")
+		key := evidence.ClientOf(remote.Addr())
+		token, err := w.a.ProbeToken()
+		if err != nil {
+			t.Fatal(err)
+		}
+		probe := func(p scenario.Probe) (evidence.Phase, scenario.Kind, bool) {
+			id := w.store.NewConnID()
+			if _, err := w.a.Accepted(id, local, remote); err != nil {
+				t.Fatal(err)
+			}
+			got, ok := w.a.Probe(id, p.Name(zone))
+			if !ok {
+				return "", "", false
+			}
+			return got.Phase, got.Certificate("ut." + zone).Kind, true
+		}
+		for _, p := range []scenario.Probe{{Token: token, Kind: scenario.CA}, {Token: token, StartTLS: true, Kind: scenario.SelfSigned}} {
+			phase, kind, ok := probe(p)
+			if !ok || kind != p.Kind || (phase == evidence.Secure) != p.StartTLS {
+				t.Errorf("%+v is treated as %v, %s, %s", p, ok, phase, kind)
+			}
+			if len(w.a.clients) != 0 || len(w.a.conns) != 0 {
+				t.Errorf("%d clients, %d connections after a probe", len(w.a.clients), len(w.a.conns))
+			}
+		}
+		// Beside a sender at the same address, its treatment goes on as it was.
+		id := w.store.NewConnID()
+		if _, err := w.a.Accepted(id, local, remote); err != nil {
+			t.Fatal(err)
+		}
+		w.a.Closed(evidence.Connection{ID: id, Start: time.Now(), End: time.Now(), Client: remote.String(), Local: local.String(), Phase: evidence.Downgrade})
+		before := *w.a.clients[key]
+		w.wait(time.Minute)
+		if _, _, ok := probe(scenario.Probe{Token: token, StartTLS: true, Kind: scenario.CA}); !ok {
+			t.Fatal("no probe")
+		}
+		if after := *w.a.clients[key]; after.open != 0 || after.last != before.last || after.started != before.started || w.a.Phase(id) != evidence.Secure {
+			t.Errorf("client %+v became %+v", before, after)
+		}
+		for name, p := range map[string]scenario.Probe{"guess": {Token: strings.Repeat("a", len(token)), Kind: scenario.CA}, "none": {Token: "x", Kind: scenario.CA}} {
+			if _, _, ok := probe(p); ok {
+				t.Errorf("a %s token is known", name)
+			}
+		}
+		w.wait(probeLife)
+		if _, _, ok := probe(scenario.Probe{Token: token, Kind: scenario.CA}); ok {
+			t.Error("the token lives for ever")
+		}
+		for range 3 * mostProbes {
+			if _, err := w.a.ProbeToken(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if len(w.a.probes) > mostProbes {
+			t.Errorf("%d tokens are kept", len(w.a.probes))
+		}
+	})
+}
