@@ -229,8 +229,8 @@ func TestDependentDefaults(t *testing.T) {
 		t.Errorf("zone served elsewhere: %v, listen %+v", err, c.Listen)
 	}
 	for text, staging := range map[string]string{
-		"":                                     letsEncryptStaging,
-		"staging = \"\"\n":                    "",
+		"":                                      letsEncryptStaging,
+		"staging = \"\"\n":                      "",
 		"directory = \"https://ca.example/\"\n": "",
 		"directory = \"https://ca.example/\"\nstaging = \"https://ca.example/test\"\n": "https://ca.example/test",
 	} {

@@ -12,7 +12,7 @@ import (
 )
 
 type serveCmd struct {
-	Config string `required:"" help:"Configuration file; tlsink.example.toml documents every key." type:"path" placeholder:"FILE"`
+	Config string `required:"" help:"Configuration file; 'tlsink config example' prints one." type:"path" placeholder:"FILE"`
 }
 
 // Run serves until it is interrupted.

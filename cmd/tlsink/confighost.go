@@ -1,0 +1,200 @@
+package main
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+
+	"github.com/tlsink/tlsink/scenario"
+)
+
+// host is what checkHost asks of this machine.
+type host struct {
+	addresses func() ([]net.Addr, error)
+	writable  func(path string) error
+}
+
+func thisHost() host {
+	return host{addresses: net.InterfaceAddrs, writable: func(path string) error {
+		const write, search = 2, 1
+		return syscall.Access(path, write|search)
+	}}
+}
+
+// checkHost returns what is wrong with c on this machine, as far as that can
+// be told without changing anything: data_dir, files, secrets.
+func (c *config) checkHost(h host) []problem {
+	var out []problem
+	if err := h.checkDataDir(c.DataDir); err != nil {
+		out = append(out, other("data_dir", c.DataDir, err.Error(), "choose a directory that the user of the service may write to"))
+	}
+	for _, s := range []secret{
+		c.DNS.Transfer.secret(), c.DNS.RFC2136.secret(), c.DNS.Desec.token(), c.Certificates.ACME.eabKey(), c.Mail.Smarthost.password(),
+	} {
+		if _, err := s.read(); err != nil {
+			field, text, _ := strings.Cut(err.Error(), ": ")
+			out = append(out, other(field, cmp.Or(s.file, s.env), text, "the service must be able to read it"))
+		}
+	}
+	for _, f := range []struct{ field, file string }{
+		{"dns.trust_anchors", c.DNS.TrustAnchors}, {"certificates.roots", c.Certificates.Roots}, {"certificates.acme.server_roots", c.Certificates.ACME.ServerRoots},
+	} {
+		if f.file == "" {
+			continue
+		}
+		r, err := os.Open(f.file)
+		if err != nil {
+			out = append(out, other(f.field, f.file, err.Error(), "name a file that the user of the service may read"))
+			continue
+		}
+		r.Close()
+	}
+	return out
+}
+
+// checkDataDir looks at the directory, or at the one that it would be made in.
+func (h host) checkDataDir(dir string) error {
+	for at := dir; ; at = filepath.Dir(at) {
+		info, err := os.Stat(at)
+		switch {
+		case errors.Is(err, os.ErrNotExist) && at != filepath.Dir(at):
+			continue
+		case errors.Is(err, syscall.ENOTDIR):
+			return fmt.Errorf("a file is in the way of %s", dir)
+		case err != nil:
+			return err
+		case !info.IsDir():
+			return fmt.Errorf("%s is a file", at)
+		}
+		if err := h.writable(at); err != nil {
+			return fmt.Errorf("%s cannot be written to: %w", at, err)
+		}
+		return nil
+	}
+}
+
+// warnings returns what may be meant, but often is not.
+func (c *config) warnings(h host) []problem {
+	return slices.Concat(c.warnNames(), c.warnUnused(), c.warnAddresses(h), c.warnListen())
+}
+
+func (c *config) warnNames() []problem {
+	var out []problem
+	for _, reserved := range []string{"example", "example.com", "example.net", "example.org", "test", "invalid", "localhost"} {
+		if !c.DNS.Private && (c.Zone == reserved || strings.HasSuffix(c.Zone, "."+reserved)) {
+			out = append(out, wrong("zone", c.Zone, "that name is reserved (RFC 2606), nobody can delegate it: name your zone, or set dns.private = true for a test on your own network"))
+			break
+		}
+	}
+	if c.Certificates.CA != caACME {
+		return out
+	}
+	n := 0
+	for _, id := range scenario.Certificates(c.Slots) {
+		if id.Kind == scenario.CA {
+			n += 2 // ECDSA and RSA
+		}
+	}
+	if n > certificatesPerWeek {
+		out = append(out, wrong("slots", c.Slots, fmt.Sprintf("they need %d certificates, and Let's Encrypt gives %d a week for one registered domain: the last slots come weeks later, unless the CA granted you more", n, certificatesPerWeek)))
+	}
+	if c.Certificates.ACME.Email == "" {
+		out = append(out, missing("certificates.acme.email", "the CA can't tell you when something is wrong with your account"))
+	}
+	return out
+}
+
+// warnUnused is about sections that other settings switch off.
+func (c *config) warnUnused() []problem {
+	var out []problem
+	unused := func(section, key, value string, set bool) {
+		if set {
+			out = append(out, other(section, "", section+" is given", fmt.Sprintf("it has no effect with %s = %q", key, value)))
+		}
+	}
+	d, a := &c.DNS, &c.Certificates.ACME
+	unused("dns.rfc2136", "dns.provider", d.Provider, d.Provider != providerRFC2136 && (d.RFC2136.Server != "" || d.RFC2136.secret().isSet()))
+	unused("dns.desec", "dns.provider", d.Provider, d.Provider != providerDesec && d.Desec.token().isSet())
+	unused("dns.name_servers", "dns.provider", d.Provider, d.external() && len(d.NameServers) > 0)
+	unused("certificates.acme", "certificates.ca", c.Certificates.CA, c.Certificates.CA != caACME && (a.AgreeTerms || a.Email != "" || a.eabKey().isSet()))
+	return out
+}
+
+func (c *config) warnAddresses(h host) []problem {
+	var out []problem
+	ours := make(map[netip.Addr]bool)
+	if list, err := h.addresses(); err == nil {
+		for _, a := range list {
+			if p, err := netip.ParsePrefix(a.String()); err == nil {
+				ours[p.Addr().Unmap()] = true
+			}
+		}
+	}
+	nat := make(map[netip.Addr]bool)
+	for _, public := range c.Listen.NAT {
+		nat[public.Unmap()] = true
+	}
+	for _, l := range []struct {
+		field string
+		list  []netip.Addr
+	}{{"dns.addresses", c.DNS.Addresses}, {"dns.mx_addresses", c.DNS.MXAddresses}, {"dns.ut_addresses", c.DNS.UTAddresses}} {
+		for _, a := range plainAddresses(l.list) {
+			kind := unreachable(a)
+			switch {
+			case kind != "" && !c.DNS.Private:
+				out = append(out, has(l.field, a, "senders on the Internet can't reach it, it is "+kind+": list the public addresses of this host"))
+			case len(ours) > 0 && !ours[a] && !nat[a]:
+				out = append(out, has(l.field, a, "this host does not have it: that is right behind NAT or a load balancer that passes ports 25, 53, 80 and 443 on, and wrong else"))
+			}
+		}
+	}
+	return out
+}
+
+// unreachable says of which kind an address is that is not on the Internet.
+func unreachable(a netip.Addr) string {
+	switch {
+	case a.IsLoopback():
+		return "a loopback address"
+	case a.IsPrivate():
+		return "a private address"
+	case a.IsLinkLocalUnicast():
+		return "a link-local address"
+	case a.IsUnspecified(), a.IsMulticast():
+		return "no address of a host"
+	}
+	for _, p := range []string{"192.0.2.0/24", "198.51.100.0/24", "203.0.113.0/24", "2001:db8::/32", "3fff::/20"} {
+		if netip.MustParsePrefix(p).Contains(a) {
+			return "an address for documentation (RFC 5737, RFC 3849)"
+		}
+	}
+	if netip.MustParsePrefix("100.64.0.0/10").Contains(a) {
+		return "shared by the customers of a provider (RFC 6598)"
+	}
+	return ""
+}
+
+func (c *config) warnListen() []problem {
+	var out []problem
+	for _, a := range c.Listen.Metrics {
+		name, _, err := net.SplitHostPort(a)
+		ip, parseErr := netip.ParseAddr(name)
+		if err == nil && name != "localhost" && (parseErr != nil || !ip.IsLoopback() && !ip.IsPrivate()) {
+			out = append(out, has("listen.metrics", a, `metrics are for your own eyes: listen on a loopback address, e.g. "127.0.0.1:9100", or let a firewall guard it`))
+		}
+	}
+	if len(c.Listen.HTTP) == 0 {
+		out = append(out, problem{Field: "listen.http", Text: "listen.http is empty", Fix: "people who type the name of the service without https:// find nothing"})
+	}
+	if len(c.Listen.DNS) == 0 && !c.DNS.external() {
+		out = append(out, problem{Field: "listen.dns", Text: "listen.dns is empty", Fix: "nobody can ask our name server: that is right only if dns.transfer.secondaries serve the zone"})
+	}
+	return out
+}
