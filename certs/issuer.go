@@ -49,6 +49,26 @@ type Recognizer interface {
 	Issued(leaf *x509.Certificate) bool
 }
 
+// Renewer is an optional ability of an Issuer: RenewalWindow returns when leaf
+// should be renewed (ARI, RFC 9773). With zero times, or with an error, that is
+// at two thirds of its life.
+type Renewer interface {
+	RenewalWindow(ctx context.Context, leaf *x509.Certificate) (start, end time.Time, err error)
+}
+
+// NameLimiter is an optional ability of an Issuer: MaxNames is how many DNS
+// names a certificate may have; 0: any number.
+type NameLimiter interface{ MaxNames() int }
+
+// An error of Issue may have these methods, which errors.As finds:
+//
+//	RetryAt() time.Time // it will fail again before that moment
+//	HoldAll() bool      // and so will all other certificates
+type (
+	retryAt interface{ RetryAt() time.Time }
+	holdAll interface{ HoldAll() bool }
+)
+
 // GenerateKey makes a key from the system's randomness; rsaBits counts for RSA
 // only. RSA takes from tens of milliseconds to a second.
 func GenerateKey(alg KeyAlgorithm, rsaBits int) (crypto.Signer, error) {
@@ -187,7 +207,7 @@ const (
 
 // load reads key and root; without files it leaves ca empty.
 func (ca *LocalCA) load() error {
-	f := files{ca.opts.Dir}
+	f := vault{files{ca.opts.Dir}}
 	key, err := f.readKey(rootKeyFile, RSA)
 	if err != nil {
 		return err
@@ -247,7 +267,7 @@ func (ca *LocalCA) create() error {
 	if err != nil {
 		return err
 	}
-	f := files{ca.opts.Dir}
+	f := vault{files{ca.opts.Dir}}
 	if err := f.writeKey(rootKeyFile, key); err != nil {
 		return err
 	}

@@ -5,22 +5,27 @@ import (
 	"crypto"
 	"crypto/rand"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
-	"maps"
-	"runtime"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 
-	"golang.org/x/sync/errgroup"
-
 	"github.com/tlsink/tlsink/scenario"
 )
+
+// DefaultRollWait is the default of Options.RollWait.
+const DefaultRollWait = 2 * time.Hour
+
+// State keeps what a restart should not forget about renewals: chosen moments,
+// failures, how many certificates were issued this week. Losing it is harmless
+// but for the limits of the CA. Safe for concurrent use.
+type State interface {
+	Load(key string) ([]byte, error)                          // nil, nil if there is none
+	Save(ctx context.Context, key string, value []byte) error // durable at return; nil deletes
+}
 
 // Options are the settings of a Store.
 type Options struct {
@@ -31,8 +36,22 @@ type Options struct {
 
 	// DeferIssue makes Open stop after the self-signed certificates. A public
 	// CA validates over DNS, and DNS needs the TLSA data first: serve it, then
-	// call Renew.
+	// call Run.
 	DeferIssue bool
+	// PerWeek is how many certificates for new names are issued within seven
+	// days; 0: as many as are missing. Renewals do not count: a CA that has such
+	// a limit exempts them, and nothing may expire because of it.
+	PerWeek int
+
+	// Publish is called when the data of TLSA changed, by one goroutine, and
+	// returns nil once every authoritative server has them. Default: they do at
+	// once.
+	Publish func(ctx context.Context) error
+	// RollWait is how long after a change of TLSA data somebody may still see
+	// what was there before: their TTL, the negative TTL, and the refresh of
+	// secondaries that Publish does not ask. Default DefaultRollWait.
+	RollWait time.Duration
+	State    State // default: in memory only
 
 	KeyAlgorithms []KeyAlgorithm // in order of preference; default ECDSA, RSA
 	RSABits       int            // default and minimum 2048
@@ -41,7 +60,7 @@ type Options struct {
 	GenerateKey func(KeyAlgorithm) (crypto.Signer, error)
 
 	Now    func() time.Time // default time.Now
-	Rand   io.Reader        // serial numbers; default crypto/rand
+	Rand   io.Reader        // serial numbers, moments of renewal; default crypto/rand
 	Logger *slog.Logger     // default: discard
 }
 
@@ -69,69 +88,111 @@ func (o *Options) defaults() error {
 		bits := o.RSABits
 		o.GenerateKey = func(alg KeyAlgorithm) (crypto.Signer, error) { return GenerateKey(alg, bits) }
 	}
+	if o.PerWeek < 0 || o.RollWait < 0 {
+		return fmt.Errorf("certificates per week %d, roll wait %v: want no negative number", o.PerWeek, o.RollWait)
+	}
+	if o.RollWait == 0 {
+		o.RollWait = DefaultRollWait
+	}
+	if o.Publish == nil {
+		o.Publish = func(context.Context) error { return nil }
+	}
 	if o.Now == nil {
 		o.Now = time.Now
 	}
 	if o.Rand == nil {
 		o.Rand = rand.Reader
 	}
+	o.Rand = &lockedReader{r: o.Rand}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if limited, ok := o.Issuer.(NameLimiter); ok {
+		return CheckSlots(o.Zone, o.Slots, limited.MaxNames())
 	}
 	return nil
 }
 
-// entry is one key and its certificate.
-type entry struct {
-	id  scenario.Certificate
-	alg KeyAlgorithm
+// CheckSlots reports whether a CA that allows so many names in one certificate
+// (0: any number) can serve a sink with so many slots.
+func CheckSlots(zone string, slots, maxNames int) error {
+	if maxNames <= 0 {
+		return nil
+	}
+	each := len(scenario.CertificateNames(zone, 1, scenario.Certificate{Owner: scenario.OwnerDefault, Kind: scenario.CA}))
+	if slots*each <= maxNames {
+		return nil
+	}
+	return fmt.Errorf("slots is %d: the default certificate names %d hosts, and the CA allows %d names in a certificate; use at most %d slots, or the local CA",
+		slots, slots*each, maxNames, maxNames/each)
 }
 
-// String names the files of e.
-func (e entry) String() string {
-	return fmt.Sprintf("%d-%s-%s-%s", e.id.Slot, e.id.Owner, e.id.Kind, e.alg)
+// lockedReader lets goroutines share a source of randomness.
+type lockedReader struct {
+	mu sync.Mutex
+	r  io.Reader
 }
 
-func (e entry) keyFile() string   { return "keys/" + e.String() + ".pem" }
-func (e entry) chainFile() string { return "certificates/" + e.String() + ".pem" }
+func (l *lockedReader) Read(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.r.Read(p)
+}
 
 // Store holds the keys and certificates of a sink. All methods are safe for
-// concurrent use; readers never wait for a renewal.
+// concurrent use; readers never wait for a renewal or a roll.
 type Store struct {
 	opts    Options
-	files   files
+	vault   vault
 	self    SelfSigned
 	entries []entry
-	keys    map[entry]crypto.Signer // not changed after Open
-	digests map[entry][]byte
 	seed    []byte
 
-	renewing sync.Mutex
-	current  atomic.Pointer[map[entry]tls.Certificate]
+	current atomic.Pointer[snapshot]
+
+	issuing  sync.Mutex // the issuer is called for one certificate after the other
+	starting sync.Mutex // one Roll after the other makes its keys
+
+	mu      sync.Mutex // guards replacing current, and what follows
+	plans   map[version]plan
+	hold    hold
+	issued  []time.Time // of new names, within the last week
+	rolls   map[scenario.Certificate]*progress
+	publish retry
+
+	renewKick, rollKick chan struct{}
 }
 
 // Open loads the keys in Dir, makes the missing ones, loads the certificates
 // and issues those that are missing, expired or of other names. It fails if a
 // file cannot be used, or if a certificate cannot be issued and there is no
-// valid one; an Issuer that fails to renew in time is logged.
-func Open(ctx context.Context, o Options) (*Store, error) {
+// valid one; an Issuer that fails to renew in time is logged. With DeferIssue
+// the Issuer is not asked. A roll that was under way goes on in Run.
+func Open(ctx context.Context, o Options) (*Store, error) { return open(ctx, o, files{o.Dir}) }
+
+func open(ctx context.Context, o Options, d disk) (*Store, error) {
 	if err := o.defaults(); err != nil {
 		return nil, fmt.Errorf("certificates: %w", err)
 	}
-	s := &Store{opts: o, files: files{o.Dir}, self: SelfSigned{Now: o.Now, Rand: o.Rand}}
+	s := &Store{
+		opts: o, vault: vault{d}, self: SelfSigned{Now: o.Now, Rand: o.Rand},
+		rolls: make(map[scenario.Certificate]*progress), plans: make(map[version]plan),
+		renewKick: make(chan struct{}, 1), rollKick: make(chan struct{}, 1),
+	}
 	for _, id := range scenario.Certificates(o.Slots) {
 		for _, alg := range o.KeyAlgorithms {
 			s.entries = append(s.entries, entry{id, alg})
 		}
 	}
-	for _, step := range []func() error{s.loadSeed, func() error { return s.loadKeys(ctx) }, s.fillDigests, s.loadChains} {
-		if err := step(); err != nil {
+	for _, step := range []func(context.Context) error{s.loadSeed, s.loadKeys, s.loadChains} {
+		if err := step(ctx); err != nil {
 			return nil, fmt.Errorf("certificates: %w", err)
 		}
 	}
+	s.loadPlans(ctx)
 	if err := s.renew(ctx, !o.DeferIssue); err != nil {
 		for _, e := range s.entries {
-			if (e.id.Kind == scenario.SelfSigned || !o.DeferIssue) && !s.valid(e) {
+			if (e.id.Kind == scenario.SelfSigned || !o.DeferIssue) && !s.valid(s.current.Load().inUse(e)) {
 				return nil, err
 			}
 		}
@@ -140,185 +201,28 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	return s, nil
 }
 
-// loadKeys reads or makes all keys, as many at a time as there are processors.
-func (s *Store) loadKeys(ctx context.Context) error {
-	keys := make([]crypto.Signer, len(s.entries))
-	g, ctx := errgroup.WithContext(ctx)
-	g.SetLimit(runtime.GOMAXPROCS(0))
-	for i, e := range s.entries {
-		g.Go(func() error {
-			if err := ctx.Err(); err != nil {
-				return err
-			}
-			key, err := s.loadKey(e)
-			keys[i] = key
-			return err
-		})
-	}
-	if err := g.Wait(); err != nil {
-		return err
-	}
-	s.keys = make(map[entry]crypto.Signer, len(keys))
-	for i, e := range s.entries {
-		s.keys[e] = keys[i]
-	}
-	return nil
-}
-
-func (s *Store) loadKey(e entry) (crypto.Signer, error) {
-	key, err := s.files.readKey(e.keyFile(), e.alg)
-	if key != nil || err != nil {
-		return key, err
-	}
-	if key, err = s.opts.GenerateKey(e.alg); err != nil {
-		return nil, fmt.Errorf("make key %s: %w", e, err)
-	}
-	if err := checkKey(key, e.alg); err != nil {
-		return nil, fmt.Errorf("make key %s: %w", e, err)
-	}
-	if err := s.files.writeKey(e.keyFile(), key); err != nil {
-		return nil, err
-	}
-	return key, nil
-}
-
-// loadChains reads the certificates that there are. Those of another key are
-// left out, to be issued again.
-func (s *Store) loadChains() error {
-	loaded := make(map[entry]tls.Certificate)
-	for _, e := range s.entries {
-		chain, err := s.files.readChain(e.chainFile())
-		if err != nil {
-			return err
-		}
-		if chain == nil {
-			continue
-		}
-		c, err := s.certificate(e, chain)
-		if err != nil {
-			s.opts.Logger.Warn("stored certificate not used", "certificate", e.String(), "err", err)
-			continue
-		}
-		loaded[e] = c
-	}
-	s.current.Store(&loaded)
-	return nil
-}
-
-// certificate joins a chain with the key of e.
-func (s *Store) certificate(e entry, chain [][]byte) (tls.Certificate, error) {
-	if len(chain) == 0 {
-		return tls.Certificate{}, errors.New("empty chain")
-	}
-	leaf, err := x509.ParseCertificate(chain[0])
-	if err != nil {
-		return tls.Certificate{}, err
-	}
-	if !sameKey(leaf.PublicKey, s.keys[e].Public()) {
-		return tls.Certificate{}, errors.New("certificate is of another key")
-	}
-	return tls.Certificate{Certificate: chain, PrivateKey: s.keys[e], Leaf: leaf}, nil
-}
-
 // Certificates returns the certificates of one identity in order of
 // preference: ECDSA first, then RSA. It fails for identities that the sink
-// does not have, and while one is not issued yet.
+// does not have, while one is not issued yet, and when one does not hold any
+// more (expired, of other names, or of another CA than Options.Issuer): what a
+// face must present, it presents or nothing. Only the service keeps what it has,
+// because nothing is concluded from it.
 func (s *Store) Certificates(id scenario.Certificate) ([]tls.Certificate, error) {
-	current := *s.current.Load()
+	current := s.current.Load()
 	out := make([]tls.Certificate, 0, len(s.opts.KeyAlgorithms))
 	for _, alg := range s.opts.KeyAlgorithms {
-		e := entry{id, alg}
-		c, ok := current[e]
-		if !ok {
-			if _, known := s.keys[e]; known {
-				return nil, fmt.Errorf("certificate %s is not issued yet", e)
-			}
-			return nil, fmt.Errorf("no certificate %s in a sink with %d slots", e, s.opts.Slots)
+		v := current.inUse(entry{id, alg})
+		p, known := current.pairs[v]
+		switch {
+		case !known:
+			return nil, fmt.Errorf("no certificate %s in a sink with %d slots", v.entry, s.opts.Slots)
+		case p.cert.Leaf == nil, !p.fit && id.Owner != scenario.OwnerService:
+			return nil, fmt.Errorf("certificate %s is not issued yet", v.entry)
+		case id.Owner != scenario.OwnerService && !holds(p.cert.Leaf, s.opts.Now()):
+			return nil, fmt.Errorf("certificate %s holds from %s to %s only, and is not renewed yet",
+				v.entry, p.cert.Leaf.NotBefore.Format(time.DateTime), p.cert.Leaf.NotAfter.Format(time.DateTime))
 		}
-		out = append(out, c)
+		out = append(out, p.cert)
 	}
 	return out, nil
-}
-
-// Renew issues every certificate that is missing, of other names, not from
-// the issuer, or past two thirds of its life. Each new one is used at once.
-// It goes on after a failure and returns all failures, each naming the
-// certificate. Call it in a loop, e.g. every hour.
-func (s *Store) Renew(ctx context.Context) error { return s.renew(ctx, true) }
-
-func (s *Store) renew(ctx context.Context, all bool) error {
-	s.renewing.Lock()
-	defer s.renewing.Unlock()
-	var errs []error
-	for _, e := range s.entries {
-		if !s.due(e) || (!all && e.id.Kind != scenario.SelfSigned) {
-			continue
-		}
-		if err := ctx.Err(); err != nil {
-			return errors.Join(append(errs, fmt.Errorf("renew certificates: %w", err))...)
-		}
-		if err := s.issue(ctx, e); err != nil {
-			errs = append(errs, fmt.Errorf("certificate %s: %w", e, err))
-		}
-	}
-	return errors.Join(errs...)
-}
-
-// issue gets one certificate, stores it, and only then uses it.
-func (s *Store) issue(ctx context.Context, e entry) error {
-	var issuer Issuer = s.self
-	if e.id.Kind != scenario.SelfSigned {
-		issuer = s.opts.Issuer
-	}
-	chain, err := issuer.Issue(ctx, s.names(e), s.keys[e])
-	if err != nil {
-		return err
-	}
-	c, err := s.certificate(e, chain)
-	if err != nil {
-		return err
-	}
-	if !sameNames(c.Leaf.DNSNames, s.names(e)) {
-		return fmt.Errorf("issued for %v instead of %v", c.Leaf.DNSNames, s.names(e))
-	}
-	if err := s.files.writeChain(e.chainFile(), chain); err != nil {
-		return err
-	}
-	next := maps.Clone(*s.current.Load())
-	next[e] = c
-	s.current.Store(&next)
-	s.opts.Logger.Debug("certificate issued", "certificate", e.String(), "not_after", c.Leaf.NotAfter)
-	return nil
-}
-
-func (s *Store) names(e entry) []string {
-	return scenario.CertificateNames(s.opts.Zone, s.opts.Slots, e.id)
-}
-
-// valid reports whether e has a certificate that can still be shown.
-func (s *Store) valid(e entry) bool {
-	c, ok := (*s.current.Load())[e]
-	return ok && s.opts.Now().Before(c.Leaf.NotAfter) && sameNames(c.Leaf.DNSNames, s.names(e)) && s.recognized(e, c.Leaf)
-}
-
-// due reports whether e needs a certificate.
-func (s *Store) due(e entry) bool {
-	if !s.valid(e) {
-		return true
-	}
-	leaf := (*s.current.Load())[e].Leaf
-	life := leaf.NotAfter.Sub(leaf.NotBefore)
-	return !s.opts.Now().Before(leaf.NotAfter.Add(-life / 3))
-}
-
-func (s *Store) recognized(e entry, leaf *x509.Certificate) bool {
-	if e.id.Kind == scenario.SelfSigned {
-		return true
-	}
-	r, ok := s.opts.Issuer.(Recognizer)
-	return !ok || r.Issued(leaf)
-}
-
-func sameNames(a, b []string) bool {
-	return slices.Equal(slices.Sorted(slices.Values(a)), slices.Sorted(slices.Values(b)))
 }
