@@ -57,6 +57,7 @@ func importTable() map[string][]string {
 
 		"sink/internal/wire":     {"evidence"},
 		"zones/internal/records": {},
+		"zones/internal/realdns": {},
 		"internal/archtest":      {},
 		"internal/memnet":        {},
 		"internal/pace":          and("policyinfer", "mxrotator", "assess"),

@@ -27,18 +27,18 @@ func (b bench) remove(t *testing.T, want []libdns.Record, recs ...libdns.Record)
 
 // deletes: exactly what is meant. An empty type, TTL or data means any.
 func (b bench) deletes(t *testing.T) {
-	one, two, three := b.txt("_acme-challenge", "one"), b.txt("_acme-challenge", "two"), b.txt("_acme-challenge", "three")
-	mx := libdns.MX{Name: "_acme-challenge." + b.base, TTL: b.ttl, Preference: 1, Target: b.host(1)}
+	one, two, three := b.txt("del", "one"), b.txt("del", "two"), b.txt("del", "three")
+	mx := libdns.MX{Name: "del." + b.base, TTL: b.ttl, Preference: 1, Target: b.host(1)}
 	b.set(t, one, two, three, mx)
-	b.remove(t, []libdns.Record{one}, one, b.txt("_acme-challenge", "not there"))
-	b.remove(t, nil, b.txt("x", "two"), libdns.TXT{Name: "_acme-challenge." + b.base, TTL: b.ttl + time.Second, Text: "two"})
+	b.remove(t, []libdns.Record{one}, one, b.txt("del", "not there"))
+	b.remove(t, nil, b.txt("x", "two"), libdns.TXT{Name: "del." + b.base, TTL: b.ttl + time.Second, Text: "two"})
 	b.holds(t, two, three, mx)
-	b.remove(t, []libdns.Record{two}, libdns.TXT{Name: "_acme-challenge." + b.base, Text: "two"})
+	b.remove(t, []libdns.Record{two}, libdns.TXT{Name: "del." + b.base, Text: "two"})
 	b.set(t, two, three)
-	b.remove(t, []libdns.Record{two, three}, libdns.RR{Name: "_acme-challenge." + b.base, Type: "TXT"})
+	b.remove(t, []libdns.Record{two, three}, libdns.RR{Name: "del." + b.base, Type: "TXT"})
 	b.holds(t, mx)
 	b.set(t, two)
-	b.remove(t, []libdns.Record{two, mx}, libdns.RR{Name: "_acme-challenge." + b.base})
+	b.remove(t, []libdns.Record{two, mx}, libdns.RR{Name: "del." + b.base})
 	b.holds(t)
 }
 
