@@ -33,19 +33,23 @@ func (d Delegation) String() string {
 	return b.String()
 }
 
-// DNSKEY returns a copy of the zone's public key record.
+// DNSKEY returns a copy of the public key record that DS is about.
 func (z *Zone) DNSKEY() *dns.DNSKEY {
-	k := *z.signer.dnskey
-	return &k
+	keys := z.current.Load().keys
+	for _, k := range keys.sep {
+		if k.Status == KeyActive {
+			record := *k.dnskey
+			return &record
+		}
+	}
+	return nil // newKeySet makes no set without one
 }
 
-// DS returns the DS records for the parent: the digest of the key in SHA-256
-// (RFC 4509; SHA-1 must not be used any more, RFC 8624 §3.3).
-func (z *Zone) DS() []*dns.DS {
-	ds := z.signer.dnskey.ToDS(dns.SHA256)
-	ds.Hdr.Ttl = parentTTL
-	return []*dns.DS{ds}
-}
+// DS returns the DS records that belong at the parent now: during a key roll
+// those of the old key until every cache has the new one. They are digests in
+// SHA-256 (RFC 4509; SHA-1 must not be used any more, RFC 8624 §3.3), or as
+// Options say. The zone validates by them at any time.
+func (z *Zone) DS() []*dns.DS { return z.current.Load().keys.ds(KeyActive) }
 
 // Delegation returns the records for the parent zone.
 func (z *Zone) Delegation() Delegation {

@@ -8,8 +8,9 @@ import (
 )
 
 // Respond answers a message in wire form.
-func Respond(ctx context.Context, z *Zone, wire []byte, client netip.AddrPort, udp bool) []byte {
-	return z.respond(ctx, wire, nil, client, udp)
+func Respond(_ context.Context, z *Zone, wire []byte, client netip.AddrPort, udp bool) []byte {
+	out, _ := z.respond(wire, nil, client, udp)
+	return out
 }
 
 // KeyOf returns the key of a name.
@@ -20,3 +21,6 @@ func KeyOf(name string) (string, error) {
 
 // All returns every record of the published zone.
 func All(z *Zone) []dns.RR { return z.current.Load().all() }
+
+// Published returns the DS records of keys that no parent should have yet.
+func Published(z *Zone) []*dns.DS { return z.current.Load().keys.ds(KeyPublished) }

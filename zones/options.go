@@ -66,14 +66,17 @@ type Options struct {
 	TTL      time.Duration // of all records, whole seconds, at most MaxTTL, which is the default
 	Validity time.Duration // of signatures; default DefaultValidity, at least 24 h
 
-	// State keeps key and serial. Without one both are made anew, and the DS
+	// State keeps keys and serial. Without one both are made anew, and the DS
 	// record changes, whenever the program starts.
 	State State
+	Keys  KeyOptions
 
 	QueryRing int              // merged queries kept; default DefaultQueryRing
 	Now       func() time.Time // default time.Now
 	Log       *slog.Logger     // default: discard
 	Limits    Limits
+	RateLimit RateLimit
+	Transfer  Transfer // default: no secondary name servers
 }
 
 // Limits protect the server. Zero fields mean the default.
@@ -136,8 +139,17 @@ func (o Options) withDefaults() (Options, error) {
 	if err := o.checkPreferences(); err != nil {
 		return o, err
 	}
+	if err := o.Keys.setDefaults(); err != nil {
+		return o, err
+	}
 	setDefault(&o.QueryRing, DefaultQueryRing)
 	o.Limits.setDefaults()
+	o.RateLimit.setDefaults()
+	transfer, err := o.Transfer.withDefaults()
+	if err != nil {
+		return o, fmt.Errorf("transfer: %w", err)
+	}
+	o.Transfer = transfer
 	if o.Now == nil {
 		o.Now = time.Now
 	}

@@ -10,8 +10,9 @@ import (
 // rrset is a signed RRset. Immutable.
 type rrset struct {
 	rrs    []dns.RR
-	sig    *dns.RRSIG
-	signed []dns.RR // rrs and sig
+	sig    *dns.RRSIG    // the first one; all are of the same time
+	by     []*dns.DNSKEY // who signed, in order
+	signed []dns.RR      // rrs and all signatures
 
 	size, signedSize int // octets without compression
 }
@@ -38,17 +39,18 @@ type snapshot struct {
 	nodes map[nameKey]*node
 	chain []nameKey // owners of NSEC records, in canonical order
 	soa   *rrset
+	keys  *keySet
 }
 
-// snapshot builds the signed form of c, which must include SOA and DNSKEY. It takes
-// over from prev (which may be nil) every signature of an RRset that is still
-// the same and fresh. made is the number of new signatures.
-func (s *signer) snapshot(c content, prev *snapshot) (snap *snapshot, made int, err error) {
+// snapshot builds the signed form of c, which must include SOA and the records
+// of the keys. It takes over from prev (which may be nil) every signature of an
+// RRset that is still the same, if it is reusable.
+func (s *signer) snapshot(c content, prev *snapshot) (*snapshot, error) {
 	apex, err := keyOf(s.zone)
 	if err != nil {
-		return nil, 0, err
+		return nil, err
 	}
-	snap = &snapshot{apex: apex, nodes: make(map[nameKey]*node, len(c))}
+	snap := &snapshot{apex: apex, nodes: make(map[nameKey]*node, len(c)), keys: s.keys}
 	for id, rrs := range c {
 		n := snap.nodes[id.key]
 		if n == nil {
@@ -56,64 +58,67 @@ func (s *signer) snapshot(c content, prev *snapshot) (snap *snapshot, made int, 
 			snap.nodes[id.key] = n
 			snap.chain = append(snap.chain, id.key)
 		}
-		old := prev.set(id.key, id.rrtype)
-		if old == nil || &old.rrs[0] != &rrs[0] || len(old.rrs) != len(rrs) || !s.fresh(old.sig) {
-			if old, err = s.newSet(rrs); err != nil {
-				return nil, 0, err
+		set := prev.set(id.key, id.rrtype)
+		if set == nil || &set.rrs[0] != &rrs[0] || len(set.rrs) != len(rrs) || !s.reusable(set) {
+			if set, err = s.newSet(rrs); err != nil {
+				return nil, err
 			}
-			made++
 		}
-		n.sets[id.rrtype] = old
+		n.sets[id.rrtype] = set
 	}
 	slices.Sort(snap.chain)
 	snap.soa = snap.nodes[apex].sets[dns.TypeSOA]
-	nsecs, err := s.chain(snap, prev)
-	if err != nil {
-		return nil, 0, err
+	if err := s.chain(snap, prev); err != nil {
+		return nil, err
 	}
 	snap.addEmptyNonTerminals()
-	return snap, made + nsecs, nil
+	return snap, nil
 }
 
 func (s *signer) newSet(rrs []dns.RR) (*rrset, error) {
-	sig, err := s.sign(rrs)
+	sigs, err := s.sign(rrs)
 	if err != nil {
 		return nil, err
 	}
-	set := &rrset{rrs: slices.Clip(rrs), sig: sig}
-	set.signed = slices.Clip(append(slices.Clone(rrs), dns.RR(sig)))
+	set := &rrset{rrs: slices.Clip(rrs), sig: sigs[0], signed: slices.Clone(rrs)}
 	for _, rr := range rrs {
 		set.size += dns.Len(rr)
 	}
-	set.signedSize = set.size + dns.Len(sig)
+	set.signedSize = set.size
+	for i, key := range s.keys.signers(set.sig.TypeCovered) {
+		set.by = append(set.by, key.dnskey)
+		set.signed = append(set.signed, sigs[i])
+		set.signedSize += dns.Len(sigs[i])
+	}
+	set.signed = slices.Clip(set.signed)
 	return set, nil
 }
 
 // chain gives every name with records its NSEC record.
-func (s *signer) chain(snap, prev *snapshot) (made int, err error) {
+func (s *signer) chain(snap, prev *snapshot) (err error) {
 	for i, key := range snap.chain {
 		n := snap.nodes[key]
 		next := snap.nodes[snap.chain[(i+1)%len(snap.chain)]].name
 		types := append(slices.Collect(maps.Keys(n.sets)), dns.TypeRRSIG, dns.TypeNSEC)
 		slices.Sort(types)
-		if old := prev.nsec(key); old != nil && s.fresh(old.sig) {
-			if rr, ok := old.rrs[0].(*dns.NSEC); ok && rr.NextDomain == next && slices.Equal(rr.TypeBitMap, types) {
+		if old := prev.nsec(key); old != nil {
+			rr, ok := old.rrs[0].(*dns.NSEC)
+			if ok && rr.NextDomain == next && slices.Equal(rr.TypeBitMap, types) && s.reusable(old) {
 				n.nsec = old
 				continue
 			}
 		}
 		n.nsec, err = s.newSet([]dns.RR{&dns.NSEC{
 			// RFC 9077 §3: the TTL of NSEC is the lesser of SOA TTL and minimum: the same here.
-			Hdr:        dns.RR_Header{Name: n.name, Rrtype: dns.TypeNSEC, Class: dns.ClassINET, Ttl: s.dnskey.Hdr.Ttl},
+			Hdr:        dns.RR_Header{Name: n.name, Rrtype: dns.TypeNSEC, Class: dns.ClassINET, Ttl: s.ttl},
 			NextDomain: next,
 			TypeBitMap: types,
 		}})
 		if err != nil {
-			return 0, err
+			return err
 		}
-		made++
 	}
-	return made, nil
+	return nil
 }
 
 // all returns every record with its signatures: SOA first (RFC 5936 §2.2), then
@@ -182,17 +187,16 @@ func (s *snapshot) denial(key nameKey) []*rrset {
 	return []*rrset{name, wildcard}
 }
 
-// fresh reports whether every signature is fresh.
-func (s *snapshot) fresh(by *signer) bool {
+// worst returns the condition of the signature that is worst off.
+func (s *snapshot) worst(by *signer) condition {
+	worst := fresh
 	for _, n := range s.nodes {
-		if n.nsec != nil && !by.fresh(n.nsec.sig) {
-			return false
+		if n.nsec != nil {
+			worst = max(worst, by.condition(n.nsec.sig))
 		}
 		for _, set := range n.sets {
-			if !by.fresh(set.sig) {
-				return false
-			}
+			worst = max(worst, by.condition(set.sig))
 		}
 	}
-	return true
+	return worst
 }

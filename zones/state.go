@@ -10,14 +10,32 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
+	"time"
 )
 
 // StateData is what a zone must not forget.
 type StateData struct {
 	// Serial is an upper bound of every serial that was published (RFC 1982).
 	Serial uint32
-	// Key is the zone's private key, ECDSA P-256.
-	Key *ecdsa.PrivateKey
+	// Seen is a time at which the zone ran; zero if not known.
+	Seen time.Time
+	Keys []Key
+	Roll *RollData // nil if no key is being rolled
+}
+
+// RollData is how far a key roll is.
+type RollData struct {
+	Role   Role
+	Phase  Phase
+	Since  time.Time     // the phase
+	Waited time.Duration // of the phase, while the zone was served
+	// DSTTL is the longest TTL of DS records that was seen at the parent.
+	DSTTL time.Duration
+	// Confirmed says that the operator takes the DS record for replaced.
+	Confirmed bool
+	// Cancelled says that the roll goes back to the old key.
+	Cancelled bool
 }
 
 // State keeps StateData over restarts. A Zone calls it from one goroutine at a
@@ -30,8 +48,8 @@ type State interface {
 	Save(StateData) error
 }
 
-// stateVersion is the version of the file's form.
-const stateVersion = 1
+// stateVersion is the version of the file's form. Version 1 had one key.
+const stateVersion = 2
 
 // maxStateFile bounds what is read, in octets.
 const maxStateFile = 64 << 10
@@ -45,9 +63,30 @@ type FileState struct {
 var _ State = FileState{}
 
 type stateFile struct {
-	Version int    `json:"version"`
-	Serial  uint32 `json:"serial"`
-	Key     string `json:"key"` // PKCS #8, PEM
+	Version int       `json:"version"`
+	Serial  uint32    `json:"serial"`
+	Seen    time.Time `json:"seen,omitzero"`
+	Keys    []fileKey `json:"keys"`
+	Roll    *fileRoll `json:"roll,omitempty"`
+
+	Key string `json:"key,omitempty"` // version 1: the only key, PKCS #8, PEM
+}
+
+type fileKey struct {
+	Role    Role      `json:"role"`
+	Status  KeyStatus `json:"status"`
+	Created time.Time `json:"created,omitzero"`
+	Key     string    `json:"key"` // PKCS #8, PEM
+}
+
+type fileRoll struct {
+	Role      Role      `json:"role"`
+	Phase     Phase     `json:"phase"`
+	Since     time.Time `json:"since"`
+	Waited    int64     `json:"waited"` // seconds
+	DSTTL     int64     `json:"ds_ttl"` // seconds
+	Confirmed bool      `json:"confirmed,omitempty"`
+	Cancelled bool      `json:"cancelled,omitempty"`
 }
 
 // Load reads the file.
@@ -75,35 +114,111 @@ func parseState(b []byte) (StateData, error) {
 	if err := json.Unmarshal(b, &file); err != nil {
 		return StateData{}, err
 	}
-	if file.Version != stateVersion {
+	switch {
+	case file.Version == 1:
+		file.Keys = []fileKey{{Role: CSK, Status: KeyActive, Key: file.Key}}
+	case file.Version > stateVersion:
+		return StateData{}, fmt.Errorf("version %d was written by a newer version of this program, which reads up to %d: use the newer one", file.Version, stateVersion)
+	case file.Version != stateVersion:
 		return StateData{}, fmt.Errorf("version %d, want %d", file.Version, stateVersion)
 	}
-	block, _ := pem.Decode([]byte(file.Key))
+	data := StateData{Serial: file.Serial, Seen: file.Seen}
+	for i, k := range file.Keys {
+		private, err := parseKey(k.Key)
+		if err != nil {
+			return StateData{}, fmt.Errorf("key %d: %w", i+1, err)
+		}
+		data.Keys = append(data.Keys, Key{k.Role, k.Status, k.Created, private})
+	}
+	if r := file.Roll; r != nil {
+		data.Roll = &RollData{
+			r.Role, r.Phase, r.Since,
+			time.Duration(max(0, min(r.Waited, maxWaited))) * time.Second,
+			time.Duration(max(0, min(r.DSTTL, maxDSTTL))) * time.Second,
+			r.Confirmed, r.Cancelled,
+		}
+	}
+	return data, data.check()
+}
+
+// maxWaited bounds a stored wait, in seconds: ten years.
+const maxWaited = 10 * 365 * 86400
+
+// maxDSTTL bounds the TTL that the parent's records may make us wait for, in
+// seconds: a week is what resolvers keep at most (RFC 8767 §4).
+const maxDSTTL = 7 * 86400
+
+func parseKey(text string) (*ecdsa.PrivateKey, error) {
+	block, _ := pem.Decode([]byte(text))
 	if block == nil {
-		return StateData{}, errors.New("key is not in PEM")
+		return nil, errors.New("not in PEM")
 	}
 	parsed, err := x509.ParsePKCS8PrivateKey(block.Bytes)
 	if err != nil {
-		return StateData{}, errors.New("key is not in PKCS #8")
+		return nil, errors.New("not in PKCS #8")
 	}
 	key, ok := parsed.(*ecdsa.PrivateKey)
 	if !ok {
-		return StateData{}, fmt.Errorf("key is %T, want ECDSA", parsed)
+		return nil, fmt.Errorf("is %T, want ECDSA", parsed)
 	}
-	return StateData{Serial: file.Serial, Key: key}, nil
+	return key, nil
+}
+
+// check refuses what no version of this program has saved.
+func (d StateData) check() error {
+	rolling := 0
+	for i, k := range d.Keys {
+		if k.Role != CSK && k.Role != KSK && k.Role != ZSK {
+			return fmt.Errorf("key %d: role %q", i+1, k.Role)
+		}
+		switch k.Status {
+		case KeyActive:
+		case KeyPublished, KeyRetiring:
+			rolling++
+		default:
+			return fmt.Errorf("key %d: status %q", i+1, k.Status)
+		}
+	}
+	if d.Roll == nil {
+		if rolling > 0 {
+			return fmt.Errorf("%d keys of a key roll, but no roll", rolling)
+		}
+		return nil
+	}
+	switch d.Roll.Phase {
+	case PhasePublish, PhaseHandOver, PhaseRetire:
+		return nil
+	}
+	return fmt.Errorf("phase %q of a key roll", d.Roll.Phase)
+}
+
+// clone returns a copy whose keys and roll can be changed.
+func (d StateData) clone() StateData {
+	d.Keys = slices.Clone(d.Keys)
+	if d.Roll != nil {
+		roll := *d.Roll
+		d.Roll = &roll
+	}
+	return d
 }
 
 // Save replaces the file.
 func (f FileState) Save(data StateData) error {
-	der, err := x509.MarshalPKCS8PrivateKey(data.Key)
-	if err != nil {
-		return fmt.Errorf("save zone state: %w", err)
+	file := stateFile{Version: stateVersion, Serial: data.Serial, Seen: data.Seen}
+	for _, k := range data.Keys {
+		der, err := x509.MarshalPKCS8PrivateKey(k.Private)
+		if err != nil {
+			return fmt.Errorf("save zone state: %w", err)
+		}
+		file.Keys = append(file.Keys, fileKey{
+			k.Role, k.Status, k.Created,
+			string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})),
+		})
 	}
-	b, err := json.MarshalIndent(stateFile{
-		Version: stateVersion,
-		Serial:  data.Serial,
-		Key:     string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})),
-	}, "", "\t")
+	if r := data.Roll; r != nil {
+		file.Roll = &fileRoll{r.Role, r.Phase, r.Since, int64(r.Waited.Seconds()), int64(r.DSTTL.Seconds()), r.Confirmed, r.Cancelled}
+	}
+	b, err := json.MarshalIndent(file, "", "\t")
 	if err != nil {
 		return fmt.Errorf("save zone state: %w", err)
 	}

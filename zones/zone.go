@@ -17,22 +17,32 @@ import (
 // serialReserve is how many serials one Save pays for.
 const serialReserve = 256
 
+// saveInterval is after what time the state is saved for the time alone.
+const saveInterval = time.Hour
+
 // Zone is the signed zone with its server. It is safe for concurrent use.
 type Zone struct {
-	opts   Options
-	ttl    uint32
-	apex   nameKey
-	signer *signer
+	opts  Options
+	ttl   uint32
+	apex  nameKey
+	watch watch
+	wake  chan struct{} // makes Run look at once
 
 	current atomic.Pointer[snapshot]
 
-	mu       sync.Mutex // writers; guards the rest
-	content  content    // without SOA
-	serial   uint32     // last published
-	reserved uint32     // bound in State: serials up to it may be published
+	rolling sync.Mutex // steps of key rolls; before mu
+
+	mu      sync.Mutex // writers; guards the rest
+	content content    // without SOA and what is about keys
+	data    StateData  // as saved, but for what a roll has waited since
+	keys    *keySet    // of data; published with the next version
+	serial  uint32     // last published
+	overdue bool       // more signatures are due than the last version renewed
+	phase   phaseRun
 
 	known, unknown *queryRing // queries for names that exist, and that do not
 	counters       counters
+	*serving
 }
 
 // New builds, signs and publishes the zone. It fails if an option is wrong or
@@ -51,13 +61,15 @@ func New(o Options) (*Zone, error) {
 		return nil, fmt.Errorf("zone options: %w", err)
 	}
 	z := &Zone{
-		opts: o, ttl: uint32(o.TTL.Seconds()), apex: apex,
+		opts: o, ttl: uint32(o.TTL.Seconds()), apex: apex, wake: make(chan struct{}, 1),
 		known: newQueryRing(o.QueryRing), unknown: newQueryRing(max(1, o.QueryRing/8)),
+	}
+	if z.serving, err = newServing(o); err != nil {
+		return nil, fmt.Errorf("zone options: %w", err)
 	}
 	if err := z.load(); err != nil {
 		return nil, err
 	}
-	records[setID{apex, dns.TypeDNSKEY}] = []dns.RR{z.signer.dnskey}
 	z.mu.Lock()
 	defer z.mu.Unlock()
 	if err := z.publish(records); err != nil {
@@ -66,7 +78,7 @@ func New(o Options) (*Zone, error) {
 	return z, nil
 }
 
-// load takes key and serial from the state, or begins both.
+// load takes keys and serial from the state, or begins both.
 func (z *Zone) load() error {
 	data, err := StateData{}, fs.ErrNotExist
 	if z.opts.State != nil {
@@ -74,38 +86,74 @@ func (z *Zone) load() error {
 	}
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		if data.Key, err = newKey(); err != nil {
+		key, err := newKey(z.opts, CSK, KeyActive, nil)
+		if err != nil {
 			return err
 		}
 		// The time as first serial: larger than those of a state that was lost.
-		data.Serial = uint32(z.opts.Now().Unix())
+		data = StateData{Serial: uint32(z.opts.Now().Unix()), Keys: []Key{key}}
 	case err != nil:
 		return err
 	}
-	if z.signer, err = newSigner(z.opts, data.Key); err != nil {
-		return err
+	if z.keys, err = newKeySet(z.opts, data.Keys, nil); err != nil {
+		return fmt.Errorf("zone state: %w", err)
 	}
-	z.serial, z.reserved = data.Serial, data.Serial
+	z.data, z.serial = data.clone(), data.Serial
+	z.watch.seen = data.Seen
 	return nil
+}
+
+// save makes data the state. z.mu must be held.
+func (z *Zone) save(data StateData) error {
+	data.Seen = z.watch.sure()
+	if z.opts.State != nil {
+		if err := z.opts.State.Save(data.clone()); err != nil {
+			return err
+		}
+	}
+	z.data = data
+	return nil
+}
+
+// newSigner returns what makes the next version of the zone.
+func (z *Zone) newSigner() *signer {
+	when, set, changed := z.watch.look(z.opts.Now())
+	if set.Abs() > time.Minute {
+		z.opts.Log.Warn("clock was set", slog.Duration("by", set))
+	}
+	if err := z.ClockProblem(); changed && err != nil {
+		z.opts.Log.Warn("clock is in doubt", slog.Any("err", err))
+	} else if changed {
+		z.opts.Log.Info("clock is not in doubt any more")
+	}
+	return &signer{zone: z.opts.Zone, ttl: z.ttl, validity: z.opts.Validity, keys: z.keys, clock: when}
 }
 
 // publish signs records and makes them the zone, under a new serial. On error
 // the zone stays as it was. z.mu must be held.
 func (z *Zone) publish(records content) error {
+	s := z.newSigner()
 	serial, err := z.nextSerial()
 	if err != nil {
 		return err
 	}
 	full := maps.Clone(records)
-	full[setID{z.apex, dns.TypeSOA}] = []dns.RR{soaRR(z.opts.Zone, z.ttl, serial)}
-	snap, made, err := z.signer.snapshot(full, z.current.Load())
+	maps.Copy(full, z.keys.records)
+	full[setID{z.apex, dns.TypeSOA}] = []dns.RR{soaRR(z.opts.Zone, z.ttl, serial, soaExpire(z.opts.Validity))}
+	prev := z.current.Load()
+	snap, err := s.snapshot(full, prev)
 	if err != nil {
 		return err
 	}
 	z.content, z.serial = records, serial
 	z.current.Store(snap)
-	z.counters.signatures.Add(uint64(made))
-	z.opts.Log.Debug("zone published", slog.Uint64("serial", uint64(serial)), slog.Int("signatures", made))
+	z.notifySecondaries()
+	if prev == nil || prev.keys != snap.keys {
+		z.phase = phaseRun{serial: serial, counted: z.opts.Now()}
+	}
+	z.counters.signatures.Add(uint64(s.made))
+	z.opts.Log.Debug("zone published", slog.Uint64("serial", uint64(serial)), slog.Int("signatures", s.made))
+	z.overdue = s.due > renewals
 	return nil
 }
 
@@ -113,49 +161,81 @@ func (z *Zone) publish(records content) error {
 // that the state grants, the state is extended: a restart begins behind all.
 func (z *Zone) nextSerial() (uint32, error) {
 	next := z.serial + 1 // RFC 1982 §3.1: wraps around
-	if int32(z.reserved-next) >= 0 {
+	if int32(z.data.Serial-next) >= 0 {
 		return next, nil
 	}
-	bound := next + serialReserve
-	if z.opts.State != nil {
-		if err := z.opts.State.Save(StateData{Serial: bound, Key: z.signer.key}); err != nil {
-			return 0, err
-		}
+	data := z.data
+	data.Serial = next + serialReserve
+	if err := z.save(data); err != nil {
+		return 0, err
 	}
-	z.reserved = bound
 	return next, nil
 }
 
-// Refresh renews the signatures that have used up half of their validity. It
-// does nothing while there are none.
+// Refresh renews signatures that have used up half of their validity, at most
+// 256 of them at a time, and all that would not hold much longer. It does
+// nothing while there are none.
 func (z *Zone) Refresh() error {
-	z.mu.Lock()
-	defer z.mu.Unlock()
-	if z.current.Load().fresh(z.signer) {
-		return nil
-	}
-	if err := z.publish(z.content); err != nil {
-		return fmt.Errorf("refresh signatures of %q: %w", z.opts.Zone, err)
-	}
-	return nil
+	_, err := z.refresh(due)
+	return err
 }
 
-// Run keeps the signatures fresh until ctx ends. A failure is logged and tried
-// again: half of the validity is left for that.
+// refresh publishes the zone anew if one of its signatures is in a condition at
+// least that bad, or if it is not signed by the keys that it should be.
+func (z *Zone) refresh(bad condition) (more bool, err error) {
+	z.mu.Lock()
+	defer z.mu.Unlock()
+	if snap := z.current.Load(); snap.keys == z.keys && snap.worst(z.newSigner()) < bad {
+		return false, nil
+	}
+	if err := z.publish(z.content); err != nil {
+		return true, fmt.Errorf("refresh signatures of %q: %w", z.opts.Zone, err)
+	}
+	return z.overdue, nil
+}
+
+// Run keeps the signatures fresh and goes on with a key roll until ctx ends. A
+// failure is logged and tried again: half of the validity is left for that.
 func (z *Zone) Run(ctx context.Context) error {
-	interval := min(time.Hour, z.opts.Validity/24)
-	timer := time.NewTimer(interval)
+	timer := time.NewTimer(z.opts.Keys.Interval)
 	defer timer.Stop()
-	for {
+	hour := min(time.Hour, z.opts.Validity/24)
+	for since := time.Duration(0); ; since += z.opts.Keys.Interval {
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-timer.C:
+		case <-z.wake:
 		}
-		if err := z.Refresh(); err != nil {
+		bad := stale
+		if since >= hour {
+			bad, since = due, 0
+		}
+		more, err := z.refresh(bad)
+		if err != nil {
 			z.opts.Log.Error("zone not refreshed", slog.Any("err", err))
 		}
-		timer.Reset(interval)
+		if more {
+			since = hour
+		}
+		z.maintain(ctx)
+		timer.Reset(z.opts.Keys.Interval)
+	}
+}
+
+// maintain goes on with a key roll, and saves now and then how far it is.
+func (z *Zone) maintain(ctx context.Context) {
+	before := z.Roll().Problem
+	if err := z.Advance(ctx); err != nil && ctx.Err() == nil && z.Roll().Problem != before {
+		z.opts.Log.Warn("key roll waits", slog.Any("err", err))
+	}
+	z.mu.Lock()
+	defer z.mu.Unlock()
+	if z.watch.sure().Sub(z.data.Seen).Abs() < saveInterval {
+		return
+	}
+	if err := z.save(z.data); err != nil {
+		z.opts.Log.Error("zone state not saved", slog.Any("err", err))
 	}
 }
 

@@ -230,7 +230,10 @@ func TestAnswers(t *testing.T) {
 // its NSEC records prove it. It is written from RFC 4035, not from the server.
 func verify(t *testing.T, z *zones.Zone, m *dns.Msg) {
 	t.Helper()
-	key := z.DNSKEY()
+	keys := make(map[uint16]*dns.DNSKEY)
+	for _, rr := range ask(t, z, zoneName, dns.TypeDNSKEY, false).Answer {
+		keys[rr.(*dns.DNSKEY).KeyTag()] = rr.(*dns.DNSKEY)
+	}
 	for _, section := range [][]dns.RR{m.Answer, m.Ns} {
 		sets := make(map[string][]dns.RR)
 		id := func(name string, rrtype uint16) string { return dns.CanonicalName(name) + dns.TypeToString[rrtype] }
@@ -246,7 +249,9 @@ func verify(t *testing.T, z *zones.Zone, m *dns.Msg) {
 				continue
 			}
 			set := sets[id(sig.Hdr.Name, sig.TypeCovered)]
-			if err := sig.Verify(key, set); err != nil {
+			if keys[sig.KeyTag] == nil {
+				t.Errorf("signature of %s %s is by key %d, which is not published", sig.Hdr.Name, dns.TypeToString[sig.TypeCovered], sig.KeyTag)
+			} else if err := sig.Verify(keys[sig.KeyTag], set); err != nil {
 				t.Errorf("signature of %s %s: %v", sig.Hdr.Name, dns.TypeToString[sig.TypeCovered], err)
 			}
 			signed[id(sig.Hdr.Name, sig.TypeCovered)] = true

@@ -1,0 +1,52 @@
+package zones
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/miekg/dns"
+)
+
+// KeyOptions say how keys are published and rolled. The zero value is good.
+type KeyOptions struct {
+	// DSDigests are the digests of DS and CDS records: dns.SHA256, which is the
+	// default, dns.SHA384, or both.
+	DSDigests []uint8
+	// NoCDS leaves out the CDS and CDNSKEY records, by which a parent that looks
+	// at them follows a key roll by itself.
+	NoCDS bool
+
+	// ParentDS asks for the zone's DS records: one RRset for each server of the
+	// parent zone, with the TTLs that these servers give (those of a cache are
+	// shorter). An error or an empty answer means that nothing is known. nil: the
+	// parent can't be asked, [Zone.ConfirmDS] has to be called.
+	ParentDS func(ctx context.Context) ([][]*dns.DS, error)
+	// Synced returns nil once every name server of the zone serves serial or a
+	// later one. nil: there is none to ask.
+	Synced func(ctx context.Context, serial uint32) error
+	// Propagation is added to every TTL that a roll waits for. Default 5 min.
+	Propagation time.Duration
+	// DSTTL is how long the old DS is taken to be cached, at least: a longer TTL
+	// that ParentDS sees counts. Default 24 h.
+	DSTTL time.Duration
+	// Interval between two looks of Run at clock, signatures and roll. Default
+	// 1 min.
+	Interval time.Duration
+}
+
+func (o *KeyOptions) setDefaults() error {
+	if len(o.DSDigests) == 0 {
+		o.DSDigests = []uint8{dns.SHA256}
+	}
+	for i, d := range o.DSDigests {
+		if d != dns.SHA256 && d != dns.SHA384 || slices.Contains(o.DSDigests[:i], d) {
+			return fmt.Errorf("DS digest %d: want %d (SHA-256) or %d (SHA-384), each once", d, dns.SHA256, dns.SHA384)
+		}
+	}
+	setDefault(&o.Propagation, 5*time.Minute)
+	setDefault(&o.DSTTL, 24*time.Hour)
+	setDefault(&o.Interval, time.Minute)
+	return nil
+}
