@@ -1,0 +1,243 @@
+package acme
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/libdns/libdns"
+	lib "github.com/mholt/acmez/v3/acme"
+)
+
+const (
+	challengeTTL   = time.Minute
+	cleanUpTimeout = 30 * time.Second
+	challengesDoc  = "acme/challenges"
+	maxStale       = 1000
+)
+
+// authorize proves to the CA that the names of an order are ours, all at once.
+// The TXT records are gone when it returns.
+func (s *session) authorize(ctx context.Context, account lib.Account, order lib.Order) error {
+	var pending []lib.Authorization
+	var records []txt
+	defer func() { s.authority.dns.withdraw(ctx, records) }()
+	for _, url := range order.Authorizations {
+		authz, err := s.client.GetAuthorization(ctx, account, url)
+		if err != nil {
+			return s.explain(atChallenge, err)
+		}
+		if authz.Status == lib.StatusValid { // from an earlier order
+			continue
+		}
+		challenge, err := s.dns01(authz, order)
+		if err != nil {
+			return err
+		}
+		record := txt{s.authority.opts.Zone, strings.ToLower(challenge.DNS01TXTRecordName()), challenge.DNS01KeyAuthorization()}
+		records = append(records, record)
+		if err := s.authority.dns.publish(ctx, record); err != nil {
+			return err
+		}
+		pending = append(pending, authz)
+	}
+	for _, record := range records {
+		if err := s.authority.dns.wait(ctx, record); err != nil {
+			return err
+		}
+	}
+	for _, authz := range pending {
+		challenge, err := s.dns01(authz, order)
+		if err != nil {
+			return err
+		}
+		if _, err := s.client.InitiateChallenge(ctx, account, challenge); err != nil {
+			return s.explain(atChallenge, err)
+		}
+	}
+	return s.pollAll(ctx, account, pending)
+}
+
+// dns01 returns the challenge of authz that we can solve.
+func (s *session) dns01(authz lib.Authorization, order lib.Order) (lib.Challenge, error) {
+	name := clean(authz.IdentifierValue())
+	if authz.Wildcard || !slices.Contains(order.Identifiers, authz.Identifier) {
+		return lib.Challenge{}, s.explain(atChallenge, fmt.Errorf("the CA wants authorization for %s, which was not ordered", name))
+	}
+	if authz.Status != lib.StatusPending {
+		return lib.Challenge{}, s.refusal(authz, fmt.Errorf("authorization is %q", clean(authz.Status)))
+	}
+	for _, c := range authz.Challenges {
+		if c.Type == lib.ChallengeTypeDNS01 && c.Token != "" {
+			return c, nil
+		}
+	}
+	return lib.Challenge{}, &failure{kind: kindRefused, text: fmt.Sprintf("%s: the CA offers no dns-01 challenge for %s; use another CA", s.authority.host, name)}
+}
+
+// pollAll waits for the outcome of every authorization, so that the error names
+// every name that failed.
+func (s *session) pollAll(ctx context.Context, account lib.Account, pending []lib.Authorization) error {
+	var all []*failure
+	for _, authz := range pending {
+		authz.Status = lib.StatusPending
+		done, err := s.client.PollAuthorization(ctx, account, authz)
+		if err == nil {
+			continue
+		}
+		switch done.Status {
+		case lib.StatusInvalid, lib.StatusDeactivated, lib.StatusExpired, lib.StatusRevoked:
+			all = append(all, s.refusal(done, err))
+		default:
+			return s.explain(atChallenge, err)
+		}
+	}
+	if len(all) == 0 {
+		return nil
+	}
+	first := all[0]
+	for i, f := range all[1:] {
+		first.names = append(first.names, f.names...)
+		if i < 2 {
+			first.text += "; also " + f.text
+		}
+	}
+	if n := len(all); n > 3 {
+		first.text += fmt.Sprintf("; and %d more names", n-3)
+	}
+	return first
+}
+
+// refusal is the failure of one name, with what the CA says about it.
+func (s *session) refusal(authz lib.Authorization, err error) *failure {
+	name := clean(authz.IdentifierValue())
+	f := &failure{kind: kindValidation, text: err.Error(), err: err, names: []string{name}}
+	for _, c := range authz.Challenges {
+		if c.Error != nil {
+			s.explainProblem(f, atChallenge, *c.Error)
+			break
+		}
+	}
+	f.kind = kindValidation
+	f.text = fmt.Sprintf("%s: %s: %s", s.authority.host, name, clean(f.text))
+	return f
+}
+
+// txt is a TXT record of a challenge.
+type txt struct {
+	Zone, Name, Value string
+}
+
+func (t txt) record() libdns.TXT {
+	return libdns.TXT{Name: libdns.RelativeName(t.Name, t.Zone), Text: t.Value, TTL: challengeTTL}
+}
+
+// publisher publishes and removes TXT records. Orders of the same names, and
+// other programs, may have records beside ours: it appends, and deletes exactly
+// what it appended. What is published is in the state, for the next start to
+// remove after a crash.
+type publisher struct {
+	opts *Options
+	docs *documents
+
+	mu   sync.Mutex
+	live map[txt]int // orders that need the record; CAs reuse authorizations
+}
+
+// publish makes t be served. withdraw must follow, whatever it returns.
+func (p *publisher) publish(ctx context.Context, t txt) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.live[t]++
+	if p.live[t] > 1 {
+		return nil
+	}
+	err := update(ctx, p.docs, challengesDoc, func(list *[]txt) {
+		if !slices.Contains(*list, t) {
+			*list = append(*list, t)
+		}
+	})
+	if err != nil {
+		return err
+	}
+	if _, err := p.opts.Provider.AppendRecords(ctx, t.Zone+".", []libdns.Record{t.record()}); err != nil {
+		return &failure{kind: kindLocal, err: err, text: fmt.Sprintf("publish the TXT record %s through the DNS provider: %s; check [dns]", t.Name, clean(err.Error()))}
+	}
+	return nil
+}
+
+func (p *publisher) wait(ctx context.Context, t txt) error {
+	if p.opts.Propagated == nil {
+		return nil
+	}
+	if err := p.opts.Propagated(ctx, t.Name, t.Value); err != nil {
+		return &failure{kind: kindLocal, err: err, text: fmt.Sprintf("the TXT record %s is not served by every name server of the zone: %s; check that all of them are updated, `tlsink doctor` tells", t.Name, clean(err.Error()))}
+	}
+	return nil
+}
+
+// withdraw removes records that no order needs any longer, even if ctx has
+// ended. What can't be removed now is tried again before the next order.
+func (p *publisher) withdraw(ctx context.Context, records []txt) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var unused []txt
+	for _, t := range records {
+		p.live[t]--
+		if p.live[t] <= 0 {
+			delete(p.live, t)
+			unused = append(unused, t)
+		}
+	}
+	p.remove(ctx, unused)
+}
+
+// removeStale removes what a crash, or a provider that was out of reach, left.
+func (p *publisher) removeStale(ctx context.Context) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	list, err := load[[]txt](p.docs, challengesDoc)
+	if err != nil {
+		p.opts.Logger.WarnContext(ctx, "stale ACME challenges unknown", "err", err)
+		return
+	}
+	stale := slices.DeleteFunc(list, func(t txt) bool { return p.live[t] > 0 })
+	p.remove(ctx, stale)
+}
+
+func (p *publisher) remove(ctx context.Context, records []txt) {
+	if len(records) == 0 {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanUpTimeout)
+	defer cancel()
+	gone := make(map[txt]bool)
+	var errs []error
+	for _, t := range records {
+		if t.Zone != p.opts.Zone { // of other settings, out of our reach
+			gone[t] = true
+			continue
+		}
+		// A provider may have made another TTL of ours; without one any matches.
+		r := t.record()
+		r.TTL = 0
+		if _, err := p.opts.Provider.DeleteRecords(ctx, t.Zone+".", []libdns.Record{r}); err != nil {
+			errs = append(errs, fmt.Errorf("%s: %w", t.Name, err))
+			continue
+		}
+		gone[t] = true
+	}
+	errs = append(errs, note(ctx, p.docs, challengesDoc, func(list *[]txt) {
+		*list = slices.DeleteFunc(*list, func(t txt) bool { return gone[t] })
+		if n := len(*list); n > maxStale {
+			*list = (*list)[n-maxStale:]
+		}
+	}))
+	if err := errors.Join(errs...); err != nil {
+		p.opts.Logger.WarnContext(ctx, "ACME challenges not removed, trying again before the next order", "err", err)
+	}
+}
