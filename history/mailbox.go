@@ -40,18 +40,32 @@ func (e *RefusedError) SMTPReply() (code int, enhanced [3]int, text string) {
 	return e.Code, e.Enhanced, e.Text
 }
 
+type mailboxLimits struct {
+	messages     int
+	messageBytes int64
+}
+
+// LimitMailbox changes how many messages the mailbox keeps, and how large each
+// may be, in octets; 0 means the default. What is there stays.
+func (s *Store) LimitMailbox(messages int, messageBytes int64) {
+	setDefault(&messages, defaultMailboxMax)
+	setDefault(&messageBytes, defaultMessageBytes)
+	s.mailbox.Store(&mailboxLimits{messages, messageBytes})
+}
+
 // Deliver stores a message for the operator and returns when it is durable.
 // It returns a *RefusedError with code 452 if the mailbox is full, and with 552
 // if the message is too large. Old messages are never dropped for new ones:
 // mail to abuse@ must not vanish because somebody floods the mailbox.
 func (s *Store) Deliver(ctx context.Context, from string, rcpts []string, message io.Reader) error {
-	body, err := io.ReadAll(io.LimitReader(message, s.opt.MessageBytes+1))
+	limits := s.mailbox.Load()
+	body, err := io.ReadAll(io.LimitReader(message, limits.messageBytes+1))
 	if err != nil {
 		return fmt.Errorf("read message for the mailbox: %w", err)
 	}
-	if int64(len(body)) > s.opt.MessageBytes {
+	if int64(len(body)) > limits.messageBytes {
 		s.mailboxRefused.Add(1)
-		return &RefusedError{552, [3]int{5, 3, 4}, fmt.Sprintf("message too big, at most %d octets", s.opt.MessageBytes)}
+		return &RefusedError{552, [3]int{5, 3, 4}, fmt.Sprintf("message too big, at most %d octets", limits.messageBytes)}
 	}
 	item := MailboxItem{Time: s.opt.Now(), From: from, To: rcpts[:min(len(rcpts), maxRecipients)], Size: int64(len(body))}
 	full := false
@@ -79,7 +93,7 @@ func (s *Store) Deliver(ctx context.Context, from string, rcpts []string, messag
 	}
 	if full {
 		s.mailboxRefused.Add(1)
-		s.opt.Logger.Warn("mailbox full, message refused", "max_messages", s.opt.MailboxMax, "max_bytes", s.opt.MailboxBytes)
+		s.opt.Logger.Warn("mailbox full, message refused", "max_messages", limits.messages, "max_bytes", s.opt.MailboxBytes)
 		return &RefusedError{452, [3]int{4, 2, 2}, "mailbox full, try again later"}
 	}
 	return nil
@@ -87,7 +101,7 @@ func (s *Store) Deliver(ctx context.Context, from string, rcpts []string, messag
 
 func (s *Store) mailboxIsFull(tx *bolt.Tx, more int64) bool {
 	messages, size := mailboxUse(tx)
-	return messages+1 > s.opt.MailboxMax || size+more > s.opt.MailboxBytes
+	return messages+1 > s.mailbox.Load().messages || size+more > s.opt.MailboxBytes
 }
 
 // mailboxUse walks the mailbox, which is small by its cap.

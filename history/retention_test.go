@@ -87,6 +87,36 @@ func TestMailboxIsCapped(t *testing.T) {
 	}
 }
 
+func TestLimitMailbox(t *testing.T) {
+	s := open(t, history.Options{MailboxMax: 1})
+	deliver := func(text string) error {
+		return s.Deliver(t.Context(), "a@sender.example", []string{"postmaster"}, strings.NewReader(text))
+	}
+	code := func(err error) int {
+		if r, ok := errors.AsType[*history.RefusedError](err); ok {
+			return r.Code
+		}
+		return 0
+	}
+	if err := deliver("one"); err != nil {
+		t.Fatal(err)
+	}
+	if err := deliver("two"); code(err) != 452 {
+		t.Errorf("over the limit: %v", err)
+	}
+	s.LimitMailbox(2, 3)
+	if err := deliver("two"); err != nil {
+		t.Errorf("below the new limit: %v", err)
+	}
+	if err := deliver("long"); code(err) != 552 {
+		t.Errorf("larger than the new limit: %v", err)
+	}
+	s.LimitMailbox(1, 0) // what is there stays
+	if n := len(must[[]history.MailboxItem](t)(s.Mailbox(t.Context()))); n != 2 {
+		t.Errorf("%d messages, want 2", n)
+	}
+}
+
 func TestMailboxReadAndDelete(t *testing.T) {
 	s := open(t, history.Options{MailboxMax: 1})
 	ctx := t.Context()

@@ -42,6 +42,11 @@ type Options struct {
 	LockTimeout time.Duration // how long Open waits for another process; default 1 s
 }
 
+const (
+	defaultMailboxMax   = 1000
+	defaultMessageBytes = 10 << 20
+)
+
 func (o *Options) setDefaults() {
 	if o.Now == nil {
 		o.Now = time.Now
@@ -49,9 +54,9 @@ func (o *Options) setDefaults() {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	setDefault(&o.MailboxMax, 1000)
+	setDefault(&o.MailboxMax, defaultMailboxMax)
 	setDefault(&o.MailboxBytes, 64<<20)
-	setDefault(&o.MessageBytes, 10<<20)
+	setDefault(&o.MessageBytes, defaultMessageBytes)
 	setDefault(&o.HistoryMax, 100_000)
 	setDefault(&o.QueueLength, 1024)
 	setDefault(&o.LockTimeout, time.Second)
@@ -73,6 +78,7 @@ type Store struct {
 	queue   chan op
 	stopped chan struct{} // closed when the writer has ended
 
+	mailbox  atomic.Pointer[mailboxLimits]
 	boot     uint64
 	sequence atomic.Uint64
 
@@ -114,6 +120,7 @@ func Open(opt Options) (*Store, error) {
 		return nil, openError(opt.Path, err)
 	}
 	s := &Store{opt: opt, db: db, queue: make(chan op, opt.QueueLength), stopped: make(chan struct{})}
+	s.LimitMailbox(opt.MailboxMax, opt.MessageBytes)
 	if err := guard(s.initialize); err != nil {
 		return nil, errors.Join(fmt.Errorf("open history %q: %w", opt.Path, err), db.Close())
 	}

@@ -28,7 +28,6 @@ const day = 24 * time.Hour
 // limiter counts the reports of the last day, by when they were queued. It
 // holds at most Limits.Total of them.
 type limiter struct {
-	limits Limits
 	counts []counted // in order of restore and add
 }
 
@@ -52,7 +51,7 @@ func (l *limiter) add(it Item) {
 }
 
 // over returns the limit that it would exceed, in words, or nothing.
-func (l *limiter) over(now time.Time, it Item) string {
+func (l *limiter) over(now time.Time, it Item, limits Limits) string {
 	l.counts = slices.DeleteFunc(l.counts, func(c counted) bool { return now.Sub(c.at) >= day })
 	address := strings.ToLower(it.To)
 	domain := domainOf(address)
@@ -72,14 +71,14 @@ func (l *limiter) over(now time.Time, it Item) string {
 		return fmt.Sprintf("limit of %d reports a day %s reached", n, what)
 	}
 	switch {
-	case sameAddress >= l.limits.Address:
-		return limit(l.limits.Address, "to this address")
-	case sameDomain >= l.limits.Domain:
-		return limit(l.limits.Domain, "to this domain")
-	case sameNetwork >= l.limits.Network:
-		return limit(l.limits.Network, "for mail from this network")
-	case len(l.counts) >= l.limits.Total:
-		return limit(l.limits.Total, "in all")
+	case sameAddress >= limits.Address:
+		return limit(limits.Address, "to this address")
+	case sameDomain >= limits.Domain:
+		return limit(limits.Domain, "to this domain")
+	case sameNetwork >= limits.Network:
+		return limit(limits.Network, "for mail from this network")
+	case len(l.counts) >= limits.Total:
+		return limit(limits.Total, "in all")
 	}
 	return ""
 }

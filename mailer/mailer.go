@@ -9,6 +9,7 @@ import (
 	"net/mail"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -86,6 +87,12 @@ type Options struct {
 	Concurrency    int           // attempts at once; default 8
 }
 
+const (
+	defaultFirstRetry     = time.Minute
+	defaultGiveUp         = 5 * 24 * time.Hour
+	defaultAttemptTimeout = 15 * time.Minute
+)
+
 func (o *Options) check() error {
 	switch {
 	case o.Queue == nil:
@@ -108,10 +115,10 @@ func (o *Options) check() error {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
 	o.Limits.setDefaults()
-	setDefault(&o.FirstRetry, time.Minute)
+	setDefault(&o.FirstRetry, defaultFirstRetry)
 	setDefault(&o.MaxRetry, 4*time.Hour)
-	setDefault(&o.GiveUp, 5*24*time.Hour)
-	setDefault(&o.AttemptTimeout, 15*time.Minute)
+	setDefault(&o.GiveUp, defaultGiveUp)
+	setDefault(&o.AttemptTimeout, defaultAttemptTimeout)
 	setDefault(&o.DrainTimeout, 10*time.Second)
 	setDefault(&o.Concurrency, 8)
 	return nil
@@ -132,8 +139,9 @@ const (
 
 // Mailer is the worker of the queue.
 type Mailer struct {
-	opt  Options
-	kick chan struct{}
+	opt      Options
+	settings atomic.Pointer[Settings]
+	kick     chan struct{}
 
 	randMu sync.Mutex // guards opt.Rand
 }
@@ -143,7 +151,31 @@ func New(opt Options) (*Mailer, error) {
 	if err := opt.check(); err != nil {
 		return nil, err
 	}
-	return &Mailer{opt: opt, kick: make(chan struct{}, 1)}, nil
+	m := &Mailer{opt: opt, kick: make(chan struct{}, 1)}
+	m.settings.Store(&Settings{opt.Transport, opt.Limits, opt.FirstRetry, opt.GiveUp, opt.AttemptTimeout})
+	return m, nil
+}
+
+// Settings are the Options that can change while Run runs. They mean the same
+// here, with the same defaults.
+type Settings struct {
+	Transport      Transport // nil: as it is
+	Limits         Limits
+	FirstRetry     time.Duration
+	GiveUp         time.Duration
+	AttemptTimeout time.Duration
+}
+
+// Change replaces the settings for attempts that begin from now on.
+func (m *Mailer) Change(s Settings) {
+	if s.Transport == nil {
+		s.Transport = m.settings.Load().Transport
+	}
+	s.Limits.setDefaults()
+	setDefault(&s.FirstRetry, defaultFirstRetry)
+	setDefault(&s.GiveUp, defaultGiveUp)
+	setDefault(&s.AttemptTimeout, defaultAttemptTimeout)
+	m.settings.Store(&s)
 }
 
 // Kick tells that an item was queued. It does not block.
@@ -158,7 +190,7 @@ func (m *Mailer) Kick() {
 // have ended, or were cut off after DrainTimeout. It returns an error only if
 // the queue cannot be read at the start. Run must not be called twice at once.
 func (m *Mailer) Run(ctx context.Context) error {
-	l := &loop{Mailer: m, limits: limiter{limits: m.opt.Limits}, inFlight: make(map[string]bool), done: make(chan finished)}
+	l := &loop{Mailer: m, inFlight: make(map[string]bool), done: make(chan finished)}
 	items, err := m.opt.Queue.List(ctx)
 	if err != nil {
 		return fmt.Errorf("read the queue of reports: %w", err)
@@ -257,7 +289,7 @@ func (l *loop) startDue(ctx context.Context) time.Duration {
 // start begins an attempt, unless this is the first one and over a limit.
 func (l *loop) start(ctx context.Context, it Item) error {
 	if it.Attempts == 0 {
-		if reason := l.limits.over(l.opt.Now(), it); reason != "" {
+		if reason := l.limits.over(l.opt.Now(), it, l.settings.Load().Limits); reason != "" {
 			it.GaveUp, it.LastError = true, "not sent: "+reason
 			if err := l.opt.Queue.Update(ctx, it); err != nil {
 				return fmt.Errorf("record report %q: %w", it.ID, err)
@@ -278,7 +310,8 @@ func (l *loop) start(ctx context.Context, it Item) error {
 // attempt makes one attempt. It returns an error only if the queue failed.
 func (m *Mailer) attempt(ctx context.Context, it Item) error {
 	record := context.WithoutCancel(ctx) // what happened is recorded also when time is up
-	ctx, cancel := context.WithTimeout(ctx, m.opt.AttemptTimeout)
+	settings := m.settings.Load()
+	ctx, cancel := context.WithTimeout(ctx, settings.AttemptTimeout)
 	defer cancel()
 
 	it.Attempts++
@@ -287,12 +320,12 @@ func (m *Mailer) attempt(ctx context.Context, it Item) error {
 	if err == nil {
 		// The lease outlasts the attempt: nobody takes the item meanwhile, and
 		// after a crash it is tried again.
-		it.Due = it.LastAttempt.Add(m.opt.AttemptTimeout + m.backOff(it.Attempts))
+		it.Due = it.LastAttempt.Add(settings.AttemptTimeout + m.backOff(it.Attempts))
 		if err := m.opt.Queue.Update(record, it); err != nil {
 			return fmt.Errorf("lease report %q: %w", it.ID, err)
 		}
 		// RFC 3834 §3.3, RFC 5321 §4.5.5: the null reverse-path.
-		outcome = m.opt.Transport.Send(ctx, "", it.To, it.Message)
+		outcome = settings.Transport.Send(ctx, "", it.To, it.Message)
 	}
 	m.conclude(&it, outcome)
 	if err := m.opt.Queue.Update(record, it); err != nil {
@@ -355,12 +388,13 @@ func (m *Mailer) conclude(it *Item, o Outcome) {
 	}
 	it.LastError = o.reason()
 	said := it.withoutAddress(it.LastError)
-	age, end := now.Sub(it.Created), it.Created.Add(m.opt.GiveUp)
+	giveUp := m.settings.Load().GiveUp
+	age, end := now.Sub(it.Created), it.Created.Add(giveUp)
 	switch {
 	case o.Permanent:
 		it.GaveUp = true
 		log.Warn("report refused", "reason", said)
-	case age >= m.opt.GiveUp:
+	case age >= giveUp:
 		it.GaveUp = true
 		it.LastError = fmt.Sprintf("given up after %d attempts: %s", it.Attempts, it.LastError)
 		log.Warn("report given up", "reason", said)
@@ -403,7 +437,7 @@ func (o Outcome) reason() string {
 // backOff is the time after the given attempt until the next: doubling, with a
 // jitter of a tenth either way.
 func (m *Mailer) backOff(attempt int) time.Duration {
-	d := m.opt.FirstRetry
+	d := m.settings.Load().FirstRetry
 	for i := 1; i < attempt && d < m.opt.MaxRetry; i++ {
 		d *= 2
 	}

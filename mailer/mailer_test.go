@@ -442,6 +442,38 @@ func TestLimits(t *testing.T) {
 	}
 }
 
+// What changes while the mailer runs is in force for the next attempt.
+func TestChange(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t, refused())
+		m, err := mailer.New(b.opt)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		var wg sync.WaitGroup
+		wg.Go(func() { _ = m.Run(ctx) })
+		b.enqueue(history.QueueItem{ID: "1", To: "a@x.example"})
+		m.Kick()
+		time.Sleep(10 * time.Second)
+		better := &transport{script: []mailer.Outcome{delivered()}}
+		m.Change(mailer.Settings{Transport: better, Limits: mailer.Limits{Address: 1}})
+		time.Sleep(5 * time.Minute)
+		b.enqueue(history.QueueItem{ID: "2", To: "a@x.example"})
+		m.Change(mailer.Settings{Limits: mailer.Limits{Address: 1}}) // the transport stays
+		m.Kick()
+		time.Sleep(time.Minute)
+		cancel()
+		wg.Wait()
+		if n := len(better.attempts()); n != 1 || b.item("1").Sent.IsZero() {
+			t.Errorf("%d attempts through the new transport, sent %v", n, b.item("1").Sent)
+		}
+		if it := b.item("2"); !it.GaveUp || !strings.Contains(it.LastError, "limit of 1 reports a day") {
+			t.Errorf("the new limit does not hold: %+v", it)
+		}
+	})
+}
+
 // Retries of one report count once.
 func TestRetriesAreNotCounted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/emersion/go-smtp"
@@ -21,6 +22,7 @@ import (
 // Server is the SMTP listener. Its methods are safe for concurrent use.
 type Server struct {
 	options Options
+	limits  atomic.Pointer[Limits] // for new connections
 
 	mu        sync.Mutex
 	open      int
@@ -32,7 +34,20 @@ func New(o Options) (*Server, error) {
 	if err := o.check(); err != nil {
 		return nil, err
 	}
-	return &Server{options: o, perClient: make(map[netip.Prefix]int)}, nil
+	s := &Server{options: o, perClient: make(map[netip.Prefix]int)}
+	s.limits.Store(&o.Limits)
+	return s, nil
+}
+
+// SetLimits changes the limits for connections that are still to come. A zero
+// field means its default.
+func (s *Server) SetLimits(l Limits) error {
+	l = l.withDefaults()
+	if err := l.check(); err != nil {
+		return err
+	}
+	s.limits.Store(&l)
+	return nil
 }
 
 // Serve accepts connections on all listeners until ctx ends or one of them
@@ -109,10 +124,10 @@ func (s *Server) ServeConn(ctx context.Context, c net.Conn) {
 	work, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
 	x := newSession(work, s, id, local, client, treatment)
-	x.conn = wire.New(c, s.wireLimits(), x)
+	x.conn = wire.New(c, x.wireLimits(), x)
 	unregister := context.AfterFunc(ctx, func() {
 		x.conn.Stop()
-		hard := time.AfterFunc(s.options.Limits.Drain, func() {
+		hard := time.AfterFunc(x.limits.Drain, func() {
 			cancel()
 			x.conn.Abort()
 		})
@@ -132,16 +147,16 @@ func (s *Server) engine(x *session) *smtp.Server {
 	e := smtp.NewServer(smtp.BackendFunc(func(*smtp.Conn) (smtp.Session, error) { return x, nil }))
 	e.Domain = s.options.Hostname
 	e.MaxLineLength = 0 // wire.Conn cuts command lines; here it would also cut messages
-	e.MaxMessageBytes = s.options.Limits.MessageSize
-	e.MaxRecipients = s.options.Limits.Recipients
+	e.MaxMessageBytes = x.limits.MessageSize
+	e.MaxRecipients = x.limits.Recipients
 	e.EnableSMTPUTF8 = true
 	e.EnableREQUIRETLS = true // the parameter; the keyword is ours, inside TLS
 	e.ErrorLog = engineLog{s.options.Logger}
 	return e
 }
 
-func (s *Server) wireLimits() wire.Limits {
-	l := s.options.Limits
+func (x *session) wireLimits() wire.Limits {
+	l := &x.limits
 	return wire.Limits{
 		Line: l.Line, Errors: l.Errors, Commands: l.Commands, Command: l.CommandTimeout, Data: l.DataTimeout, Handshake: l.Handshake,
 		Write: l.WriteTimeout, Session: l.SessionTime, SilenceAfter: l.SilenceAfter, Linger: l.Linger,
@@ -150,13 +165,13 @@ func (s *Server) wireLimits() wire.Limits {
 
 // admit counts a connection, or says why there may be no further one.
 func (s *Server) admit(client netip.Addr) (release func(), err error) {
-	key := evidence.ClientOf(client)
+	key, limits := evidence.ClientOf(client), s.limits.Load()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch {
-	case s.open >= s.options.Limits.Connections:
+	case s.open >= limits.Connections:
 		return nil, errors.New("too many connections, please try again later")
-	case s.perClient[key] >= s.options.Limits.PerClient:
+	case s.perClient[key] >= limits.PerClient:
 		return nil, errors.New("too many connections from your address, please try again later")
 	}
 	s.open++

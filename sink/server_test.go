@@ -81,6 +81,29 @@ func TestConnectionLimits(t *testing.T) {
 	}
 }
 
+// New limits are for new connections; those that are open keep theirs.
+func TestSetLimits(t *testing.T) {
+	f := newFixture(t, evidence.Secure, func(o *sink.Options) { o.Limits = sink.Limits{PerClient: 1, Commands: 100} })
+	addr := f.listen(t)
+	first := f.dial(t, addr)
+	first.expect(220)
+	f.dial(t, addr).expect(421)
+	if err := f.server.SetLimits(sink.Limits{PerClient: 2, Commands: 1}); err != nil {
+		t.Fatal(err)
+	}
+	second := f.dial(t, addr)
+	second.expect(220)
+	second.cmd("NOOP", 250)
+	second.cmd("NOOP", 421)
+	for range 5 {
+		first.cmd("NOOP", 250)
+	}
+	if err := f.server.SetLimits(sink.Limits{PerClient: -1}); err == nil {
+		t.Error("a negative limit was taken")
+	}
+	first.cmd("QUIT", 221)
+}
+
 func TestSessionLimits(t *testing.T) {
 	mail := "MAIL FROM:<>\r\nRSET\r\n"
 	for name, c := range map[string]struct {

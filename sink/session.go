@@ -20,6 +20,7 @@ import (
 // message that came by BDAT; mu guards everything that changes.
 type session struct {
 	server *Server
+	limits Limits
 	ctx    context.Context // ends when work in progress must
 	conn   *wire.Conn
 	id     evidence.ConnID
@@ -53,7 +54,7 @@ type transaction struct {
 func newSession(ctx context.Context, s *Server, id evidence.ConnID, local, client netip.AddrPort, t Treatment) *session {
 	to := cmp.Or(t.Destination, scenario.UnknownDomain)
 	return &session{
-		server: s, ctx: ctx, id: id, client: client.Addr(), to: to,
+		server: s, limits: *s.limits.Load(), ctx: ctx, id: id, client: client.Addr(), to: to,
 		record: evidence.Connection{
 			ID: id, Start: s.options.Now(), Client: client.String(), Local: local.String(), Phase: t.Phase,
 			Status: evidence.StatusNone, Ending: evidence.EndingOpen, Destination: string(to),
@@ -67,7 +68,7 @@ const maxText = 320
 func clip(s string) string { return s[:min(len(s), maxText)] }
 
 // few is how many refused recipients, anomalies and EHLO names are kept.
-func (x *session) few() int { return x.server.options.Limits.Records / 8 }
+func (x *session) few() int { return x.limits.Records / 8 }
 
 // add appends v unless the list is full or has it already.
 func (x *session) add(list *[]string, v string) {
@@ -196,7 +197,7 @@ func (x *session) StartTLS() *wire.Reply {
 func (x *session) Replied(verb string, code int) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	if len(x.record.Replies) < x.server.options.Limits.Records {
+	if len(x.record.Replies) < x.limits.Records {
 		x.record.Replies = append(x.record.Replies, replyText(code))
 	}
 	if x.tx == nil || x.tx.kind != test {

@@ -26,7 +26,7 @@ func (x *session) Mail(from string, options *smtp.MailOptions) error {
 	case x.served(phase):
 		r := phaseOver()
 		return refusal(r.Code, r.Enhanced, r.Text)
-	case len(x.record.Transactions) >= x.server.options.Limits.Transactions:
+	case len(x.record.Transactions) >= x.limits.Transactions:
 		return refusal(421, [3]int{4, 7, 0}, "Too many transactions in one session")
 	case options.RequireTLS && !secure:
 		// RFC 8689 §2: the parameter is for sessions inside TLS. A permanent
