@@ -3,6 +3,7 @@ package zones
 import (
 	"context"
 	"net/netip"
+	"time"
 
 	"github.com/miekg/dns"
 )
@@ -10,21 +11,28 @@ import (
 // Sizes of UDP messages, in octets.
 const (
 	maxUDP     = 1232 // never more, to stay clear of fragmentation
-	optSize    = 11   // of our OPT record
+	optSize    = 11   // of our OPT record without options
 	headerSize = 12
 )
 
 // Answer answers one query from memory. It returns nil for what must not be
 // answered at all: responses. With udp the answer fits the client's buffer, at
 // most 1232 octets, and is cut short with TC otherwise. The answer shares its
-// records with the zone: it must not be modified. msg is not modified.
+// records with the zone: it must not be modified. msg is not modified. TSIG is
+// not looked at, and the rate is not limited.
 func (z *Zone) Answer(_ context.Context, msg *dns.Msg, client netip.AddrPort, udp bool) *dns.Msg {
 	if msg.Response {
 		z.counters.dropped.Add(1)
 		return nil
 	}
-	z.countTransport(udp)
-	q := query{zone: z, msg: msg, client: client.Addr().Unmap().WithZone(""), limit: dns.MaxMsgSize}
+	q := z.newQuery(msg, client, udp)
+	q.answer()
+	return q.reply
+}
+
+// newQuery prepares the reply to a message.
+func (z *Zone) newQuery(msg *dns.Msg, client netip.AddrPort, udp bool) *query {
+	q := &query{zone: z, msg: msg, client: client.Addr().Unmap().WithZone(""), udp: udp, limit: dns.MaxMsgSize, now: z.opts.Now()}
 	if udp {
 		q.limit = dns.MinMsgSize
 	}
@@ -34,9 +42,7 @@ func (z *Zone) Answer(_ context.Context, msg *dns.Msg, client netip.AddrPort, ud
 		Compress: true,
 		Question: msg.Question, // as asked, in its case
 	}
-	q.answer(udp)
-	z.count(q.reply)
-	return q.reply
+	return q
 }
 
 func (z *Zone) countTransport(udp bool) {
@@ -67,83 +73,89 @@ type query struct {
 	msg    *dns.Msg
 	reply  *dns.Msg
 	client netip.Addr
+	now    time.Time
+	udp    bool
 	limit  int // octets of the reply
 	do     bool
 	size   int // octets of answer and authority without compression
+	opt    int // octets of our OPT record
+
+	auth   *tsigSession // nil: no TSIG
+	cookie cookieState
+	copied *snapshot // what is to be transferred instead of the reply
+
+	// What the rate limiter takes for alike.
+	kind      responseKind
+	alike     nameKey
+	alikeType uint16
 }
 
-func (q *query) answer(udp bool) {
-	if rcode := headerRcode(q.msg.Opcode, len(q.msg.Question), len(q.msg.Answer), len(q.msg.Ns)); rcode != dns.RcodeSuccess {
+// answer fills the reply in.
+func (q *query) answer() {
+	z := q.zone
+	z.countTransport(q.udp)
+	defer func() { z.count(q.reply) }()
+	m := q.msg
+	q.reply.Rcode = headerRcode(m.Opcode, len(m.Question), len(m.Answer), len(m.Ns))
+	if q.reply.Rcode != dns.RcodeSuccess {
+		q.reply.Question = nil // of an unknown form, or too many
+	}
+	if rcode := q.edns(); rcode != dns.RcodeSuccess && q.reply.Rcode == dns.RcodeSuccess {
 		q.reply.Rcode = rcode
-		q.reply.Question = nil
+	}
+	if q.auth != nil && q.auth.rcode != 0 {
+		q.reply.Rcode = dns.RcodeNotAuth // RFC 8945 §5.2
+	}
+	switch {
+	case q.reply.Rcode != dns.RcodeSuccess:
+		return
+	case len(m.Question) == 0:
+		// RFC 7873 §5.4: a query for a server cookie and nothing else.
+		if q.cookie == cookieNone {
+			q.reply.Rcode = dns.RcodeFormatError
+		}
 		return
 	}
-	if rcode := q.edns(udp); rcode != dns.RcodeSuccess {
-		q.reply.Rcode = rcode
+	q.question(m.Question[0])
+}
+
+// question answers a question that is well-formed as such.
+func (q *query) question(question dns.Question) {
+	key, err := keyOf(question.Name)
+	if err != nil || len(q.msg.Ns) > 0 && question.Qtype != dns.TypeIXFR {
+		q.reply.Rcode = dns.RcodeFormatError
 		return
 	}
-	question := q.msg.Question[0]
 	switch question.Qtype {
 	case dns.TypeAXFR, dns.TypeIXFR:
-		q.reply.Rcode = dns.RcodeRefused
+		q.transfer(key, question)
 		return
-	case dns.TypeOPT, dns.TypeNone:
+	case dns.TypeNone, dns.TypeOPT, dns.TypeTKEY, dns.TypeTSIG, dns.TypeNXNAME:
+		// RFC 6895 §3.1: these are no types of data; RFC 9824 §3.5 of NXNAME.
 		q.reply.Rcode = dns.RcodeFormatError
 		return
 	}
-	key, err := keyOf(question.Name)
-	if err != nil {
-		q.reply.Rcode = dns.RcodeFormatError
-		return
-	}
-	if question.Qclass != dns.ClassINET || !key.within(q.zone.apex) {
+	if !inClass(question.Qclass) || !key.within(q.zone.apex) {
 		q.reply.Rcode = dns.RcodeRefused
 		return
 	}
 	q.lookup(key, question)
+	// RFC 1035 §6.2: what is asked of all classes is never known for certain.
+	q.reply.Authoritative = question.Qclass == dns.ClassINET
 	q.truncate()
 }
+
+func inClass(class uint16) bool { return class == dns.ClassINET || class == dns.ClassANY }
 
 // headerRcode says what is wrong with a request by its header alone.
 func headerRcode(opcode, questions, answers, authorities int) int {
 	if opcode != dns.OpcodeQuery {
 		return dns.RcodeNotImplemented
 	}
-	if questions != 1 || answers != 0 || authorities != 0 {
+	// RFC 9619: never two questions; RFC 7873 §5.4: none to get a cookie;
+	// RFC 1995 §3: IXFR brings a SOA record.
+	if questions > 1 || answers != 0 || authorities > 1 {
 		return dns.RcodeFormatError
-	}
-	return dns.RcodeSuccess
-}
-
-// edns reads the OPT record and adds ours (RFC 6891 §6).
-func (q *query) edns(udp bool) int {
-	var opt *dns.OPT
-	for _, rr := range q.msg.Extra {
-		o, ok := rr.(*dns.OPT)
-		if !ok {
-			continue
-		}
-		// RFC 6891 §6.1.1: more than one, or a name other than the root, is an error.
-		if opt != nil || o.Hdr.Name != "." {
-			return dns.RcodeFormatError
-		}
-		opt = o
-	}
-	if opt == nil {
-		return dns.RcodeSuccess
-	}
-	q.do = opt.Do()
-	if udp {
-		q.limit = min(max(int(opt.UDPSize()), dns.MinMsgSize), maxUDP)
-	}
-	own := &dns.OPT{Hdr: dns.RR_Header{Name: ".", Rrtype: dns.TypeOPT}}
-	own.SetUDPSize(maxUDP)
-	if q.do {
-		own.SetDo() // RFC 3225 §3: the bit is copied
-	}
-	q.reply.Extra = []dns.RR{own}
-	if opt.Version() != 0 {
-		return dns.RcodeBadVers // RFC 6891 §6.1.3
 	}
 	return dns.RcodeSuccess
 }
@@ -151,13 +163,13 @@ func (q *query) edns(udp bool) int {
 // lookup fills answer and authority for a name of the zone.
 func (q *query) lookup(key nameKey, question dns.Question) {
 	snap := q.zone.current.Load()
-	q.reply.Authoritative = true
 	ring, name := q.zone.known, ""
 	n := snap.nodes[key]
 	switch {
 	case n == nil:
 		ring = q.zone.unknown
 		q.reply.Rcode = dns.RcodeNameError
+		q.kind = kindNoName // of any name: a flood asks for each one once
 		q.negative(snap, snap.denial(key)...)
 	case n.find(question.Qtype) != nil:
 		set := n.find(question.Qtype)
@@ -166,17 +178,19 @@ func (q *query) lookup(key nameKey, question dns.Question) {
 			rrs, size = set.signed[len(set.rrs):], set.signedSize-set.size
 		}
 		q.reply.Answer, q.size = rrs, size
+		q.kind, q.alike, q.alikeType = kindAnswer, key, question.Qtype
 		name = n.name
 	default:
 		// RFC 4035 §3.1.3.1: the NSEC at the name shows the missing type; an
 		// empty non-terminal has none, the one before it spans it.
 		q.negative(snap, snap.covering(key))
+		q.kind, q.alike = kindNoData, key
 		name = n.name
 	}
 	if name == "" {
 		name = dns.CanonicalName(question.Name)
 	}
-	ring.add(q.zone.opts.Now(), q.client, name, question.Qtype, q.do, q.reply.Rcode)
+	ring.add(q.now, q.client, name, question.Qtype, q.do, q.reply.Rcode)
 }
 
 // find returns the RRset that answers qtype, or nil.
@@ -215,13 +229,22 @@ func (q *query) negative(snap *snapshot, proofs ...*rrset) {
 // truncate cuts a reply that is too large for the client. All records go:
 // half an RRset is of no use (RFC 2181 §9).
 func (q *query) truncate() {
+	limit := q.limit
+	if q.auth != nil {
+		limit -= q.auth.reserve()
+	}
 	// Only near the limit is the real size, which costs, worth knowing.
-	if headerSize+len(q.msg.Question[0].Name)+6+q.size+optSize <= q.limit {
+	if headerSize+len(q.msg.Question[0].Name)+6+q.size+q.opt <= limit {
 		return
 	}
-	if q.reply.Len() <= q.limit {
+	if q.reply.Len() <= limit {
 		return
 	}
+	q.cut()
+}
+
+// cut leaves the question and TC: the client comes back over TCP.
+func (q *query) cut() {
 	q.reply.Truncated = true
 	q.reply.Answer, q.reply.Ns = nil, nil
 }

@@ -8,6 +8,7 @@ import (
 	"maps"
 	"net/netip"
 	"slices"
+	"time"
 
 	"github.com/libdns/libdns"
 	"github.com/miekg/dns"
@@ -178,11 +179,11 @@ func (b *builder) tlsa() {
 
 // soaRR returns the SOA record. TTL and minimum are the zone's TTL, so that
 // neither an answer nor its absence is cached longer (RFC 2308 §5).
-func soaRR(zone string, ttl, serial uint32) *dns.SOA {
+func soaRR(zone string, ttl, serial uint32, expire time.Duration) *dns.SOA {
 	return &dns.SOA{
 		Hdr:  dns.RR_Header{Name: zone, Rrtype: dns.TypeSOA, Class: dns.ClassINET, Ttl: ttl},
 		Ns:   dns.Fqdn(scenario.NameServer(zone)),
 		Mbox: "hostmaster." + zone, Serial: serial,
-		Refresh: 60, Retry: 30, Expire: 86400, Minttl: ttl,
+		Refresh: uint32(soaRefresh.Seconds()), Retry: uint32(soaRetry.Seconds()), Expire: uint32(expire.Seconds()), Minttl: ttl,
 	}
 }

@@ -3,6 +3,7 @@ package zones
 import (
 	"context"
 	"net/netip"
+	"sync"
 
 	"github.com/miekg/dns"
 )
@@ -24,3 +25,12 @@ func All(z *Zone) []dns.RR { return z.current.Load().all() }
 
 // Published returns the DS records of keys that no parent should have yet.
 func Published(z *Zone) []*dns.DS { return z.current.Load().keys.ds(KeyPublished) }
+
+// KeepNotified tells the secondaries about changes until ctx ends.
+func KeepNotified(ctx context.Context, z *Zone) {
+	var all sync.WaitGroup
+	for _, s := range z.secondaries {
+		all.Go(func() { z.keepNotified(ctx, s) })
+	}
+	all.Wait()
+}

@@ -90,7 +90,7 @@ func (z *Zone) Queries(from time.Time) []evidence.Query {
 }
 
 type counters struct {
-	udp, tcp, nxdomain, refused, malformed, truncated, dropped, signatures atomic.Uint64
+	udp, tcp, nxdomain, refused, malformed, truncated, dropped, limited, slipped, transfers, signatures atomic.Uint64
 }
 
 // Counters are totals since start.
@@ -101,6 +101,9 @@ type Counters struct {
 	Malformed  uint64 // answered FORMERR, NOTIMP or BADVERS
 	Truncated  uint64
 	Dropped    uint64 // messages without an answer, connections over a limit
+	Limited    uint64 // answers over the rate limit, not sent
+	Slipped    uint64 // answers over the rate limit, sent without records
+	Transfers  uint64 // complete copies sent to secondaries
 	Signatures uint64 // made
 }
 
@@ -110,6 +113,7 @@ func (z *Zone) Counters() Counters {
 	return Counters{
 		UDP: c.udp.Load(), TCP: c.tcp.Load(), NXDomain: c.nxdomain.Load(), Refused: c.refused.Load(),
 		Malformed: c.malformed.Load(), Truncated: c.truncated.Load(), Dropped: c.dropped.Load(),
+		Limited: c.limited.Load(), Slipped: c.slipped.Load(), Transfers: c.transfers.Load(),
 		Signatures: c.signatures.Load(),
 	}
 }

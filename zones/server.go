@@ -108,6 +108,12 @@ func (z *Zone) Serve(ctx context.Context, l *Listeners) error {
 	for _, listener := range l.TCP {
 		group.Go(func() error { return tcp.serve(ctx, listener) })
 	}
+	for _, secondary := range z.secondaries {
+		group.Go(func() error {
+			z.keepNotified(ctx, secondary)
+			return nil
+		})
+	}
 	err := group.Wait()
 	tcp.closeAll()
 	return err
@@ -144,7 +150,7 @@ func (z *Zone) serveUDP(ctx context.Context, conn *net.UDPConn) error {
 		if !ok {
 			continue
 		}
-		reply := z.respond(ctx, in[:n], out[:cap(out)], client.AddrPort(), true)
+		reply, _ := z.respond(in[:n], out[:cap(out)], client.AddrPort(), true)
 		if reply == nil {
 			continue
 		}
@@ -167,46 +173,132 @@ func pause(ctx context.Context) bool {
 }
 
 // respond answers a message in wire form, into buf if it is large enough; nil
-// means no answer.
-func (z *Zone) respond(ctx context.Context, wire, buf []byte, client netip.AddrPort, udp bool) []byte {
+// means no answer. What is to be transferred is returned instead of an answer.
+func (z *Zone) respond(wire, buf []byte, client netip.AddrPort, udp bool) ([]byte, *query) {
 	if len(wire) < headerSize || wire[2]&0x80 != 0 { // no header, or QR: a response
 		z.counters.dropped.Add(1)
-		return nil
-	}
-	// The header first: what is wrong there is not worth parsing.
-	count := func(i int) int { return int(binary.BigEndian.Uint16(wire[i:])) }
-	rcode := headerRcode(int(wire[2]>>3&0xf), count(4), count(6), count(8))
-	if rcode == dns.RcodeSuccess && count(10) > 2 { // OPT, and one more at most
-		rcode = dns.RcodeFormatError
+		return nil, nil
 	}
 	var msg dns.Msg
-	if rcode == dns.RcodeSuccess && msg.Unpack(wire) != nil {
-		rcode = dns.RcodeFormatError
+	if !parse(wire, &msg) {
+		return z.malformed(wire, buf, client, udp), nil
 	}
-	if rcode != dns.RcodeSuccess {
-		return z.refuse(wire, rcode, udp)
+	q := z.newQuery(&msg, client, udp)
+	var rcode int
+	if q.auth, rcode = z.authenticate(wire, &msg, q.now); rcode != dns.RcodeSuccess {
+		return z.malformed(wire, buf, client, udp), nil
 	}
-	reply := z.Answer(ctx, &msg, client, udp)
-	if reply == nil {
-		return nil
+	q.answer()
+	if q.copied != nil {
+		return nil, q
 	}
-	out, err := reply.PackBuffer(buf)
+	if !z.allow(q) {
+		return nil, nil
+	}
+	out, err := q.pack(wire, buf)
 	if err != nil {
 		z.opts.Log.Error("DNS answer not packed", slog.Any("err", err))
-		return z.refuse(wire, dns.RcodeServerFailure, udp)
+		return bare(wire, buf, dns.RcodeServerFailure), nil
 	}
-	return out
+	return out, nil
 }
 
-// refuse answers with a header and nothing else.
-func (z *Zone) refuse(wire []byte, rcode int, udp bool) []byte {
+// parse reads a message. False means that it is malformed; that of an unknown
+// opcode never is, it may have any form.
+func parse(wire []byte, msg *dns.Msg) bool {
+	count := func(i int) int { return int(binary.BigEndian.Uint16(wire[i:])) }
+	// The header first: what is wrong there is not worth parsing.
+	opcode := int(wire[2] >> 3 & 0xf)
+	if opcode == dns.OpcodeQuery && (headerRcode(opcode, count(4), count(6), count(8)) != dns.RcodeSuccess || count(10) > 2) { // OPT and TSIG
+		return false
+	}
+	if opcode != dns.OpcodeQuery {
+		if max(count(4), count(6), count(8), count(10)) > 2 || msg.Unpack(wire) != nil {
+			*msg = dns.Msg{MsgHdr: dns.MsgHdr{Id: binary.BigEndian.Uint16(wire), Opcode: opcode, RecursionDesired: wire[2]&1 != 0}}
+		}
+		return true
+	}
+	// The library takes a message that ends early for one with less in it.
+	if msg.Unpack(wire) != nil || len(msg.Question) != count(4) || len(msg.Ns) != count(8) || len(msg.Extra) != count(10) {
+		return false
+	}
+	if len(msg.Question) == 1 {
+		if nameEnd(wire) == 0 {
+			return false
+		}
+		// Like the zone's own names, so that those are compressed to it.
+		msg.Question[0].Name = dns.CanonicalName(msg.Question[0].Name)
+	}
+	return true
+}
+
+// nameEnd returns the offset behind the name of the first question, or 0 if
+// that is compressed: there is nothing before it to point to.
+func nameEnd(wire []byte) int {
+	for off := headerSize; off < len(wire); off += int(wire[off]) + 1 {
+		switch {
+		case wire[off] == 0:
+			return off + 1
+		case wire[off]&0xc0 != 0:
+			return 0
+		}
+	}
+	return 0
+}
+
+// pack returns the reply to wire in wire form.
+func (q *query) pack(wire, buf []byte) ([]byte, error) {
+	out, err := q.reply.PackBuffer(buf)
+	if err != nil {
+		return nil, err
+	}
+	if len(q.reply.Question) == 1 {
+		// The name in the case that it was asked in. Owner names are pointers to
+		// it: they are in that case, too.
+		end := nameEnd(wire)
+		copy(out[headerSize:end], wire[headerSize:end])
+	}
+	if q.auth != nil {
+		return q.auth.sign(out, q.now)
+	}
+	return out, nil
+}
+
+// malformed answers what can't be read with a header and nothing else.
+func (z *Zone) malformed(wire, buf []byte, client netip.AddrPort, udp bool) []byte {
 	z.countTransport(udp)
-	z.count(&dns.Msg{MsgHdr: dns.MsgHdr{Rcode: rcode}})
-	out := make([]byte, headerSize)
-	copy(out, wire[:2])          // ID
-	out[2] = 0x80 | wire[2]&0x79 // QR; opcode and RD as asked
-	out[3] = byte(rcode) & 0xf   // neither RA, AD nor CD
-	return out
+	z.counters.malformed.Add(1)
+	if udp && !z.allow(z.newQuery(new(dns.Msg), client, udp)) {
+		return nil
+	}
+	return bare(wire, buf, dns.RcodeFormatError)
+}
+
+// bare is an answer without records.
+func bare(wire, buf []byte, rcode int) []byte {
+	out := append(buf[:0], wire[:2]...)                      // ID
+	out = append(out, 0x80|wire[2]&0x79, byte(rcode)&0xf)    // QR; opcode and RD as asked; neither RA, AD nor CD
+	return append(out, make([]byte, headerSize-len(out))...) // no records
+}
+
+// allow applies the rate limit to a reply over UDP. False means that it is not
+// sent; it may be cut short instead.
+func (z *Zone) allow(q *query) bool {
+	signed := q.auth != nil && q.auth.rcode == 0
+	if z.limiter == nil || !q.udp || signed || q.cookie == cookieServer || q.client.IsLoopback() {
+		return true
+	}
+	switch z.limiter.check(q.client, q.kind, q.alike, q.alikeType, q.now) {
+	case rateDrop:
+		z.counters.limited.Add(1)
+		return false
+	case rateSlip:
+		z.counters.slipped.Add(1)
+		if q.kind != kindError { // those are short, and TCP gives no other answer
+			q.cut()
+		}
+	}
+	return true
 }
 
 // tcpServer counts and closes the TCP connections of all listeners.
@@ -245,7 +337,8 @@ func (s *tcpServer) admit(conn net.Conn, from netip.Prefix) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	limits := s.zone.opts.Limits
-	if len(s.conns) >= limits.TCPConns || s.clients[from] >= limits.TCPPerClient {
+	full := len(s.conns) >= limits.TCPConns && !s.zone.isSecondary(from) // a flood keeps no secondary out
+	if full || s.clients[from] >= limits.TCPPerClient {
 		return false
 	}
 	s.conns[conn] = struct{}{}
@@ -293,7 +386,13 @@ func (s *tcpServer) serveConn(ctx context.Context, conn net.Conn, client netip.A
 		if err != nil {
 			return
 		}
-		reply := s.zone.respond(ctx, in[:n], out, client, false)
+		reply, transfer := s.zone.respond(in[:n], out, client, false)
+		if transfer != nil {
+			if !s.zone.send(ctx, framed, transfer) {
+				return
+			}
+			continue
+		}
 		if reply == nil || conn.SetWriteDeadline(time.Now().Add(limits.TCPWrite)) != nil {
 			return
 		}
