@@ -111,6 +111,9 @@ func (w *rollWorld) check() {
 	for _, s := range w.history.broken(time.Minute+lag, dsTTL) {
 		w.t.Error(s)
 	}
+	for _, s := range w.history.unentitled() {
+		w.t.Error(s)
+	}
 	for _, s := range w.bogus {
 		w.t.Error(s)
 	}
@@ -182,6 +185,12 @@ func TestRollsValidate(t *testing.T) {
 			w.replaceDS()
 			w.until("", 200)
 		}, 0, "csk active"},
+		{"the parent follows at once", func(w *rollWorld) {
+			w.start("")
+			w.until(zones.PhaseHandOver, 0)
+			w.parent.set(w.zone.Roll().DS, 0, 1)
+			w.until("", 200)
+		}, 1, "csk active"},
 		{"the parent goes back", func(w *rollWorld) {
 			w.start("")
 			w.until(zones.PhaseHandOver, 45)

@@ -200,18 +200,40 @@ func (h *history) broken(own, ds time.Duration) (out []string) {
 	return out
 }
 
-// entered checks the DNSKEY RRset against a DS RRset (RFC 4035 §5.2).
-func entered(ds, keys []dns.RR) error {
-	for _, rr := range ds {
-		want := rr.(*dns.DS)
-		err := validates(keys, keys, func(k *dns.DNSKEY) bool {
-			return k.KeyTag() == want.KeyTag && strings.EqualFold(k.ToDS(want.DigestType).Digest, want.Digest)
-		})
-		if err == nil {
-			return nil
+// unentitled returns every CDS and CDNSKEY RRset that the parent must not act
+// on: RFC 7344 §4.1 wants it signed by a key that the parent has a DS of.
+func (h *history) unentitled() (out []string) {
+	for _, id := range []string{"CDS", "CDNSKEY"} {
+		for _, v := range h.sets[id] {
+			for _, ds := range slices.Concat(h.sets["DS0"], h.sets["DS1"]) {
+				for _, keys := range h.sets["DNSKEY"] {
+					if !meet(v, 0, ds, 0) || !meet(v, 0, keys, 0) || !meet(ds, 0, keys, 0) {
+						continue
+					}
+					if err := validates(v.rrs, keys.rrs, func(k *dns.DNSKEY) bool { return has(ds.rrs, k) }); err != nil {
+						out = append(out, fmt.Sprintf("%s of %v with DS of %v: %v", id, v.first, ds.first, err))
+					}
+				}
+			}
 		}
 	}
-	return fmt.Errorf("no DS of %d leads to a key", len(ds))
+	return out
+}
+
+func has(ds []dns.RR, key *dns.DNSKEY) bool {
+	return slices.ContainsFunc(ds, func(rr dns.RR) bool {
+		want := rr.(*dns.DS)
+		return key.KeyTag() == want.KeyTag && strings.EqualFold(key.ToDS(want.DigestType).Digest, want.Digest)
+	})
+}
+
+// entered checks the DNSKEY RRset against a DS RRset (RFC 4035 §5.2).
+func entered(ds, keys []dns.RR) error {
+	err := validates(keys, keys, func(k *dns.DNSKEY) bool { return has(ds, k) })
+	if err != nil {
+		return fmt.Errorf("no DS of %d leads to a key: %w", len(ds), err)
+	}
+	return nil
 }
 
 // validates looks for a key that made a signature of rrs.
