@@ -19,6 +19,7 @@ import (
 const (
 	maxChain   = 10
 	maxIssuers = 16
+	clockSkew  = 5 * time.Minute // some CAs don't backdate
 )
 
 // check reads a chain and makes sure that it is what was ordered. names are
@@ -43,7 +44,7 @@ func (a *authority) check(chainPEM []byte, names []string, pub crypto.PublicKey)
 	case !now.Before(leaf.NotAfter):
 		return nil, fmt.Errorf("the certificate expired on %s, and the clock of this host says %s; correct the clock",
 			leaf.NotAfter.Format(time.RFC3339), now.UTC().Format(time.RFC3339))
-	case now.Before(leaf.NotBefore):
+	case now.Before(leaf.NotBefore.Add(-clockSkew)):
 		return nil, fmt.Errorf("the certificate is valid from %s on, and the clock of this host says %s; correct the clock",
 			leaf.NotBefore.Format(time.RFC3339), now.UTC().Format(time.RFC3339))
 	case len(chain) == 1:

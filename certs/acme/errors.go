@@ -2,11 +2,11 @@ package acme
 
 import (
 	"context"
-	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"fmt"
 	"net"
+	"net/http"
 	"net/url"
 	"strings"
 	"time"
@@ -184,7 +184,6 @@ func (s *session) explainTransport(at stage, err error) string {
 		invalid    x509.CertificateInvalidError
 		unknown    x509.UnknownAuthorityError
 		hostname   x509.HostnameError
-		record     tls.RecordHeaderError
 		noName     *net.DNSError
 		elsewhere  *redirected
 		networking *url.Error
@@ -200,7 +199,7 @@ func (s *session) explainTransport(at stage, err error) string {
 		return fmt.Sprintf("%v; check certificates.acme.server_roots", invalid)
 	case errors.As(err, &hostname):
 		return fmt.Sprintf("%v; check the host in the directory URL %s", hostname, directory)
-	case errors.As(err, &record):
+	case errors.Is(err, http.ErrSchemeMismatch):
 		return fmt.Sprintf("the server does not speak TLS; check host and port of the directory URL %s", directory)
 	case errors.As(err, &noName):
 		return fmt.Sprintf("%v; check the host in the directory URL %s, and the resolver of this host (/etc/resolv.conf)", noName, directory)
@@ -208,7 +207,9 @@ func (s *session) explainTransport(at stage, err error) string {
 		return fmt.Sprintf("%v; put the URL that is meant into certificates.acme", elsewhere)
 	case errors.Is(err, errPlaintext), errors.Is(err, errEndless), errors.Is(err, errTooLarge):
 		return fmt.Sprintf("%v; this is no CA to trust, check the directory URL %s", err, directory)
-	case errors.Is(err, context.DeadlineExceeded), errors.As(err, &networking):
+	case errors.Is(err, context.DeadlineExceeded):
+		return fmt.Sprintf("%v; the CA did not answer or finish within %v, or a firewall keeps this host from reaching it", err, s.authority.opts.Timeout)
+	case errors.As(err, &networking):
 		return fmt.Sprintf("%v; the CA is down, or a firewall keeps this host from reaching it", err)
 	case at == atDirectory:
 		return fmt.Sprintf("%v; %s is no ACME directory, check the URL (Let's Encrypt: %s)", err, directory, LetsEncrypt)

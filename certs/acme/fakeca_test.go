@@ -39,12 +39,16 @@ type fakeCA struct {
 	reuse    bool // valid authorizations count for later orders
 	eab      bool // required
 	noARI    bool
+	stuck    bool              // authorizations stay pending
+	refusal  *problem          // of every validation
+	header   map[string]string // of every answer about an authorization
 	window   [2]time.Time
 	serial   int64
 	issued   []*x509.Certificate
 	issue    func(*x509.Certificate) // changes what is issued
 
 	root, sub       *x509.Certificate
+	above           []*x509.Certificate // of the chain, below the leaf
 	rootKey, subKey *ecdsa.PrivateKey
 }
 
@@ -104,8 +108,15 @@ func newFakeCA(t *testing.T, lookup func(string) []string) *fakeCA {
 		nonces: make(map[string]bool), accounts: make(map[string]*fakeAccount), serial: 1000,
 	}
 	ca.rootKey, ca.root = authority(t, "Fake Root", nil, nil)
-	ca.subKey, ca.sub = authority(t, "Fake Intermediate", ca.root, ca.rootKey)
+	ca.newSub(t, "Fake Intermediate")
 	return ca
+}
+
+// newSub makes another intermediate certificate.
+func (ca *fakeCA) newSub(t *testing.T, name string) {
+	t.Helper()
+	ca.subKey, ca.sub = authority(t, name, ca.root, ca.rootKey)
+	ca.above = []*x509.Certificate{ca.sub, ca.root}
 }
 
 func authority(t *testing.T, name string, parent *x509.Certificate, signer *ecdsa.PrivateKey) (*ecdsa.PrivateKey, *x509.Certificate) {
@@ -219,14 +230,6 @@ func reply(w http.ResponseWriter, status int, v any) {
 	json.NewEncoder(w).Encode(v) //nolint:errcheck // a recorder
 }
 
-// jws is a request after its checks.
-type jws struct {
-	payload []byte
-	account *fakeAccount // nil for newAccount
-	key     *ecdsa.PublicKey
-	thumb   string
-}
-
 func (ca *fakeCA) serve(w http.ResponseWriter, req *http.Request, endpoint string) {
 	switch endpoint {
 	case "directory":
@@ -256,54 +259,6 @@ func (ca *fakeCA) serve(w http.ResponseWriter, req *http.Request, endpoint strin
 	if p := handlers[endpoint](w, j, strings.Trim(id, "/")); p != nil {
 		p.write(w)
 	}
-}
-
-// verify checks nonce and signature (RFC 8555 §6.2, §6.5).
-func (ca *fakeCA) verify(req *http.Request) (*jws, *problem) {
-	var in struct{ Protected, Payload, Signature string }
-	var head struct {
-		Nonce, URL, Kid string
-		JWK             *struct{ Crv, Kty, X, Y string }
-	}
-	if err := json.NewDecoder(req.Body).Decode(&in); err != nil {
-		return nil, &problem{ns + "malformed", err.Error(), 400, ""}
-	}
-	if err := json.Unmarshal(unb64(in.Protected), &head); err != nil || head.URL != req.URL.String() {
-		return nil, &problem{ns + "malformed", "bad header", 400, ""}
-	}
-	if !ca.nonces[head.Nonce] {
-		return nil, &problem{ns + "badNonce", "nonce not known", 400, ""}
-	}
-	delete(ca.nonces, head.Nonce)
-	j := &jws{payload: unb64(in.Payload)}
-	if head.JWK != nil {
-		j.key = &ecdsa.PublicKey{Curve: elliptic.P256(), X: new(big.Int).SetBytes(unb64(head.JWK.X)), Y: new(big.Int).SetBytes(unb64(head.JWK.Y))}
-		sum := sha256.Sum256(fmt.Appendf(nil, `{"crv":%q,"kty":%q,"x":%q,"y":%q}`, head.JWK.Crv, head.JWK.Kty, head.JWK.X, head.JWK.Y))
-		j.thumb = base64.RawURLEncoding.EncodeToString(sum[:])
-	} else {
-		for _, a := range ca.accounts {
-			if ca.url("/account/"+a.id) == head.Kid {
-				j.account, j.key = a, a.key
-			}
-		}
-		if j.account == nil {
-			return nil, &problem{ns + "accountDoesNotExist", "no such account", 400, ""}
-		}
-		if j.account.status != "valid" {
-			return nil, &problem{ns + "unauthorized", "account is " + j.account.status, 403, ""}
-		}
-	}
-	hash := sha256.Sum256([]byte(in.Protected + "." + in.Payload))
-	sig := unb64(in.Signature)
-	if len(sig) != 64 || !ecdsa.Verify(j.key, hash[:], new(big.Int).SetBytes(sig[:32]), new(big.Int).SetBytes(sig[32:])) {
-		return nil, &problem{ns + "malformed", "bad signature", 400, ""}
-	}
-	return j, nil
-}
-
-func unb64(s string) []byte {
-	b, _ := base64.RawURLEncoding.DecodeString(s) //nolint:errcheck // what is not base64 fails the next check
-	return b
 }
 
 func (ca *fakeCA) account(w http.ResponseWriter, j *jws, _ string) *problem {
@@ -418,6 +373,9 @@ func (ca *fakeCA) authz(w http.ResponseWriter, _ *jws, id string) *problem {
 	if z.problem != nil {
 		dns["error"] = z.problem
 	}
+	for field, value := range ca.header {
+		w.Header().Set(field, value)
+	}
 	reply(w, 200, map[string]any{
 		"status": z.status, "identifier": map[string]string{"type": "dns", "value": z.name},
 		"challenges": []any{map[string]any{"type": "http-01", "url": ca.url("/challenge/x"), "token": "x", "status": "pending"}, dns},
@@ -429,7 +387,11 @@ func (ca *fakeCA) challenge(w http.ResponseWriter, j *jws, id string) *problem {
 	z := ca.authzs[number(id)]
 	sum := sha256.Sum256([]byte(z.token + "." + j.account.thumbprint))
 	z.status = "valid"
-	if !slices.Contains(ca.lookup("_acme-challenge."+z.name), base64.RawURLEncoding.EncodeToString(sum[:])) {
+	if ca.refusal != nil {
+		z.status, z.problem = "invalid", ca.refusal
+	} else if ca.stuck {
+		z.status = "pending"
+	} else if !slices.Contains(ca.lookup("_acme-challenge."+z.name), base64.RawURLEncoding.EncodeToString(sum[:])) {
 		z.status, z.problem = "invalid", &problem{ns + "unauthorized", "Incorrect TXT record found at _acme-challenge." + z.name, 403, ""}
 	}
 	reply(w, 200, map[string]any{"type": "dns-01", "status": "processing", "url": ca.url("/challenge/" + id), "token": z.token})
@@ -476,7 +438,7 @@ func (ca *fakeCA) certificate(w http.ResponseWriter, _ *jws, id string) *problem
 	w.Header().Set("Content-Type", "application/pem-certificate-chain")
 	w.Header().Add("Link", `<`+ca.url("/certificate/"+id)+`>;rel="up"`) // without end, if followed
 	var out bytes.Buffer
-	for _, c := range []*x509.Certificate{ca.issued[number(id)], ca.sub, ca.root} {
+	for _, c := range slices.Concat(ca.issued[number(id):number(id)+1], ca.above) {
 		if err := pem.Encode(&out, &pem.Block{Type: "CERTIFICATE", Bytes: c.Raw}); err != nil {
 			return &problem{ns + "serverInternal", err.Error(), 500, ""}
 		}

@@ -123,7 +123,7 @@ func (s *certState) waitCert(now time.Time, setup string, retry time.Time) error
 	if err := s.Asked.wait(now, longestAsk); err != nil {
 		return err
 	}
-	if s.Setup != setup || s.At.Before(retry) {
+	if s.Setup != setup || !s.At.After(retry) {
 		return nil
 	}
 	return s.Backoff.wait(now, withJitter(lastBackoff))

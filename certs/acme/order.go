@@ -16,7 +16,10 @@ import (
 	lib "github.com/mholt/acmez/v3/acme"
 )
 
-const userAgent = "tlsink (+https://github.com/tlsink/tlsink)"
+const (
+	userAgent   = "tlsink (+https://github.com/tlsink/tlsink)"
+	pollTimeout = 5 * time.Minute // for one validation, or for the signature
+)
 
 // authority is one CA: the real one, or the staging one.
 type authority struct {
@@ -59,7 +62,7 @@ func (a *authority) open(ctx context.Context) (*session, error) {
 		HTTPClient:   &http.Client{Transport: g, Timeout: a.opts.HTTPClient.Timeout},
 		UserAgent:    userAgent,
 		PollInterval: a.opts.Poll,
-		PollTimeout:  a.opts.Timeout,
+		PollTimeout:  min(a.opts.Timeout, pollTimeout),
 	}}
 	var err error
 	if s.directory, err = s.client.GetDirectory(ctx); err != nil {

@@ -60,6 +60,7 @@ type provider struct {
 	appended int
 	fail     error
 	failGone error
+	onAppend func()
 }
 
 func (p *provider) lookup(fqdn string) []string {
@@ -79,6 +80,9 @@ func (p *provider) AppendRecords(ctx context.Context, z string, recs []libdns.Re
 	defer p.mu.Unlock()
 	if p.fail != nil {
 		return nil, p.fail
+	}
+	if p.onAppend != nil {
+		p.onAppend()
 	}
 	for _, r := range recs {
 		fqdn := libdns.AbsoluteName(r.RR().Name, z)
