@@ -20,7 +20,7 @@ const (
 	binaryVar = "TLSINK_PACKAGING_BINARY"
 
 	// deadline is for all that one test waits for.
-	deadline = 6 * time.Minute
+	deadline = 4 * time.Minute
 )
 
 func TestMain(m *testing.M) {
