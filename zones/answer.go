@@ -36,7 +36,8 @@ func (z *Zone) newQuery(msg *dns.Msg, client netip.AddrPort, udp bool) *query {
 	if udp {
 		q.limit = dns.MinMsgSize
 	}
-	q.reply = &dns.Msg{
+	q.reply = &q.memory.reply
+	*q.reply = dns.Msg{
 		// RFC 4035 §3.1.6: an authoritative answer has neither AD nor CD set.
 		MsgHdr:   dns.MsgHdr{Id: msg.Id, Response: true, Opcode: msg.Opcode, RecursionDesired: msg.RecursionDesired},
 		Compress: true,
@@ -88,13 +89,22 @@ type query struct {
 	kind      responseKind
 	alike     nameKey
 	alikeType uint16
+
+	memory struct { // of the reply: one allocation for all of them
+		reply dns.Msg
+		opt   dns.OPT
+		extra [1]dns.RR
+	}
 }
 
-// answer fills the reply in.
+// answer fills the reply in, and counts it.
 func (q *query) answer() {
-	z := q.zone
-	z.countTransport(q.udp)
-	defer func() { z.count(q.reply) }()
+	q.zone.countTransport(q.udp)
+	q.fill()
+	q.zone.count(q.reply)
+}
+
+func (q *query) fill() {
 	m := q.msg
 	q.reply.Rcode = headerRcode(m.Opcode, len(m.Question), len(m.Answer), len(m.Ns))
 	if q.reply.Rcode != dns.RcodeSuccess {

@@ -43,15 +43,46 @@ func BenchmarkAnswer(b *testing.B) {
 	}
 }
 
-// BenchmarkWire adds parsing and packing.
+// BenchmarkWire adds parsing and packing, and shows what the rate limit, cookies
+// and TSIG cost.
 func BenchmarkWire(b *testing.B) {
-	z := newZone(b, options())
-	wires := packed(b, mix())
-	b.ReportAllocs()
-	for i := 0; b.Loop(); i++ {
-		if zones.Respond(b.Context(), z, wires[i%len(wires)], client(), true) == nil {
-			b.Fatal("no answer")
-		}
+	never := zones.RateLimit{Responses: 1e9, All: 1e9} // counts, and never limits
+	cookie := withCookie(new(dns.Msg), ownCookie).IsEdns0().Option
+	for _, c := range []struct {
+		name  string
+		limit zones.RateLimit
+		edit  func(*dns.Msg)
+		key   bool
+	}{
+		{name: "without rate limit", limit: zones.RateLimit{Off: true}},
+		{name: "with rate limit", limit: never},
+		{name: "with rate limit and cookie", limit: never, edit: func(m *dns.Msg) { m.IsEdns0().Option = cookie }},
+		{name: "over the limit", limit: zones.RateLimit{Responses: 1, All: 1, Slip: 1}},
+		{name: "TSIG", key: true},
+	} {
+		b.Run(c.name, func(b *testing.B) {
+			o := transferOptions()
+			o.RateLimit = c.limit
+			z := newZone(b, o)
+			var wires [][]byte
+			for _, m := range mix() {
+				if c.edit != nil {
+					c.edit(m)
+				}
+				if c.key {
+					wire, _ := signed(b, m, testKey("hmac-sha256"), o.Now())
+					wires = append(wires, wire)
+				} else {
+					wires = append(wires, packed(b, []*dns.Msg{m})...)
+				}
+			}
+			b.ReportAllocs()
+			for i := 0; b.Loop(); i++ {
+				if zones.Respond(b.Context(), z, wires[i%len(wires)], client(), true) == nil {
+					b.Fatal("no answer")
+				}
+			}
+		})
 	}
 }
 

@@ -1,7 +1,9 @@
 package zones
 
 import (
+	"encoding/binary"
 	"encoding/hex"
+	"slices"
 	"time"
 
 	"github.com/miekg/dns"
@@ -38,12 +40,14 @@ func (q *query) edns() int {
 	if q.udp {
 		q.limit = min(max(int(opt.UDPSize()), dns.MinMsgSize), maxUDP)
 	}
-	own := &dns.OPT{Hdr: dns.RR_Header{Name: ".", Rrtype: dns.TypeOPT}}
+	own := &q.memory.opt
+	own.Hdr = dns.RR_Header{Name: ".", Rrtype: dns.TypeOPT}
 	own.SetUDPSize(maxUDP)
 	if q.do {
 		own.SetDo() // RFC 3225 §3: the bit is copied
 	}
-	q.reply.Extra, q.opt = []dns.RR{own}, optSize
+	q.memory.extra[0] = own
+	q.reply.Extra, q.opt = q.memory.extra[:], optSize
 	if opt.Version() != 0 {
 		return dns.RcodeBadVers // RFC 6891 §6.1.3
 	}
@@ -83,4 +87,60 @@ func (q *query) options(asked, own *dns.OPT) int {
 		}
 	}
 	return dns.RcodeSuccess
+}
+
+// privateOption is an option code without meaning (RFC 6891 §9).
+const privateOption = 65001
+
+// withoutOptions returns a copy of a query in which the EDNS options that mean
+// nothing here have a code that means nothing anywhere. The library reads all
+// that it knows and refuses the whole message over one, e.g. an empty
+// ZONEVERSION (RFC 9660), which is a request.
+func withoutOptions(wire []byte) []byte {
+	out := slices.Clone(wire)
+	off := headerSize
+	for range binary.BigEndian.Uint16(wire[4:]) {
+		off = skipName(wire, off) + 4
+	}
+	records := int(binary.BigEndian.Uint16(wire[8:])) + int(binary.BigEndian.Uint16(wire[10:]))
+	for range records {
+		off = skipName(wire, off)
+		if off+10 > len(wire) {
+			return out
+		}
+		rrtype, size := binary.BigEndian.Uint16(wire[off:]), int(binary.BigEndian.Uint16(wire[off+8:]))
+		off += 10
+		if off+size > len(wire) {
+			return out
+		}
+		if rrtype == dns.TypeOPT {
+			renameOptions(out[off : off+size])
+		}
+		off += size
+	}
+	return out
+}
+
+func renameOptions(data []byte) {
+	for len(data) >= 4 {
+		if code := binary.BigEndian.Uint16(data); code != dns.EDNS0COOKIE && code != dns.EDNS0TCPKEEPALIVE {
+			binary.BigEndian.PutUint16(data, privateOption)
+		}
+		data = data[min(len(data), 4+int(binary.BigEndian.Uint16(data[2:]))):]
+	}
+}
+
+// skipName returns the offset behind a name, or behind the message.
+func skipName(wire []byte, off int) int {
+	for off < len(wire) {
+		switch n := int(wire[off]); {
+		case n == 0:
+			return off + 1
+		case n >= 0xc0:
+			return off + 2
+		default:
+			off += n + 1
+		}
+	}
+	return len(wire)
 }

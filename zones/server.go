@@ -218,8 +218,11 @@ func parse(wire []byte, msg *dns.Msg) bool {
 		}
 		return true
 	}
+	if msg.Unpack(wire) != nil && msg.Unpack(withoutOptions(wire)) != nil {
+		return false
+	}
 	// The library takes a message that ends early for one with less in it.
-	if msg.Unpack(wire) != nil || len(msg.Question) != count(4) || len(msg.Ns) != count(8) || len(msg.Extra) != count(10) {
+	if len(msg.Question) != count(4) || len(msg.Ns) != count(8) || len(msg.Extra) != count(10) {
 		return false
 	}
 	if len(msg.Question) == 1 {
