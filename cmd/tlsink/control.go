@@ -151,6 +151,7 @@ func controlHandler(s *service) http.Handler {
 		_, err := io.WriteString(w, s.zone.Delegation().String())
 		return err
 	})
+	s.operations(mux)
 	return mux
 }
 

@@ -22,6 +22,7 @@ type cli struct {
 	Demo    demoCmd    `cmd:"" help:"Show the whole service at work, on loopback, with senders of every policy."`
 	Serve   serveCmd   `cmd:"" help:"Run the sink."`
 	Config  configCmd  `cmd:"" help:"Check a configuration file, or print one to start with."`
+	Reload  reloadCmd  `cmd:"" help:"Have the running sink read its configuration again, like SIGHUP."`
 	Infer   inferCmd   `cmd:"" help:"Infer a sender's policy from recorded histories (JSON Lines)."`
 	History historyCmd `cmd:"" help:"Look at the tests of the running sink."`
 	Inbox   inboxCmd   `cmd:"" help:"Read mail to postmaster and abuse."`

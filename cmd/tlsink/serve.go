@@ -6,7 +6,11 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"os"
+	"os/signal"
 	"strings"
+	"syscall"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 )
@@ -21,10 +25,15 @@ func (c *serveCmd) Run(e *env) error {
 	if err != nil {
 		return err
 	}
-	log, err := newLogger(e.stderr, cfg.Log)
+	level := new(slog.LevelVar)
+	log, err := newLogger(e.stderr, cfg.Log, level)
 	if err != nil {
 		return err
 	}
+	// From here on a hangup must not end us; it is looked at once we serve.
+	hangups := make(chan os.Signal, 1)
+	signal.Notify(hangups, syscall.SIGHUP)
+	defer signal.Stop(hangups)
 	l, err := listen(e.ctx, cfg.Listen)
 	if err != nil {
 		return err
@@ -34,37 +43,68 @@ func (c *serveCmd) Run(e *env) error {
 		l.close()
 		return err
 	}
-	return s.serve(e.ctx, l)
+	return s.serve(e.ctx, l, &reloader{service: s, file: c.Config, level: level, hangups: hangups})
 }
 
 // serve runs s and its control socket.
-func (s *service) serve(ctx context.Context, l *listeners) error {
+func (s *service) serve(ctx context.Context, l *listeners, r *reloader) error {
+	s.reload = r
 	control, err := listenControl(ctx, s.cfg.path(controlSocket))
 	if err != nil {
 		l.close()
 		return errors.Join(err, s.store.Close())
 	}
+	manager := newNotifier(s.log)
 	s.log.Info("tlsink serves", "zone", s.cfg.Zone, "data_dir", s.cfg.DataDir, "smtp", addresses(l.smtp), "dns", l.dnsAddresses(),
 		"http", addresses(l.http), "https", addresses(l.https))
+	manager.ready("")
 	stopping := context.AfterFunc(ctx, func() {
-		s.log.Info("tlsink stops: transactions in progress may end; a second signal ends it at once")
+		s.log.Info("tlsink stops: transactions in progress may end; a second signal ends it at once", "at_most", stopTimeout)
+		manager.stopping()
 	})
 	defer stopping()
-	g, ctx := errgroup.WithContext(ctx)
-	g.Go(func() error { return s.run(ctx, l) })
-	g.Go(func() error { return serveControl(ctx, control, s) })
-	if err := g.Wait(); err != nil {
+	g, gctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return s.run(gctx, l) })
+	g.Go(func() error { return serveControl(gctx, control, s) })
+	g.Go(func() error { return r.watch(gctx, manager) })
+	if err := waitFor(gctx, g.Wait, stopTimeout); err != nil {
 		return err
 	}
 	s.log.Info("tlsink has stopped")
 	return nil
 }
 
-func newLogger(w io.Writer, c logConfig) (*slog.Logger, error) {
-	level, err := logLevel(c.Level)
+// stopTimeout bounds the orderly end. Every part has a shorter limit of its
+// own; this one is for a disk or a peer that keeps one of them.
+const stopTimeout = 30 * time.Second
+
+// waitFor returns what wait does, or an error if that takes longer than limit
+// after ctx has ended.
+func waitFor(ctx context.Context, wait func() error, limit time.Duration) error {
+	done := make(chan error, 1)
+	go func() { done <- wait() }()
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+	}
+	timer := time.NewTimer(limit)
+	defer timer.Stop()
+	select {
+	case err := <-done:
+		return err
+	case <-timer.C:
+		return fmt.Errorf("not everything has ended within %v: ended all the same; what was answered is stored", limit)
+	}
+}
+
+// newLogger returns a logger whose level can change.
+func newLogger(w io.Writer, c logConfig, level *slog.LevelVar) (*slog.Logger, error) {
+	initial, err := logLevel(c.Level)
 	if err != nil {
 		return nil, err
 	}
+	level.Set(initial)
 	o := &slog.HandlerOptions{Level: level}
 	if c.Format == "json" {
 		return slog.New(slog.NewJSONHandler(w, o)), nil

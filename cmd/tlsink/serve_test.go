@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/miekg/dns"
 	"go.etcd.io/bbolt"
 )
 
@@ -220,6 +221,15 @@ func TestSignalDrains(t *testing.T) {
 	p.terminate(t)
 	p.waitFor(t, "tlsink stops")
 	idle.expect(421)
+	// Until the last transaction has ended, what was begun can be looked up.
+	q := new(dns.Msg).SetQuestion("et.sink.example.", dns.TypeMX)
+	if a, err := dns.ExchangeContext(t.Context(), q, p.dns); err != nil || len(a.Answer) == 0 {
+		t.Errorf("DNS while the connections drain: %v", err)
+	}
+	if c, err := dialSession(t, p.smtp); err == nil {
+		t.Error("a new connection was accepted")
+		c.conn.Close()
+	}
 	busy.send(mailText("a@sender.example", "1@sender.example") + "\r\n.\r\n")
 	if code, text := busy.reply(); code != 451 || !strings.Contains(text, "tlsink test") {
 		t.Errorf("reply %d %s, want the 451 of a test", code, text)

@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"net/netip"
 	"os"
+	"sync/atomic"
 	"time"
 
 	"github.com/miekg/dns"
@@ -44,7 +45,8 @@ import (
 // serves the MTA-STS policy and the result pages, and selfCheck verifies that
 // all of that can be verified.
 type service struct {
-	cfg     config
+	cfg     config                 // as it was at the start
+	current atomic.Pointer[config] // with what was reloaded since
 	log     *slog.Logger
 	network network
 	started time.Time
@@ -59,6 +61,7 @@ type service struct {
 	web     *web.Server
 	mailer  *mailer.Mailer
 	check   *selfCheck
+	reload  *reloader // nil: nothing to reload from
 }
 
 // network is what a service uses of the network besides its listeners. The
@@ -73,6 +76,7 @@ type network struct {
 // newService opens and wires everything; nothing runs yet.
 func newService(ctx context.Context, cfg config, n network, log *slog.Logger) (_ *service, err error) {
 	s := &service{cfg: cfg, log: log, network: n, started: time.Now()}
+	s.current.Store(&cfg)
 	s.check = &selfCheck{service: s}
 	if s.store, err = history.Open(history.Options{
 		Path: cfg.path("history.db"), Logger: log.With("part", "history"),
@@ -159,11 +163,10 @@ func (s *service) openSink() error {
 	if err != nil {
 		return err
 	}
-	l := s.cfg.Limits
 	s.sink, err = sink.New(sink.Options{
 		Zone: s.cfg.Zone, Slots: s.cfg.Slots, Director: s.assess, Certificates: s.certs, Inspector: inspector, Mailbox: s.store,
 		NewID: s.store.NewConnID, Now: time.Now, Logger: s.log.With("part", "sink"),
-		Limits: sink.Limits{Connections: l.Connections, PerClient: l.PerClient, MessageSize: l.MessageSize, CommandTimeout: time.Duration(l.CommandTimeout)},
+		Limits: s.cfg.sinkLimits(),
 	})
 	return err
 }
@@ -191,42 +194,41 @@ func (s *service) openWeb() (err error) {
 }
 
 func (s *service) openMailer(dkim *mailer.DKIM) error {
-	transport, err := s.transport()
+	transport, err := s.transport(&s.cfg)
 	if err != nil {
 		return err
 	}
-	l := s.cfg.Limits
+	m := s.cfg.mailerSettings(transport)
 	s.mailer, err = mailer.New(mailer.Options{
-		Queue: reportQueue{s.store}, Transport: transport, Signer: dkim, Render: s.render, From: s.cfg.from(), Now: time.Now,
+		Queue: reportQueue{s.store}, Transport: m.Transport, Signer: dkim, Render: s.render, From: s.cfg.from(), Now: time.Now,
 		Rand:   mathrand.New(mathrand.NewPCG(mathrand.Uint64(), mathrand.Uint64())), //nolint:gosec // jitter
-		Logger: s.log.With("part", "mailer"), Limits: mailer.Limits{Address: l.ReportsAddress, Domain: l.ReportsDomain, Network: l.ReportsNetwork},
-		FirstRetry: time.Duration(s.cfg.Timing.ReportRetry), GiveUp: s.cfg.timing().GiveUp, AttemptTimeout: time.Duration(s.cfg.Timing.ReportAttempt),
+		Logger: s.log.With("part", "mailer"), Limits: m.Limits, FirstRetry: m.FirstRetry, GiveUp: m.GiveUp, AttemptTimeout: m.AttemptTimeout,
 	})
 	return err
 }
 
 // transport delivers reports: directly, enforcing what the recipient's domain
 // publishes, or through the operator's smarthost.
-func (s *service) transport() (mailer.Transport, error) {
-	roots, err := s.roots()
+func (s *service) transport(cfg *config) (mailer.Transport, error) {
+	roots, err := s.roots(cfg)
 	if err != nil {
 		return nil, err
 	}
-	if h := s.cfg.Mail.Smarthost; h.Address != "" {
+	if h := cfg.Mail.Smarthost; h.Address != "" {
 		password, err := h.password().read()
 		if err != nil {
 			return nil, err
 		}
 		return mailer.NewSmarthost(mailer.SmarthostOptions{
-			Addr: h.Address, Username: h.Username, Password: password, Plaintext: h.Plaintext, Hello: scenario.ServiceHost(s.cfg.Zone), Roots: roots,
+			Addr: h.Address, Username: h.Username, Password: password, Plaintext: h.Plaintext, Hello: scenario.ServiceHost(cfg.Zone), Roots: roots,
 		})
 	}
 	opts := deliver.Options{
 		Resolver: s.network.resolver, HTTPClient: &http.Client{Transport: httpTransport(roots, s.network.dial)}, Roots: roots, Dial: s.network.dial,
-		LocalName: scenario.ServiceHost(s.cfg.Zone), Logger: s.log.With("part", "deliver"),
+		LocalName: scenario.ServiceHost(cfg.Zone), Logger: s.log.With("part", "deliver"),
 	}
-	if s.cfg.Mail.LocalAddress != "" {
-		opts.LocalAddr = netip.MustParseAddr(s.cfg.Mail.LocalAddress)
+	if cfg.Mail.LocalAddress != "" {
+		opts.LocalAddr = netip.MustParseAddr(cfg.Mail.LocalAddress)
 	}
 	// What the recipient's domain publishes must hold, all of it: no fallback.
 	sender, err := deliver.New(deliver.Policy{
@@ -239,7 +241,7 @@ func (s *service) transport() (mailer.Transport, error) {
 	return mailer.NewDirect(sender), nil
 }
 
-func (s *service) roots() (*x509.CertPool, error) {
+func (s *service) roots(cfg *config) (*x509.CertPool, error) {
 	if s.network.roots != nil {
 		return s.network.roots, nil
 	}
@@ -247,7 +249,7 @@ func (s *service) roots() (*x509.CertPool, error) {
 	if err != nil {
 		pool = x509.NewCertPool()
 	}
-	if file := s.cfg.Certificates.Roots; file != "" {
+	if file := cfg.Certificates.Roots; file != "" {
 		b, err := os.ReadFile(file)
 		if err != nil {
 			return nil, fmt.Errorf("certificates.roots: %w", err)
@@ -260,22 +262,43 @@ func (s *service) roots() (*x509.CertPool, error) {
 	return pool, nil
 }
 
-// run serves until ctx ends, then drains and closes the store last.
+// run serves until ctx ends, then drains: name servers answer until the last
+// transaction has ended, and the store closes last.
 func (s *service) run(ctx context.Context, l *listeners) error {
+	g, gctx := errgroup.WithContext(ctx)
+	last, stop := context.WithCancel(context.WithoutCancel(ctx))
+	defer stop()
+	dnsEnded := make(chan error, 1)
+	go func() { dnsEnded <- s.serveDNS(last, l) }()
+	g.Go(func() error {
+		select {
+		case err := <-dnsEnded:
+			dnsEnded <- nil // it has ended
+			return err
+		case <-gctx.Done():
+			return nil
+		}
+	})
+	g.Go(func() error { return s.sink.Serve(gctx, l.smtp...) })
+	g.Go(func() error { return s.web.Serve(gctx, l.http, l.https) })
+	g.Go(func() error { return s.rotator.Run(gctx) })
+	g.Go(func() error { return s.assess.Run(gctx) })
+	g.Go(func() error { return s.mailer.Run(gctx) })
+	g.Go(func() error { return s.check.run(gctx, l) })
+	g.Go(func() error { return s.housekeep(gctx) })
+	err := g.Wait()
+	stop()
+	return errors.Join(err, <-dnsEnded, s.store.Close())
+}
+
+// serveDNS answers queries and keeps the zone signed until ctx ends.
+func (s *service) serveDNS(ctx context.Context, l *listeners) error {
 	g, ctx := errgroup.WithContext(ctx)
-	g.Go(func() error { return s.sink.Serve(ctx, l.smtp...) })
-	g.Go(func() error { return s.web.Serve(ctx, l.http, l.https) })
 	if l.dns != nil {
 		g.Go(func() error { return s.zone.Serve(ctx, l.dns) })
 	}
 	g.Go(func() error { return s.zone.Run(ctx) })
-	g.Go(func() error { return s.rotator.Run(ctx) })
-	g.Go(func() error { return s.assess.Run(ctx) })
-	g.Go(func() error { return s.mailer.Run(ctx) })
-	g.Go(func() error { return s.check.run(ctx, l) })
-	g.Go(func() error { return s.housekeep(ctx) })
-	err := g.Wait()
-	return errors.Join(err, s.store.Close())
+	return g.Wait()
 }
 
 // housekeep renews certificates, deletes what is too old, and tells the rotator
@@ -298,7 +321,7 @@ func (s *service) housekeep(ctx context.Context) error {
 			if err := s.certs.Renew(ctx); err != nil {
 				s.log.Error("certificates not renewed", "err", err)
 			}
-			before := time.Now().AddDate(0, 0, -s.cfg.Retention)
+			before := time.Now().AddDate(0, 0, -s.current.Load().Retention)
 			if _, err := s.store.Purge(ctx, before); err != nil {
 				s.log.Error("old evidence not deleted", "err", err)
 			}

@@ -1,0 +1,193 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"maps"
+	"net/http"
+	"os"
+	"reflect"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/tlsink/tlsink/mailer"
+	"github.com/tlsink/tlsink/sink"
+)
+
+// reloader applies a changed configuration file to a running service.
+type reloader struct {
+	service *service
+	file    string
+	level   *slog.LevelVar
+	hangups <-chan os.Signal
+
+	mu sync.Mutex // one reload at a time
+}
+
+// reloaded is what a reload did.
+type reloaded struct {
+	Applied []string `json:"applied"` // settings
+	Restart []string `json:"restart"` // settings that need one
+}
+
+// appliesAtOnce reports whether a setting changes without a restart. Durations
+// of tests do not: the evidence of a test is read with those it began with.
+func appliesAtOnce(key string) bool {
+	switch key {
+	case "retention_days", "log.level", "certificates.roots", "timing.give_up", "timing.report_retry", "timing.report_attempt":
+		return true
+	}
+	return strings.HasPrefix(key, "limits.") || strings.HasPrefix(key, "mail.smarthost.")
+}
+
+// reload reads the file again and applies what can change. A file with any
+// problem changes nothing. Connections and deliveries in progress go on.
+func (r *reloader) reload() (reloaded, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	s := r.service
+	next, err := loadConfig(r.file)
+	if err != nil {
+		for _, p := range problemsOf(err) {
+			s.log.Error("configuration not reloaded: problem", "field", p.Field, "problem", p.Text, "fix", p.Fix)
+		}
+		return reloaded{}, fmt.Errorf("nothing was changed: %w", err)
+	}
+	// What needs a restart stays what it was, so that the next start is the
+	// only one that sees it.
+	now := s.cfg
+	out := compare(*s.current.Load(), next)
+	now.take(&next)
+	transport, err := s.transport(&now)
+	if err != nil {
+		s.log.Error("configuration not reloaded", "err", err)
+		return reloaded{}, fmt.Errorf("nothing was changed: %w", err)
+	}
+	if err := s.sink.SetLimits(now.sinkLimits()); err != nil {
+		return reloaded{}, fmt.Errorf("nothing was changed: %w", err)
+	}
+	s.mailer.Change(now.mailerSettings(transport))
+	s.store.LimitMailbox(now.Limits.MailboxMessages, now.Limits.MessageSize)
+	if level, err := logLevel(now.Log.Level); err == nil && r.level != nil {
+		r.level.Set(level)
+	}
+	s.current.Store(&now)
+	s.log.Info("configuration reloaded", "applied", out.Applied)
+	if len(out.Restart) > 0 {
+		s.log.Warn("settings that have changed need a restart", "settings", out.Restart)
+	}
+	return out, nil
+}
+
+// take copies the settings of next that apply at once.
+func (c *config) take(next *config) {
+	c.Retention, c.Limits, c.Log.Level = next.Retention, next.Limits, next.Log.Level
+	c.Certificates.Roots, c.Mail.Smarthost = next.Certificates.Roots, next.Mail.Smarthost
+	c.Timing.GiveUp, c.Timing.ReportRetry, c.Timing.ReportAttempt = next.Timing.GiveUp, next.Timing.ReportRetry, next.Timing.ReportAttempt
+}
+
+// compare lists the settings that differ.
+func compare(now, next config) reloaded {
+	out := reloaded{Applied: []string{}, Restart: []string{}}
+	before, after := settingsOf(reflect.ValueOf(now), ""), settingsOf(reflect.ValueOf(next), "")
+	for _, key := range slices.Sorted(maps.Keys(after)) {
+		switch {
+		case before[key] == after[key]:
+		case appliesAtOnce(key):
+			out.Applied = append(out.Applied, key)
+		default:
+			out.Restart = append(out.Restart, key)
+		}
+	}
+	return out
+}
+
+// settingsOf returns the values of a configuration as text, by key.
+func settingsOf(v reflect.Value, prefix string) map[string]string {
+	out := make(map[string]string)
+	for f, value := range v.Fields() {
+		key := prefix + f.Tag.Get("toml")
+		if f.Type.Kind() == reflect.Struct {
+			maps.Copy(out, settingsOf(value, key+"."))
+			continue
+		}
+		out[key] = fmt.Sprint(value.Interface())
+	}
+	return out
+}
+
+func (c *config) sinkLimits() sink.Limits {
+	l := c.Limits
+	return sink.Limits{Connections: l.Connections, PerClient: l.PerClient, MessageSize: l.MessageSize, CommandTimeout: time.Duration(l.CommandTimeout)}
+}
+
+func (c *config) mailerSettings(t mailer.Transport) mailer.Settings {
+	l := c.Limits
+	return mailer.Settings{
+		Transport: t, Limits: mailer.Limits{Address: l.ReportsAddress, Domain: l.ReportsDomain, Network: l.ReportsNetwork},
+		FirstRetry: time.Duration(c.Timing.ReportRetry), GiveUp: time.Duration(c.Timing.GiveUp), AttemptTimeout: time.Duration(c.Timing.ReportAttempt),
+	}
+}
+
+type reloadCmd struct{ configFlag }
+
+// Run has a running service read its configuration again.
+func (c *reloadCmd) Run(e *env) error {
+	b, err := c.ask(e, http.MethodPost, "/reload")
+	if err != nil {
+		return err
+	}
+	var r reloaded
+	if err := json.Unmarshal(b, &r); err != nil {
+		return fmt.Errorf("answer of the running service: %w", err)
+	}
+	if len(r.Applied)+len(r.Restart) == 0 {
+		fmt.Fprintln(e.stdout, "reloaded: no setting has changed")
+		return nil
+	}
+	if len(r.Applied) > 0 {
+		fmt.Fprintln(e.stdout, "reloaded:", strings.Join(r.Applied, ", "))
+	}
+	if len(r.Restart) > 0 {
+		fmt.Fprintln(e.stdout, "needs a restart:", strings.Join(r.Restart, ", "))
+	}
+	return nil
+}
+
+// operations adds what operators do with a running service.
+func (s *service) operations(mux *http.ServeMux) {
+	mux.HandleFunc("POST /reload", func(w http.ResponseWriter, r *http.Request) {
+		if s.reload == nil {
+			http.Error(w, "this service was started without a configuration file", http.StatusNotFound)
+			return
+		}
+		out, err := s.reload.reload()
+		if err == nil {
+			err = json.NewEncoder(w).Encode(out)
+		}
+		if err != nil {
+			http.Error(w, err.Error(), http.StatusInternalServerError)
+		}
+	})
+}
+
+// watch reloads at each signal until ctx ends.
+func (r *reloader) watch(ctx context.Context, n *notifier) error {
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-r.hangups:
+			n.reloading()
+			status := ""
+			if _, err := r.reload(); err != nil {
+				status = "reload failed, going on as before: see the log"
+			}
+			n.ready(status)
+		}
+	}
+}
