@@ -24,6 +24,7 @@ type rollWorld struct {
 	resolvers []*dnssec.Resolver
 	history   history
 	seconds   int
+	crashes   int
 	phases    []zones.Phase // that were seen
 	bogus     []string
 }
@@ -74,7 +75,10 @@ func (w *rollWorld) second() {
 
 func (w *rollWorld) advance() {
 	w.t.Helper()
-	if err := w.zone.Advance(w.t.Context()); err != nil {
+	if err := w.zone.Advance(w.t.Context()); errors.Is(err, errCrash) {
+		w.crashes++
+		w.restart()
+	} else if err != nil {
 		w.t.Errorf("%v: %v", w.clk.Now(), err)
 	}
 	if phase := w.zone.Roll().Phase; len(w.phases) == 0 || w.phases[len(w.phases)-1] != phase {

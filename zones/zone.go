@@ -36,6 +36,7 @@ type Zone struct {
 	content content    // without SOA and what is about keys
 	data    StateData  // as saved, but for what a roll has waited since
 	keys    *keySet    // of data; published with the next version
+	saved   time.Time  // when data was
 	serial  uint32     // last published
 	overdue bool       // more signatures are due than the last version renewed
 	phase   phaseRun
@@ -111,7 +112,7 @@ func (z *Zone) save(data StateData) error {
 			return err
 		}
 	}
-	z.data = data
+	z.data, z.saved = data, z.opts.Now()
 	return nil
 }
 
@@ -231,7 +232,7 @@ func (z *Zone) maintain(ctx context.Context) {
 	}
 	z.mu.Lock()
 	defer z.mu.Unlock()
-	if z.watch.sure().Sub(z.data.Seen).Abs() < saveInterval {
+	if z.opts.Now().Sub(z.saved).Abs() < saveInterval {
 		return
 	}
 	if err := z.save(z.data); err != nil {
