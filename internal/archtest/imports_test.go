@@ -27,13 +27,14 @@ func importTable() map[string][]string {
 
 		"policyinfer": {"scenario", "evidence"},
 
-		"certs":     leaves,
-		"deliver":   leaves,
-		"history":   leaves,
-		"mailauth":  leaves,
-		"mxrotator": leaves,
-		"sink":      and("sink/internal/wire"),
-		"zones":     and("zones/internal/records"),
+		"certs":      leaves,
+		"certs/acme": leaves,
+		"deliver":    leaves,
+		"history":    leaves,
+		"mailauth":   leaves,
+		"mxrotator":  leaves,
+		"sink":       and("sink/internal/wire"),
+		"zones":      and("zones/internal/records"),
 
 		// External DNS: providers, and what is published through them.
 		"zones/rfc2136":         {"zones/internal/records"},
