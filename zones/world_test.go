@@ -210,7 +210,7 @@ func (h *history) unentitled() (out []string) {
 					if !meet(v, 0, ds, 0) || !meet(v, 0, keys, 0) || !meet(ds, 0, keys, 0) {
 						continue
 					}
-					if err := validates(v.rrs, keys.rrs, func(k *dns.DNSKEY) bool { return has(ds.rrs, k) }); err != nil {
+					if err := validates(v.rrs, keys.rrs, func(k *dns.DNSKEY) bool { return hasDS(ds.rrs, k) }); err != nil {
 						out = append(out, fmt.Sprintf("%s of %v with DS of %v: %v", id, v.first, ds.first, err))
 					}
 				}
@@ -220,7 +220,7 @@ func (h *history) unentitled() (out []string) {
 	return out
 }
 
-func has(ds []dns.RR, key *dns.DNSKEY) bool {
+func hasDS(ds []dns.RR, key *dns.DNSKEY) bool {
 	return slices.ContainsFunc(ds, func(rr dns.RR) bool {
 		want := rr.(*dns.DS)
 		return key.KeyTag() == want.KeyTag && strings.EqualFold(key.ToDS(want.DigestType).Digest, want.Digest)
@@ -229,7 +229,7 @@ func has(ds []dns.RR, key *dns.DNSKEY) bool {
 
 // entered checks the DNSKEY RRset against a DS RRset (RFC 4035 §5.2).
 func entered(ds, keys []dns.RR) error {
-	err := validates(keys, keys, func(k *dns.DNSKEY) bool { return has(ds, k) })
+	err := validates(keys, keys, func(k *dns.DNSKEY) bool { return hasDS(ds, k) })
 	if err != nil {
 		return fmt.Errorf("no DS of %d leads to a key: %w", len(ds), err)
 	}
