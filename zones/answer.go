@@ -58,7 +58,7 @@ func (z *Zone) count(reply *dns.Msg) {
 	switch reply.Rcode {
 	case dns.RcodeNameError:
 		z.counters.nxdomain.Add(1)
-	case dns.RcodeRefused:
+	case dns.RcodeRefused, dns.RcodeNotAuth:
 		z.counters.refused.Add(1)
 	case dns.RcodeFormatError, dns.RcodeNotImplemented, dns.RcodeBadVers:
 		z.counters.malformed.Add(1)

@@ -97,7 +97,7 @@ type counters struct {
 type Counters struct {
 	UDP, TCP   uint64 // messages answered
 	NXDomain   uint64
-	Refused    uint64 // foreign names, zone transfers
+	Refused    uint64 // foreign names, zone transfers, wrong keys
 	Malformed  uint64 // answered FORMERR, NOTIMP or BADVERS
 	Truncated  uint64
 	Dropped    uint64 // messages without an answer, connections over a limit
