@@ -1,0 +1,192 @@
+package doctor
+
+import (
+	"context"
+	"fmt"
+	"strings"
+)
+
+// check is one row of the table that runs, documents and explains the checks.
+type check struct {
+	id     string
+	title  string
+	means  string // why it matters
+	fix    string // what to do, mostly
+	scope  Scope
+	effect Effect
+	needs  []string // checks that must not be wrong, or this one tells nothing
+	// strictly lists those of needs that must be ok.
+	strictly []string
+	run      func(*exam, context.Context)
+}
+
+// The ids of the checks.
+const (
+	checkClock       = "clock"
+	checkDelegation  = "delegation"
+	checkNameServers = "name-servers"
+	checkDS          = "ds"
+	checkChain       = "chain"
+	checkAddresses   = "addresses"
+	checkPorts       = "ports"
+	checkPTR         = "ptr"
+	checkSPF         = "spf"
+	checkDKIM        = "dkim"
+	checkDMARC       = "dmarc"
+	checkCAA         = "caa"
+	checkZone        = "zone"
+	checkUT          = "ut"
+	checkPolicy      = "policy"
+	checkWithheld    = "withheld"
+	checkOffered     = "offered"
+	checkCertificate = "certificates"
+	checkTLSA        = "tlsa"
+	checkRelay       = "relay"
+)
+
+// checks returns the table, in the order of the checks.
+func checks() []check {
+	const publish = "Publish the records that `tlsink zone` prints in the parent zone (at most registrars: name servers, glue and DS of the domain)."
+	delegated, verified := []string{checkDelegation}, []string{checkClock, checkDelegation, checkChain}
+	return append([]check{
+		{
+			checkClock, "Clock", "Signatures and certificates have dates. With a wrong clock everything looks expired, to us or to everyone else.",
+			"Set the clock of this machine: let systemd-timesyncd, chrony or ntpd run.", Outside | Faces, Unverifiable, nil, nil, (*exam).clock,
+		},
+		{
+			checkDelegation, "Delegation", "The parent zone has to send the world to our name servers.",
+			publish, Outside, NoEffect, nil, nil, (*exam).delegation,
+		},
+		{
+			checkNameServers, "Name servers", "Each name server that the parent names must answer for the zone, and all must have the same version of it.",
+			"Let the name server serve the zone (as secondary: by transfer from this service), or take it out of dns.name_servers and of the parent zone.",
+			Outside, NoEffect, delegated, nil, (*exam).nameServers,
+		},
+		{
+			checkDS, "DS record", "The DS record in the parent zone is what makes the zone secure for the world. Without it no sender uses DANE; with a wrong one nobody finds us at all.",
+			publish, Outside, NoEffect, delegated, nil, (*exam).ds,
+		},
+		{
+			checkChain, "DNSSEC chain", "From the root down to our records every signature must hold, as a validating resolver sees it.",
+			"Look at the zone with `delv` or dnsviz.net; mostly a DS record is missing or old: see `tlsink zone`.", Outside, Unverifiable,
+			[]string{checkClock},
+			nil, (*exam).chain,
+		},
+		{
+			checkAddresses, "Addresses", "Names must lead to the configured addresses, and those to this machine.",
+			"Correct dns.addresses, dns.mx_addresses or dns.ut_addresses; records of an old configuration go within a minute.",
+			Outside, NoEffect, verified, nil, (*exam).addresses,
+		},
+		{
+			checkPorts, "Ports", "Senders need port 25 and 443, resolvers 53 over UDP and TCP, people 80 and 443.",
+			"Open the port in the firewall in front of the machine, and in the one of the hosting provider.", Outside, NoEffect, nil, nil, (*exam).ports,
+		},
+		{
+			checkPTR, "Reverse name", "Many servers take mail, and so our reports, only from an address whose name leads back to it and is the one in EHLO.",
+			"Ask whoever gave you the address to set its reverse DNS.", Outside, NoEffect, nil, nil, (*exam).ptr,
+		},
+		{
+			checkSPF, "SPF", "Reports must pass SPF, for the zone and for the EHLO name.",
+			"With the embedded name server this is in the zone; elsewhere publish what `tlsink zone` lists.", Outside, NoEffect, verified, nil, (*exam).spf,
+		},
+		{
+			checkDKIM, "DKIM", "Reports are signed; the public key must be the one of our private key.",
+			"Publish the record of the key in data_dir/dkim.pem.", Outside, NoEffect, verified, nil, (*exam).dkim,
+		},
+		{
+			checkDMARC, "DMARC", "Nobody shall send reports in our name.", "Publish a DMARC record for the zone.", Outside, NoEffect, verified, nil, (*exam).dmarc,
+		},
+		{
+			checkCAA, "CAA", "A CAA record that does not name our CA keeps it from issuing certificates.",
+			"Name the CA in the CAA record, or remove the record.", Outside, NoEffect, delegated, nil, (*exam).caa,
+		},
+	}, faceChecks()...)
+}
+
+func faceChecks() []check {
+	tls := []string{checkOffered}
+	return []check{
+		{
+			checkZone, "Own zone", "What our own name server says must verify from our own key: MX, TLSA, and the proof that ut has no TLSA records.",
+			"See the log of the service for what went wrong when the zone was signed.", Faces, Unverifiable,
+			[]string{checkClock},
+			nil, (*exam).zone,
+		},
+		{
+			checkUT, "Unprotected domain", "ut must publish nothing: neither TLSA records nor an MTA-STS policy.",
+			"Remove the record: somebody added it to the zone at the DNS provider.", Faces, Broken,
+			[]string{checkClock, checkZone},
+			nil, (*exam).ut,
+		},
+		{
+			checkPolicy, "MTA-STS policy", "Senders must find our policy, over a valid certificate: enforced, with mx04, mx05 and mx06.",
+			"Let port 443 of the policy host reach this service, without a proxy that redirects.", Faces, Unverifiable,
+			[]string{checkClock},
+			nil, (*exam).policy,
+		},
+		{
+			checkWithheld, "STARTTLS withheld", "From a new client STARTTLS is withheld: that is the downgrade attack.",
+			"Let port 25 reach this service directly: what answers there offers TLS on its own account.", Faces, Broken, nil, nil, (*exam).withheld,
+		},
+		{
+			checkOffered, "STARTTLS offered", "Afterwards it is offered, or every sender looks as if it needed none.",
+			"Let port 25 reach this service directly: something on the way removes STARTTLS (e.g. \"SMTP inspection\" of a firewall).",
+			Faces, Broken, nil, nil, (*exam).offered,
+		},
+		{
+			checkCertificate, "Certificates", "Good servers need certificates that everyone trusts, in ECDSA and RSA; the self-signed ones must be trusted by nobody.",
+			"See the log of the service for why the certificate was not issued or renewed; `tlsink keys` shows the state.", Faces, Broken,
+			append(tls, checkClock), tls, (*exam).certificates,
+		},
+		{
+			checkTLSA, "TLSA records", "mx04 and mx06 must match their TLSA records, mx03 and mx05 must not.",
+			"Let the zone publish the TLSA records of the keys in data_dir/certs: with an external DNS provider look for what it refused.", Faces, Broken,
+			append(tls, checkClock, checkZone), tls, (*exam).tlsa,
+		},
+		{
+			checkRelay, "No relay", "A server that hands on mail for strangers is abused within hours.",
+			"Let port 25 reach this service directly: what answers there is another mail server.", Faces, NoEffect, nil, nil, (*exam).relay,
+		},
+	}
+}
+
+// Names lists the ids of all checks.
+func Names() (out []string) {
+	for _, c := range checks() {
+		out = append(out, c.id)
+	}
+	return out
+}
+
+// Markdown is the page that explains the checks.
+func Markdown() string {
+	var b strings.Builder
+	b.WriteString(`# What tlsink doctor checks
+
+` + "`tlsink doctor --config FILE`" + ` looks at a running sink from the outside in and
+prints each item as *ok*, *wrong* or *could not test*, with what to do. Run it on
+the same machine, and once from elsewhere: a firewall shows only from outside.
+` + "`tlsink serve`" + ` does the same checks, as far as it can, every five minutes
+(` + "`timing.self_check`" + `), and ten times as often while one fails.
+
+What is wrong has one of these effects on tests:
+
+- *verdicts without protection wait*: senders that enforce DANE or MTA-STS would
+  look as if they did not, so that none, may, encrypt and verify are not reported;
+- *no verdicts*: whatever is seen meanwhile says nothing and is not used, no test
+  ends and no report is mailed, until the check passes again. Nobody has to do
+  anything then: mail is answered 451 and comes back.
+
+`)
+	for _, c := range checks() {
+		fmt.Fprintf(&b, "## %s (`%s`)\n\n%s\n\n*If it is wrong:* %s\n", c.title, c.id, c.means, c.fix)
+		switch c.effect {
+		case Unverifiable:
+			b.WriteString("*Effect:* verdicts without protection wait.\n")
+		case Broken:
+			b.WriteString("*Effect:* no verdicts.\n")
+		}
+		b.WriteString("\n")
+	}
+	return strings.TrimRight(b.String(), "\n") + "\n"
+}
