@@ -4,6 +4,7 @@
 TOOL     := go tool -modfile=tools/go.mod
 FUZZTIME ?= 20s
 BIN      ?= bin
+DIST     ?= dist
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "%-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -11,8 +12,8 @@ help: ## list the targets
 build: ## build bin/tlsink, a static binary
 	CGO_ENABLED=0 go build -trimpath -ldflags='-s -w' -o $(BIN)/tlsink ./cmd/tlsink
 
-deb: build ## pack it as a Debian package, in dist/; VERSION=1.2.3 where git tells none
-	go run ./packaging/deb -binary $(BIN)/tlsink -version "$(VERSION)" -o dist
+deb: build ## pack it as a Debian package, in dist/ (VERSION=1.2.3 if git knows none)
+	go run ./packaging/deb -binary $(BIN)/tlsink -version "$(VERSION)" -o $(DIST)
 
 test: ## run all tests that need neither root nor network
 	go test ./...
@@ -55,7 +56,7 @@ sim: ## infer 100,000 simulated senders: nothing wrong, and why verdicts stay op
 
 lab: ## test against real mail and DNS servers (root, Debian; see lab/)
 	lab/servers.sh bin/lab
-	TLSINK_LAB=1 TLSINK_LAB_SERVERS=$(CURDIR)/bin/lab go test -count=1 -timeout=20m ./zones/... ./lab/...
+	TLSINK_LAB=1 TLSINK_LAB_SERVERS=$(CURDIR)/bin/lab go test -count=1 -timeout=20m -p 1 ./zones/... ./lab/... ./packaging
 
 demo: ## watch a whole test on loopback, time compressed
 	go run ./cmd/tlsink demo
