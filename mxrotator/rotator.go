@@ -188,8 +188,7 @@ func (r *Rotator) Rotate(ctx context.Context) error {
 	want := order.Preferences()
 
 	began := r.opts.Now()
-	setErr := r.set(ctx, order)
-	got, err := r.readBack(ctx)
+	got, setErr, err := r.publish(ctx, order, began)
 	if err == nil && !maps.Equal(got, want) {
 		err = fmt.Errorf("the provider reads back %v instead of %v", got, want)
 	}
@@ -205,6 +204,27 @@ func (r *Rotator) Rotate(ctx context.Context) error {
 	return nil
 }
 
+// publish writes an order and returns what is read back. If that takes long, it is
+// said at once that nobody knows the order: what happens meanwhile may be judged
+// before the provider has answered.
+func (r *Rotator) publish(ctx context.Context, order Order, began time.Time) (got map[string]int, setErr, err error) {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		setErr = r.set(ctx, order)
+		got, err = r.readBack(ctx)
+	}()
+	timer := time.NewTimer(slowChange)
+	defer timer.Stop()
+	select {
+	case <-done:
+	case <-timer.C:
+		r.observe(began, nil)
+		<-done
+	}
+	return got, setErr, err
+}
+
 // unknown are the preferences of a time when the order is not known.
 func unknown() map[string]int {
 	out := make(map[string]int, hosts)
@@ -215,7 +235,7 @@ func unknown() map[string]int {
 }
 
 // observe records what is published after a change that began at a time; nil
-// if that is not known. While a slow provider was at work, nobody knows either.
+// if that is not known. While a slow provider is at work, nobody knows either.
 func (r *Rotator) observe(began time.Time, got map[string]int) {
 	now := r.opts.Now()
 	r.mu.Lock()
