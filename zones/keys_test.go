@@ -207,7 +207,11 @@ func TestRollNeedsItsState(t *testing.T) {
 	w := newRollWorld(t)
 	full := errors.New("disk full")
 	w.state.fail = full
-	if err := w.zone.StartRoll(t.Context(), ""); !errors.Is(err, full) || w.zone.Roll().Phase != "" || roles(w.zone) != "csk active" {
+	err := w.zone.StartRoll(t.Context(), "")
+	if refreshed := w.zone.Refresh(); refreshed != nil {
+		t.Error(refreshed)
+	}
+	if !errors.Is(err, full) || w.zone.Roll().Phase != "" || roles(w.zone) != "csk active" {
 		t.Errorf("%v: %s", err, w.zone.Roll())
 	}
 	w.state.fail = nil
@@ -220,6 +224,26 @@ func TestRollNeedsItsState(t *testing.T) {
 	w.state.fail = nil
 	if err := w.zone.Advance(t.Context()); err != nil || roles(w.zone) != "csk retiring, csk active" {
 		t.Errorf("%v: %s", err, w.zone.Roll())
+	}
+}
+
+// A key is not withdrawn while the parent can't be asked.
+func TestRollNeedsItsParent(t *testing.T) {
+	w := newRollWorld(t)
+	w.start("")
+	w.until(zones.PhaseHandOver, 0)
+	w.replaceDS()
+	w.until(zones.PhaseRetire, 0)
+	w.parent.fail = errors.New("no route")
+	w.clk.Advance(time.Hour)
+	if err := w.zone.Advance(t.Context()); !errors.Is(err, w.parent.fail) || w.zone.Roll().Phase != zones.PhaseRetire {
+		t.Errorf("%v\n%s", err, w.zone.Roll())
+	}
+	w.parent.fail = nil
+	w.parent.set(nil, 1)
+	err := w.zone.Advance(t.Context())
+	if s := w.zone.Roll(); err == nil || s.Phase != zones.PhaseHandOver || !strings.Contains(s.Problem, "1 of 2 servers of the parent have no DS record") {
+		t.Errorf("%v\n%s", err, s)
 	}
 }
 

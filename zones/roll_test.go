@@ -177,6 +177,20 @@ func TestRollsValidate(t *testing.T) {
 			w.restart()
 			w.until("", 200)
 		}, 0, "csk active"},
+		{"KSK, cancelled in the hand-over", func(w *rollWorld) {
+			w.complete(zones.ZSK, nil)
+			w.start("")
+			w.until(zones.PhaseHandOver, 45)
+			w.cancel()
+			w.until("", 200)
+		}, 1, "ksk active, zsk active"},
+		{"CSK for both, cancelled in the hand-over", func(w *rollWorld) {
+			w.complete(zones.ZSK, nil)
+			w.start(zones.CSK)
+			w.until(zones.PhaseHandOver, 45)
+			w.cancel()
+			w.until("", 200)
+		}, 1, "ksk active, zsk active"},
 		{"cancelled although the parent follows", func(w *rollWorld) {
 			w.start("")
 			w.until(zones.PhaseHandOver, 45)
