@@ -215,7 +215,7 @@ func TestRealSecondaries(t *testing.T) {
 			o.Transfer = zones.Transfer{Keys: []zones.TSIGKey{key}, Secondaries: []netip.AddrPort{netip.MustParseAddrPort(own)}}
 			z := newZone(t, o)
 			addrs, _ := serve(t, z, "127.0.0.1:0")
-			server.start(t, own, addrs[0], key)
+			log := server.start(t, own, addrs[0], key)
 			eventually(t, "the first copy", func() bool { return upToDate(t, own, z) })
 			checkSecondary(t, z, own)
 
@@ -234,6 +234,13 @@ func TestRealSecondaries(t *testing.T) {
 				}
 			}
 			checkSecondary(t, z, own)
+			if err := z.StartRoll(t.Context(), zones.CSK); err != nil {
+				t.Fatal(err)
+			}
+			eventually(t, "the version with two keys", func() bool { return upToDate(t, own, z) })
+			if n := strings.Count(log.String(), "DNSSEC, validation successful"); server.name == "Knot" && n < 7 {
+				t.Errorf("Knot validated %d copies, want 7", n)
+			}
 			eventually(t, "the status", func() bool {
 				s := z.Secondaries()[0]
 				return s.Notified == z.Serial() && s.Transferred == z.Serial() && s.Problem == "" && !s.TransferredAt.IsZero()
