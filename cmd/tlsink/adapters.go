@@ -187,7 +187,7 @@ func (s *service) render(_ context.Context, it mailer.Item) (mailer.Message, err
 // queries returns the DNS queries for our zone, without our own: to a single
 // running test they would look like its sender's.
 func (s *service) queries(since time.Time) []evidence.Query {
-	return slices.DeleteFunc(s.zone.Queries(since), func(q evidence.Query) bool { return s.check.asks(q.Client) })
+	return slices.DeleteFunc(s.names.queries(since), func(q evidence.Query) bool { return s.check.asks(q.Client) })
 }
 
 // fetched passes policy fetches on, without our own.

@@ -214,14 +214,3 @@ func (c *forgetCmd) Run(e *env) error {
 	}
 	return err
 }
-
-type zoneCmd struct{ configFlag }
-
-// Run prints what the parent zone has to publish.
-func (c *zoneCmd) Run(e *env) error {
-	b, err := c.ask(e, http.MethodGet, "/zone")
-	if err == nil {
-		_, err = e.stdout.Write(b)
-	}
-	return err
-}

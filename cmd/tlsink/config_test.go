@@ -144,12 +144,12 @@ func TestConfigurationErrors(t *testing.T) {
 	}
 }
 
-// acme is a configuration with a public CA, without agree_terms.
-const acme = required + "[certificates]\nca = \"acme\"\n[certificates.acme]\n"
+// ofACME is a configuration with a public CA, without agree_terms.
+const ofACME = required + "[certificates]\nca = \"acme\"\n[certificates.acme]\n"
 
 func TestProviderAndCertificateErrors(t *testing.T) {
 	const (
-		agreed   = acme + "agree_terms = true\n"
+		agreed   = ofACME + "agree_terms = true\n"
 		transfer = required + "name_servers = [\"ns.example.net\"]\n[dns.transfer]\nsecondaries = [\"192.0.2.53:53\"]\n"
 		key      = "key_name = \"k\"\nsecret_env = \"X\"\n"
 		rfc2136  = required + "provider = \"rfc2136\"\n[dns.rfc2136]\n"
@@ -160,7 +160,7 @@ func TestProviderAndCertificateErrors(t *testing.T) {
 		text string
 		want string // "": it is right
 	}{
-		"terms":                   {acme, "certificates.acme.agree_terms is false: read the terms"},
+		"terms":                   {ofACME, "certificates.acme.agree_terms is false: read the terms"},
 		"agreed":                  {agreed, ""},
 		"directory":               {agreed + "directory = \"http://ca.example/\"\n", `certificates.acme.directory is "http://ca.example/": want the https://`},
 		"staging":                 {agreed + "staging = \"ca.example\"\n", `certificates.acme.staging is "ca.example"`},
@@ -234,7 +234,7 @@ func TestDependentDefaults(t *testing.T) {
 		"directory = \"https://ca.example/\"\n": "",
 		"directory = \"https://ca.example/\"\nstaging = \"https://ca.example/test\"\n": "https://ca.example/test",
 	} {
-		if c, err = loadConfig(writeFile(t, acme+"agree_terms = true\n"+text)); err != nil || c.Certificates.ACME.Staging != staging {
+		if c, err = loadConfig(writeFile(t, ofACME+"agree_terms = true\n"+text)); err != nil || c.Certificates.ACME.Staging != staging {
 			t.Errorf("%q: staging %q, %v", text, c.Certificates.ACME.Staging, err)
 		}
 	}

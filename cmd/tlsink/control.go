@@ -147,10 +147,7 @@ func controlHandler(s *service) http.Handler {
 		}
 		return json.NewEncoder(w).Encode(n)
 	})
-	handle("GET /zone", func(w io.Writer, _ *http.Request) error {
-		_, err := io.WriteString(w, s.zone.Delegation().String())
-		return err
-	})
+	s.keyRoutes(handle)
 	s.operations(mux)
 	return mux
 }
@@ -196,13 +193,29 @@ func queueState(q history.QueueItem) string {
 	return "queued"
 }
 
+// errNotRunning says that nobody listens on the control socket.
+var errNotRunning = errors.New("no tlsink is running")
+
 // control asks a running service.
 func control(ctx context.Context, dataDir, method, path string) ([]byte, error) {
+	r, err := controlStream(ctx, dataDir, method, path)
+	if err != nil {
+		return nil, err
+	}
+	defer r.Close()
+	b, err := io.ReadAll(r)
+	if err != nil {
+		return nil, fmt.Errorf("ask the running service: %w", err)
+	}
+	return b, nil
+}
+
+// controlStream asks for an answer of any length. The caller closes it.
+func controlStream(ctx context.Context, dataDir, method, path string) (io.ReadCloser, error) {
 	socket := (&config{DataDir: dataDir}).path(controlSocket)
-	client := &http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 		return (&net.Dialer{}).DialContext(ctx, "unix", socket)
 	}}}
-	defer client.CloseIdleConnections()
 	req, err := http.NewRequestWithContext(ctx, method, "http://control"+path, http.NoBody)
 	if err != nil {
 		return nil, err
@@ -210,19 +223,19 @@ func control(ctx context.Context, dataDir, method, path string) ([]byte, error) 
 	resp, err := client.Do(req)
 	switch {
 	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ECONNREFUSED):
-		return nil, fmt.Errorf("no tlsink is running with data_dir %q: start it with `tlsink serve`", dataDir)
+		return nil, fmt.Errorf("%w with data_dir %q: start it with `tlsink serve`", errNotRunning, dataDir)
 	case errors.Is(err, fs.ErrPermission):
 		return nil, fmt.Errorf("control socket %s is for the user that runs the service: become that user, or root", socket)
 	case err != nil:
 		return nil, fmt.Errorf("ask the running service: %w", err)
+	}
+	if resp.StatusCode == http.StatusOK {
+		return resp.Body, nil
 	}
 	defer resp.Body.Close()
 	b, err := io.ReadAll(resp.Body)
 	if err != nil {
 		return nil, fmt.Errorf("ask the running service: %w", err)
 	}
-	if resp.StatusCode != http.StatusOK {
-		return nil, errors.New(strings.TrimSpace(string(b)))
-	}
-	return b, nil
+	return nil, errors.New(strings.TrimSpace(string(b)))
 }

@@ -22,12 +22,15 @@ type cli struct {
 	Demo    demoCmd    `cmd:"" help:"Show the whole service at work, on loopback, with senders of every policy."`
 	Serve   serveCmd   `cmd:"" help:"Run the sink."`
 	Config  configCmd  `cmd:"" help:"Check a configuration file, or print one to start with."`
+	Backup  backupCmd  `cmd:"" help:"Save keys, evidence and queue, while the sink runs or not."`
+	Restore restoreCmd `cmd:"" help:"Put a backup into an empty data_dir."`
 	Reload  reloadCmd  `cmd:"" help:"Have the running sink read its configuration again, like SIGHUP."`
 	Infer   inferCmd   `cmd:"" help:"Infer a sender's policy from recorded histories (JSON Lines)."`
 	History historyCmd `cmd:"" help:"Look at the tests of the running sink."`
 	Inbox   inboxCmd   `cmd:"" help:"Read mail to postmaster and abuse."`
 	Forget  forgetCmd  `cmd:"" help:"Delete everything of a sender, on request."`
-	Zone    zoneCmd    `cmd:"" help:"Print the NS, glue and DS records that the parent zone has to publish."`
+	Keys    keysCmd    `cmd:"" help:"Look at keys and certificates, and replace keys."`
+	Zone    zoneCmd    `cmd:"" help:"Print what the parent zone has to publish; look at the keys of the zone, and replace them."`
 	Version versionCmd `cmd:"" help:"Print the version."`
 }
 

@@ -52,13 +52,15 @@ type service struct {
 	started time.Time
 
 	store   *history.Store
-	ca      *certs.LocalCA
+	ca      *certs.LocalCA // nil: a public one
 	certs   *certs.Store
-	zone    *zones.Zone
+	zone    *zones.Zone // nil: another name server has it
+	names   nameService
 	assess  *assess.Assessor
 	sink    *sink.Server
 	rotator *mxrotator.Rotator
 	web     *web.Server
+	dkim    *mailer.DKIM
 	mailer  *mailer.Mailer
 	check   *selfCheck
 	reload  *reloader // nil: nothing to reload from
@@ -92,11 +94,10 @@ func newService(ctx context.Context, cfg config, n network, log *slog.Logger) (_
 	if err = s.openCertificates(ctx); err != nil {
 		return nil, err
 	}
-	dkim, err := mailer.OpenDKIM(cfg.Zone, cfg.Mail.DKIMSelector, cfg.path("dkim.pem"))
-	if err != nil {
+	if s.dkim, err = mailer.OpenDKIM(cfg.Zone, cfg.Mail.DKIMSelector, cfg.path("dkim.pem")); err != nil {
 		return nil, err
 	}
-	if err = s.openZone(dkim); err != nil {
+	if err = s.openNames(); err != nil {
 		return nil, err
 	}
 	if s.network.resolver == nil {
@@ -119,41 +120,10 @@ func newService(ctx context.Context, cfg config, n network, log *slog.Logger) (_
 	if err = s.openWeb(); err != nil {
 		return nil, err
 	}
-	if err = s.openMailer(dkim); err != nil {
+	if err = s.openMailer(); err != nil {
 		return nil, err
 	}
 	return s, nil
-}
-
-func (s *service) openCertificates(ctx context.Context) (err error) {
-	dir, caDir := s.cfg.path("certs"), s.cfg.path("ca")
-	if s.ca, err = certs.OpenLocalCA(certs.LocalCAOptions{Dir: caDir, Zone: s.cfg.Zone}); err != nil {
-		return err
-	}
-	s.certs, err = certs.Open(ctx, certs.Options{
-		Dir: dir, Zone: s.cfg.Zone, Slots: s.cfg.Slots, Issuer: s.ca, Logger: s.log.With("part", "certs"),
-	})
-	return err
-}
-
-func (s *service) openZone(dkim *mailer.DKIM) error {
-	txt, err := dkim.TXT()
-	if err != nil {
-		return err
-	}
-	tlsa := make(map[string][]zones.TLSARecord)
-	for host, records := range s.certs.TLSA() {
-		for _, r := range records {
-			tlsa[host] = append(tlsa[host], zones.TLSARecord{Usage: r.Usage, Selector: r.Selector, MatchingType: r.MatchingType, Data: r.Data})
-		}
-	}
-	c := s.cfg.DNS
-	s.zone, err = zones.New(zones.Options{
-		Zone: s.cfg.Zone, Slots: s.cfg.Slots, Addresses: c.Addresses, MXAddresses: c.MXAddresses, UTAddresses: c.UTAddresses,
-		TLSA: tlsa, PolicyID: "1", DKIM: []zones.DKIM{{Selector: s.cfg.Mail.DKIMSelector, Record: txt}}, NameServers: c.NameServers,
-		TTL: time.Duration(c.TTL), State: zones.FileState{Path: s.cfg.path("zone.json")}, Log: s.log.With("part", "zones"),
-	})
-	return err
 }
 
 func (s *service) openSink() error {
@@ -173,7 +143,7 @@ func (s *service) openSink() error {
 
 func (s *service) openRotator() (err error) {
 	s.rotator, err = mxrotator.New(mxrotator.Options{
-		Zone: s.zone.Name(), Slots: s.cfg.Slots, Provider: s.zone, Interval: s.cfg.timing().Rotation, TTL: time.Duration(s.cfg.DNS.TTL), Seed: mathrand.Uint64(),
+		Zone: s.cfg.Zone, Slots: s.cfg.Slots, Provider: s.names, Interval: s.cfg.timing().Rotation, TTL: time.Duration(s.cfg.DNS.TTL), Seed: mathrand.Uint64(),
 		Need: func() mxrotator.Need { return mxrotator.Need{Choices: s.assess.Needs()} },
 		OnState: func(at time.Time, mx map[string]int) {
 			for slot := range s.cfg.Slots {
@@ -193,14 +163,14 @@ func (s *service) openWeb() (err error) {
 	return err
 }
 
-func (s *service) openMailer(dkim *mailer.DKIM) error {
+func (s *service) openMailer() error {
 	transport, err := s.transport(&s.cfg)
 	if err != nil {
 		return err
 	}
 	m := s.cfg.mailerSettings(transport)
 	s.mailer, err = mailer.New(mailer.Options{
-		Queue: reportQueue{s.store}, Transport: m.Transport, Signer: dkim, Render: s.render, From: s.cfg.from(), Now: time.Now,
+		Queue: reportQueue{s.store}, Transport: m.Transport, Signer: s.dkim, Render: s.render, From: s.cfg.from(), Now: time.Now,
 		Rand:   mathrand.New(mathrand.NewPCG(mathrand.Uint64(), mathrand.Uint64())), //nolint:gosec // jitter
 		Logger: s.log.With("part", "mailer"), Limits: m.Limits, FirstRetry: m.FirstRetry, GiveUp: m.GiveUp, AttemptTimeout: m.AttemptTimeout,
 	})
@@ -241,27 +211,6 @@ func (s *service) transport(cfg *config) (mailer.Transport, error) {
 	return mailer.NewDirect(sender), nil
 }
 
-func (s *service) roots(cfg *config) (*x509.CertPool, error) {
-	if s.network.roots != nil {
-		return s.network.roots, nil
-	}
-	pool, err := x509.SystemCertPool()
-	if err != nil {
-		pool = x509.NewCertPool()
-	}
-	if file := cfg.Certificates.Roots; file != "" {
-		b, err := os.ReadFile(file)
-		if err != nil {
-			return nil, fmt.Errorf("certificates.roots: %w", err)
-		}
-		pool = x509.NewCertPool()
-		if !pool.AppendCertsFromPEM(b) {
-			return nil, fmt.Errorf("certificates.roots %q: no certificate in it", file)
-		}
-	}
-	return pool, nil
-}
-
 // run serves until ctx ends, then drains: name servers answer until the last
 // transaction has ended, and the store closes last.
 func (s *service) run(ctx context.Context, l *listeners) error {
@@ -269,7 +218,7 @@ func (s *service) run(ctx context.Context, l *listeners) error {
 	last, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
 	dnsEnded := make(chan error, 1)
-	go func() { dnsEnded <- s.serveDNS(last, l) }()
+	go func() { dnsEnded <- s.names.run(last, l) }()
 	g.Go(func() error {
 		select {
 		case err := <-dnsEnded:
@@ -281,6 +230,7 @@ func (s *service) run(ctx context.Context, l *listeners) error {
 	})
 	g.Go(func() error { return s.sink.Serve(gctx, l.smtp...) })
 	g.Go(func() error { return s.web.Serve(gctx, l.http, l.https) })
+	g.Go(func() error { return s.certs.Run(gctx) })
 	g.Go(func() error { return s.rotator.Run(gctx) })
 	g.Go(func() error { return s.assess.Run(gctx) })
 	g.Go(func() error { return s.mailer.Run(gctx) })
@@ -291,17 +241,7 @@ func (s *service) run(ctx context.Context, l *listeners) error {
 	return errors.Join(err, <-dnsEnded, s.store.Close())
 }
 
-// serveDNS answers queries and keeps the zone signed until ctx ends.
-func (s *service) serveDNS(ctx context.Context, l *listeners) error {
-	g, ctx := errgroup.WithContext(ctx)
-	if l.dns != nil {
-		g.Go(func() error { return s.zone.Serve(ctx, l.dns) })
-	}
-	g.Go(func() error { return s.zone.Run(ctx) })
-	return g.Wait()
-}
-
-// housekeep renews certificates, deletes what is too old, and tells the rotator
+// housekeep deletes what is too old, and tells the rotator
 // and the mailer what assess has for them: it knows neither of them.
 func (s *service) housekeep(ctx context.Context) error {
 	hour := time.NewTicker(time.Hour)
@@ -318,9 +258,6 @@ func (s *service) housekeep(ctx context.Context) error {
 				s.rotator.Trigger()
 			}
 		case <-hour.C:
-			if err := s.certs.Renew(ctx); err != nil {
-				s.log.Error("certificates not renewed", "err", err)
-			}
 			before := time.Now().AddDate(0, 0, -s.current.Load().Retention)
 			if _, err := s.store.Purge(ctx, before); err != nil {
 				s.log.Error("old evidence not deleted", "err", err)

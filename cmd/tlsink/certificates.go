@@ -1,0 +1,146 @@
+package main
+
+import (
+	"context"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/libdns/libdns"
+
+	"github.com/tlsink/tlsink/certs"
+	"github.com/tlsink/tlsink/certs/acme"
+	"github.com/tlsink/tlsink/history"
+)
+
+// perWeek is how many certificates for new names are asked of a public CA in a
+// week. Let's Encrypt allows 50 for a registered domain, which may have others.
+const perWeek = 40
+
+// externalRollWait is how long old TLSA records may be seen after a change at
+// an external provider, whose negative TTL and transfers we do not know.
+const externalRollWait = 2 * time.Hour
+
+// openCertificates opens the keys, which the zone needs, and the CA that the
+// configuration names. A public CA is asked only once the zone is served.
+func (s *service) openCertificates(ctx context.Context) error {
+	o := certs.Options{
+		Dir: s.cfg.path("certs"), Zone: s.cfg.Zone, Slots: s.cfg.Slots, State: values{s.store},
+		Publish: func(ctx context.Context) error { return s.names.publishTLSA(ctx) }, RollWait: s.cfg.rollWait(), Logger: s.log.With("part", "certs"),
+	}
+	var err error
+	if s.cfg.Certificates.CA == caACME {
+		o.DeferIssue, o.PerWeek = true, perWeek
+		o.Issuer, err = s.openACME()
+	} else {
+		s.ca, err = certs.OpenLocalCA(certs.LocalCAOptions{Dir: s.cfg.path("ca"), Zone: s.cfg.Zone})
+		o.Issuer = s.ca
+	}
+	if err != nil {
+		return err
+	}
+	s.certs, err = certs.Open(ctx, o)
+	return err
+}
+
+func (s *service) openACME() (*acme.Issuer, error) {
+	c := s.cfg.Certificates.ACME
+	mac, err := c.eabKey().read()
+	if err != nil {
+		return nil, err
+	}
+	o := acme.Options{
+		Directory: c.Directory, Staging: c.Staging, Email: c.Email, TermsAgreed: c.AgreeTerms, EAB: acme.EAB{KeyID: c.EABKeyID, MACKey: mac},
+		Provider: challenges{s}, Zone: s.cfg.Zone, Setup: s.cfg.DNS.Provider + " " + s.cfg.DNS.RFC2136.Server,
+		Propagated: func(ctx context.Context, fqdn, txt string) error { return s.names.hasTXT(ctx, fqdn, txt) },
+		State:      values{s.store}, Logger: s.log.With("part", "acme"),
+	}
+	if c.ServerRoots != "" {
+		if o.Roots, err = readRoots(c.ServerRoots); err != nil {
+			return nil, fmt.Errorf("certificates.acme.server_roots: %w", err)
+		}
+	}
+	return acme.New(o)
+}
+
+// rollWait is how long the TLSA records of before a change may still be seen:
+// their TTL, and the negative TTL, which is the same in our zone. That the
+// other name servers have the change is asked.
+func (c *config) rollWait() time.Duration {
+	if c.DNS.external() {
+		return externalRollWait
+	}
+	return 2*time.Duration(c.DNS.TTL) + time.Second
+}
+
+// publicRoots are those that the certificates of our good servers lead to.
+func (s *service) publicRoots() (*x509.CertPool, error) {
+	if s.ca != nil {
+		return s.ca.Pool(), nil
+	}
+	return s.roots(&s.cfg)
+}
+
+// roots are those that other mail servers are verified with.
+func (s *service) roots(cfg *config) (*x509.CertPool, error) {
+	if s.network.roots != nil {
+		return s.network.roots, nil
+	}
+	if file := cfg.Certificates.Roots; file != "" {
+		pool, err := readRoots(file)
+		if err != nil {
+			return nil, fmt.Errorf("certificates.roots: %w", err)
+		}
+		return pool, nil
+	}
+	pool, err := x509.SystemCertPool()
+	if err != nil {
+		return nil, fmt.Errorf("root certificates of the system: %w; install them (Debian: ca-certificates), or set certificates.roots", err)
+	}
+	return pool, nil
+}
+
+func readRoots(file string) (*x509.CertPool, error) {
+	b, err := os.ReadFile(file)
+	if err != nil {
+		return nil, err
+	}
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM(b) {
+		return nil, fmt.Errorf("%s: no certificate in it", file)
+	}
+	return pool, nil
+}
+
+// values keeps what other packages must not forget in the history's file.
+type values struct{ store *history.Store }
+
+// Load implements certs.State and acme.State.
+func (v values) Load(key string) ([]byte, error) {
+	b, err := v.store.Value(key)
+	if errors.Is(err, history.ErrNotFound) {
+		return nil, nil
+	}
+	return b, err
+}
+
+// Save implements certs.State and acme.State.
+func (v values) Save(ctx context.Context, key string, value []byte) error {
+	return v.store.SetValue(ctx, key, value)
+}
+
+// challenges publishes the answers to DNS-01 challenges. The name service is
+// opened after the certificates, whose TLSA data it serves.
+type challenges struct{ s *service }
+
+// AppendRecords implements acme.Provider.
+func (c challenges) AppendRecords(ctx context.Context, zone string, records []libdns.Record) ([]libdns.Record, error) {
+	return c.s.names.AppendRecords(ctx, zone, records)
+}
+
+// DeleteRecords implements acme.Provider.
+func (c challenges) DeleteRecords(ctx context.Context, zone string, records []libdns.Record) ([]libdns.Record, error) {
+	return c.s.names.DeleteRecords(ctx, zone, records)
+}

@@ -1,0 +1,206 @@
+package main
+
+import (
+	"cmp"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/tlsink/tlsink/certs"
+	"github.com/tlsink/tlsink/zones"
+)
+
+// The keys of the service: those of certificates, which TLSA records name, and
+// those of the zone, which the parent's DS record names.
+
+type keysCmd struct {
+	List   keysListCmd   `cmd:"" default:"withargs" help:"List keys and certificates, and what is planned for them."`
+	Roll   keysRollCmd   `cmd:"" help:"Replace keys of mail hosts: TLSA record first, key later, so that no sender ever fails to match."`
+	Cancel keysCancelCmd `cmd:"" help:"Take back rolls whose new key is not in use yet."`
+}
+
+type keysListCmd struct {
+	configFlag
+	JSON bool `name:"json" help:"Print JSON."`
+}
+
+// Run lists keys.
+func (c *keysListCmd) Run(e *env) error {
+	b, err := c.ask(e, http.MethodGet, "/keys")
+	if err != nil {
+		return err
+	}
+	if c.JSON {
+		_, err := e.stdout.Write(b)
+		return err
+	}
+	var keys []certs.KeyStatus
+	if err := json.Unmarshal(b, &keys); err != nil {
+		return fmt.Errorf("answer of the running service: %w", err)
+	}
+	w := tabwriter.NewWriter(e.stdout, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w, "HOST\tCERTIFICATE\tKEY\tTLSA 3 1 1\tVALID UNTIL (UTC)\tNEXT (UTC)\tSTATE")
+	for _, k := range keys {
+		id, until := "-", "not issued"
+		if k.Published {
+			id = k.KeyID[:min(len(k.KeyID), 16)] + "…"
+		}
+		if k.Issued {
+			until = k.NotAfter.UTC().Format(time.DateTime)
+		}
+		next := "-"
+		if !k.Next.IsZero() {
+			next = k.Next.UTC().Format(time.DateTime)
+		}
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", k.Host, k.Certificate.Kind, k.Algorithm, id, until, next, printable(stateOf(k)))
+	}
+	return w.Flush()
+}
+
+// stateOf says in words what is going on with a key.
+func stateOf(k certs.KeyStatus) string {
+	switch {
+	case k.Roll != certs.NoRoll && k.RollError != "":
+		return fmt.Sprintf("rolling, %s: %s", k.Roll, k.RollError)
+	case k.Roll != certs.NoRoll && !k.RollDue.IsZero():
+		return fmt.Sprintf("rolling, %s until %s", k.Roll, k.RollDue.UTC().Format(time.DateTime))
+	case k.Roll != certs.NoRoll:
+		return fmt.Sprintf("rolling, %s", k.Roll)
+	case k.LastError != "":
+		return fmt.Sprintf("failed %d times, last at %s: %s", k.Failures, k.LastFailed.UTC().Format(time.DateTime), k.LastError)
+	case !k.Issued:
+		return "waiting for its certificate"
+	}
+	return "ok"
+}
+
+type keysRollCmd struct {
+	configFlag
+	Hosts []string `arg:"" optional:"" help:"Hosts, e.g. mx04.et. Default: all that have matching TLSA records."`
+}
+
+// Run begins key rolls.
+func (c *keysRollCmd) Run(e *env) error {
+	hosts, err := c.change(e, http.MethodPost, c.Hosts)
+	if err == nil {
+		fmt.Fprintf(e.stdout, "keys are being rolled: %s\n`tlsink keys list` shows how far.\n", strings.Join(hosts, ", "))
+	}
+	return err
+}
+
+type keysCancelCmd struct {
+	configFlag
+	Hosts []string `arg:"" optional:"" help:"Hosts. Default: all that can be taken back."`
+}
+
+// Run takes key rolls back.
+func (c *keysCancelCmd) Run(e *env) error {
+	hosts, err := c.change(e, http.MethodDelete, c.Hosts)
+	if err == nil {
+		fmt.Fprintf(e.stdout, "taken back: %s\n", cmp.Or(strings.Join(hosts, ", "), "nothing, no key is being rolled"))
+	}
+	return err
+}
+
+func (c configFlag) change(e *env, method string, hosts []string) (changed []string, err error) {
+	b, err := c.ask(e, method, "/keys/rolls?"+url.Values{"host": hosts}.Encode())
+	if err != nil {
+		return nil, err
+	}
+	if err := json.Unmarshal(b, &changed); err != nil {
+		return nil, fmt.Errorf("answer of the running service: %w", err)
+	}
+	return changed, nil
+}
+
+type zoneCmd struct {
+	Show    zoneShowCmd    `cmd:"" default:"withargs" help:"Print the NS, glue and DS records that the parent zone has to publish."`
+	Status  zoneStatusCmd  `cmd:"" help:"Print the keys of the zone, and what a roll waits for."`
+	Roll    zoneRollCmd    `cmd:"" help:"Replace a key of the zone."`
+	Cancel  zoneCancelCmd  `cmd:"" help:"Go back to the old key."`
+	Confirm zoneConfirmCmd `cmd:"" help:"Confirm that the parent zone has the new DS record, where that can't be seen from here."`
+}
+
+type zoneShowCmd struct{ configFlag }
+
+// Run prints what the parent zone has to publish.
+func (c *zoneShowCmd) Run(e *env) error { return c.print(e, http.MethodGet, "/zone") }
+
+type zoneStatusCmd struct{ configFlag }
+
+// Run prints the keys of the zone.
+func (c *zoneStatusCmd) Run(e *env) error { return c.print(e, http.MethodGet, "/zone/roll") }
+
+type zoneRollCmd struct {
+	configFlag
+	Role string `enum:",csk,ksk,zsk" default:"" help:"Key to replace: csk, ksk or zsk. Default: the one that the DS record names. zsk in a zone with one key gives it a second."`
+}
+
+// Run begins a roll of a key of the zone.
+func (c *zoneRollCmd) Run(e *env) error {
+	return c.print(e, http.MethodPost, "/zone/roll?role="+url.QueryEscape(c.Role))
+}
+
+type zoneCancelCmd struct{ configFlag }
+
+// Run takes a roll back.
+func (c *zoneCancelCmd) Run(e *env) error { return c.print(e, http.MethodDelete, "/zone/roll") }
+
+type zoneConfirmCmd struct{ configFlag }
+
+// Run confirms the new DS record.
+func (c *zoneConfirmCmd) Run(e *env) error { return c.print(e, http.MethodPut, "/zone/roll/ds") }
+
+func (c configFlag) print(e *env, method, path string) error {
+	b, err := c.ask(e, method, path)
+	if err == nil {
+		_, err = e.stdout.Write(b)
+	}
+	return err
+}
+
+// keyRoutes are the part of the control socket that is about keys.
+func (s *service) keyRoutes(handle func(pattern string, f func(w io.Writer, r *http.Request) error)) {
+	handle("GET /keys", func(w io.Writer, _ *http.Request) error { return json.NewEncoder(w).Encode(s.certs.Status()) })
+	handle("POST /keys/rolls", func(w io.Writer, r *http.Request) error {
+		hosts, err := s.certs.Roll(r.Context(), r.URL.Query()["host"]...)
+		if err != nil {
+			return err
+		}
+		return json.NewEncoder(w).Encode(hosts)
+	})
+	handle("DELETE /keys/rolls", func(w io.Writer, r *http.Request) error {
+		hosts, err := s.certs.CancelRoll(r.URL.Query()["host"]...)
+		if err != nil {
+			return err
+		}
+		return json.NewEncoder(w).Encode(hosts)
+	})
+	handle("GET /zone", func(w io.Writer, _ *http.Request) error {
+		_, err := io.WriteString(w, s.names.delegation())
+		return err
+	})
+	zone := func(pattern string, f func(z *zones.Zone, r *http.Request) error) {
+		handle(pattern, func(w io.Writer, r *http.Request) error {
+			if s.zone == nil {
+				return errExternalKeys
+			}
+			if err := f(s.zone, r); err != nil {
+				return err
+			}
+			_, err := io.WriteString(w, s.zone.Roll().String())
+			return err
+		})
+	}
+	zone("GET /zone/roll", func(*zones.Zone, *http.Request) error { return nil })
+	zone("POST /zone/roll", func(z *zones.Zone, r *http.Request) error {
+		return z.StartRoll(r.Context(), zones.Role(r.FormValue("role")))
+	})
+	zone("DELETE /zone/roll", func(z *zones.Zone, r *http.Request) error { return z.CancelRoll(r.Context()) })
+	zone("PUT /zone/roll/ds", func(z *zones.Zone, r *http.Request) error { return z.ConfirmDS(r.Context()) })
+}
