@@ -116,7 +116,7 @@ func debianArchitecture(goarch, goarm string) (string, error) {
 		}
 		return "", errors.New("the binary is for ARM before version 7: build it with GOARM=7")
 	}
-	return "", fmt.Errorf("Debian has no architecture for GOARCH=%s", goarch) //nolint:staticcheck // a name
+	return "", fmt.Errorf("no architecture of Debian is GOARCH=%s", goarch)
 }
 
 // contents are the files that the package installs.
