@@ -594,19 +594,34 @@ func TestNewConnID(t *testing.T) {
 	}
 }
 
-func TestBackup(t *testing.T) {
-	s := open(t, history.Options{})
-	commit(t, s, history.Batch{Connections: []evidence.Connection{connection("c1", t0())}})
-	var buf bytes.Buffer
-	n, err := s.WriteTo(&buf)
-	if err != nil || n != int64(buf.Len()) {
-		t.Fatalf("WriteTo: %d of %d, %v", n, buf.Len(), err)
-	}
+func TestCopy(t *testing.T) {
 	p := path(t)
-	if err := os.WriteFile(p, buf.Bytes(), 0o600); err != nil {
+	s := open(t, history.Options{Path: p})
+	commit(t, s, history.Batch{Connections: []evidence.Connection{connection("c1", t0())}})
+	copied, again := path(t), path(t)
+	if err := os.WriteFile(copied, bytes.Repeat([]byte("old"), 100_000), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := open(t, history.Options{Path: p}).Connection("c1"); err != nil {
-		t.Error(err)
+	if err := s.CopyTo(copied); err != nil {
+		t.Fatal(err)
+	}
+	commit(t, s, history.Batch{Connections: []evidence.Connection{connection("c2", t0())}})
+	if err := history.Copy(p, again); err == nil || !strings.Contains(err.Error(), "another tlsink process") {
+		t.Errorf("copy of a file in use: %v", err)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := history.Copy(p, again); err != nil {
+		t.Fatal(err)
+	}
+	for file, want := range map[string][]string{copied: {"c1"}, again: {"c1", "c2"}} {
+		s := open(t, history.Options{Path: file})
+		if got := ids(must[[]history.ConnectionRecord](t)(s.Connections(t.Context(), history.ConnectionFilter{}))); !slices.Equal(got, want) {
+			t.Errorf("%s: %v, want %v", file, got, want)
+		}
+	}
+	if err := s.CopyTo(filepath.Join(p, "x")); err == nil {
+		t.Error("copied to a place that is none")
 	}
 }

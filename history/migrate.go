@@ -130,7 +130,7 @@ func (s *Store) migrate(steps []migration) error {
 // number after it. An interrupted update finds the copy it made before.
 func (s *Store) keep(version int) (string, error) {
 	part := s.opt.Path + ".part"
-	if err := s.copyTo(part); err != nil {
+	if err := copyTo(s.db, part); err != nil {
 		return "", errors.Join(err, os.Remove(part))
 	}
 	for n := 1; ; n++ {
@@ -151,21 +151,6 @@ func (s *Store) keep(version int) (string, error) {
 			return name, os.Remove(part)
 		}
 	}
-}
-
-func (s *Store) copyTo(name string) (err error) {
-	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, f.Close()) }()
-	if err := s.db.View(func(tx *bolt.Tx) error {
-		_, err := tx.WriteTo(f)
-		return err
-	}); err != nil {
-		return err
-	}
-	return f.Sync()
 }
 
 func sameContent(a, b string) (bool, error) {

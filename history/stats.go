@@ -1,12 +1,6 @@
 package history
 
 import (
-	"errors"
-	"fmt"
-	"io"
-	"os"
-	"path/filepath"
-
 	bolt "go.etcd.io/bbolt"
 )
 
@@ -57,32 +51,4 @@ func count(b *bolt.Bucket) int {
 		n++
 	}
 	return n
-}
-
-// WriteTo writes a consistent copy of the file, itself a history, while the
-// store is in use. The copy is first made beside the file, since a slow reader
-// of w must not hold a transaction open.
-func (s *Store) WriteTo(w io.Writer) (n int64, err error) {
-	f, err := os.CreateTemp(filepath.Dir(s.opt.Path), ".backup-*")
-	if err != nil {
-		return 0, fmt.Errorf("backup history: %w", err)
-	}
-	defer func() {
-		if e := errors.Join(f.Close(), os.Remove(f.Name())); e != nil && err == nil {
-			err = fmt.Errorf("backup history: %w", e)
-		}
-	}()
-	if err := s.view(func(tx *bolt.Tx) error {
-		_, err := tx.WriteTo(f)
-		return err
-	}); err != nil {
-		return 0, err
-	}
-	if _, err := f.Seek(0, io.SeekStart); err != nil {
-		return 0, fmt.Errorf("backup history: %w", err)
-	}
-	if n, err = io.Copy(w, f); err != nil {
-		return n, fmt.Errorf("backup history: %w", err)
-	}
-	return n, nil
 }

@@ -160,6 +160,7 @@ func (c *reloadCmd) Run(e *env) error {
 
 // operations adds what operators do with a running service.
 func (s *service) operations(mux *http.ServeMux) {
+	mux.HandleFunc("GET /backup", s.serveBackup)
 	mux.HandleFunc("POST /reload", func(w http.ResponseWriter, r *http.Request) {
 		if s.reload == nil {
 			http.Error(w, "this service was started without a configuration file", http.StatusNotFound)

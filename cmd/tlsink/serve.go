@@ -30,6 +30,9 @@ func (c *serveCmd) Run(e *env) error {
 	if err != nil {
 		return err
 	}
+	if err := cfg.checkRestored(); err != nil {
+		return err
+	}
 	// From here on a hangup must not end us; it is looked at once we serve.
 	hangups := make(chan os.Signal, 1)
 	signal.Notify(hangups, syscall.SIGHUP)
@@ -54,6 +57,7 @@ func (s *service) serve(ctx context.Context, l *listeners, r *reloader) error {
 		l.close()
 		return errors.Join(err, s.store.Close())
 	}
+	s.cfg.removeLeftovers()
 	manager := newNotifier(s.log)
 	s.log.Info("tlsink serves", "zone", s.cfg.Zone, "data_dir", s.cfg.DataDir, "smtp", addresses(l.smtp), "dns", l.dnsAddresses(),
 		"http", addresses(l.http), "https", addresses(l.https))
