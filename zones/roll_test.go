@@ -25,6 +25,7 @@ type rollWorld struct {
 	history   history
 	seconds   int
 	crashes   int
+	every     int           // seconds between two questions to the first resolver
 	phases    []zones.Phase // that were seen
 	bogus     []string
 }
@@ -36,7 +37,7 @@ const (
 
 func newRollWorld(t *testing.T) *rollWorld {
 	clk := newClock()
-	w := &rollWorld{t: t, clk: clk, parent: newParent(t, clk, uint32(dsTTL.Seconds())), state: new(memoryState)}
+	w := &rollWorld{t: t, clk: clk, parent: newParent(t, clk, uint32(dsTTL.Seconds())), state: new(memoryState), every: 5}
 	w.options = options()
 	w.options.Slots = 1
 	w.options.Now, w.options.State = clk.Now, w.state
@@ -58,7 +59,7 @@ func (w *rollWorld) second() {
 		w.advance()
 	}
 	w.history.record(w.t, w.zone, w.parent)
-	for i, every := range []int{1, 17, 43} {
+	for i, every := range []int{w.every, 17, 43} {
 		if w.seconds%every != 0 {
 			continue
 		}
@@ -149,7 +150,10 @@ func TestRollsValidate(t *testing.T) {
 		newKeys int // at the end
 		end     string
 	}{
-		{"CSK", func(w *rollWorld) { w.complete(zones.CSK, nil) }, 1, "csk active"},
+		{"CSK", func(w *rollWorld) {
+			w.every = 1
+			w.complete(zones.CSK, nil)
+		}, 1, "csk active"},
 		{"CSK, restarted at every step", func(w *rollWorld) { w.complete(zones.CSK, w.restart) }, 1, "csk active"},
 		{"ZSK splits the CSK", func(w *rollWorld) { w.complete(zones.ZSK, w.restart) }, 1, "ksk active, zsk active"},
 		{"ZSK", func(w *rollWorld) {
