@@ -126,27 +126,35 @@ func (s *Servers) addresses(ctx context.Context, names hosts) ([]Server, error) 
 	return out, nil
 }
 
+// parents returns the servers of the zone above.
+func (s *Servers) parents(ctx context.Context) (zone string, servers []Server, err error) {
+	names := make(hosts)
+	zone = s.opts.Zone
+	for len(names) == 0 && zone != "." {
+		i, end := dns.NextLabel(zone, 0)
+		if zone = zone[i:]; end {
+			zone = "."
+		}
+		rrs, err := s.opts.Lookup(ctx, zone, dns.TypeNS)
+		if err != nil {
+			return "", nil, fmt.Errorf("NS records of the parent %q: %w", zone, err)
+		}
+		names.addNames(rrs, zone)
+	}
+	if len(names) == 0 {
+		return "", nil, errors.New("no zone above it has NS records")
+	}
+	if servers, err = s.addresses(ctx, names); err != nil {
+		return "", nil, fmt.Errorf("parent zone %q: %w", zone, err)
+	}
+	return zone, servers, nil
+}
+
 // delegation adds the name servers that the parent zone refers to, and their glue.
 func (s *Servers) delegation(ctx context.Context, names hosts) error {
-	parents := make(hosts)
-	parent := s.opts.Zone
-	for len(parents) == 0 && parent != "." {
-		i, end := dns.NextLabel(parent, 0)
-		if parent = parent[i:]; end {
-			parent = "."
-		}
-		rrs, err := s.opts.Lookup(ctx, parent, dns.TypeNS)
-		if err != nil {
-			return fmt.Errorf("NS records of the parent %q: %w", parent, err)
-		}
-		parents.addNames(rrs, parent)
-	}
-	if len(parents) == 0 {
-		return errors.New("no zone above it has NS records")
-	}
-	servers, err := s.addresses(ctx, parents)
+	parent, servers, err := s.parents(ctx)
 	if err != nil {
-		return fmt.Errorf("parent zone %q: %w", parent, err)
+		return err
 	}
 	var errs []error
 	for _, server := range servers {
@@ -166,4 +174,29 @@ func (s *Servers) delegation(ctx context.Context, names hosts) error {
 		return nil
 	}
 	return fmt.Errorf("no server of the parent zone %q says where the zone is delegated to: %w", parent, errors.Join(errs...))
+}
+
+// ParentDS returns the DS records of the zone at each server of the parent zone,
+// with their full TTLs. It fails if one of them does not say: it may still serve
+// the old ones.
+func (s *Servers) ParentDS(ctx context.Context) ([][]*dns.DS, error) {
+	parent, servers, err := s.parents(ctx)
+	if err != nil {
+		return nil, err
+	}
+	answers := s.each(ctx, servers, s.opts.Zone, dns.TypeDS)
+	out := make([][]*dns.DS, 0, len(answers))
+	for _, a := range answers {
+		if a.err != nil {
+			return nil, fmt.Errorf("name server %s of the parent zone %q: %w", a.server, parent, a.err)
+		}
+		set := make([]*dns.DS, 0, len(a.rrs))
+		for _, rr := range a.rrs {
+			if ds, ok := rr.(*dns.DS); ok {
+				set = append(set, ds)
+			}
+		}
+		out = append(out, set)
+	}
+	return out, nil
 }

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -280,6 +282,45 @@ func TestOptions(t *testing.T) {
 	} {
 		if _, err := propagation.New(o); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("error %v, want one with %q", err, want)
+		}
+	}
+}
+
+func TestParentDS(t *testing.T) {
+	const (
+		parent = "192.0.2.100:53"
+		ds     = "sink.example. 3600 IN DS 1 13 2 00"
+	)
+	for _, c := range []struct {
+		name   string
+		change func(*nameServer)
+		want   []string // of the one server
+		err    string
+	}{
+		{"one", func(s *nameServer) { s.lines = append(s.lines, ds) }, []string{"3600"}, ""},
+		{"none", func(*nameServer) {}, nil, ""},
+		{"silent", func(s *nameServer) { s.err = errors.New("i/o timeout") }, nil, "i/o timeout"},
+		{"no authority", func(s *nameServer) { s.zones = nil }, nil, "not authoritative"},
+	} {
+		n, o := three()
+		o.Lookup = recursive("example. NS parent.example.", "parent.example. A 192.0.2.100")
+		n.at(parent, func(s *nameServer) { s.zones = []string{"example."} })
+		n.at(parent, c.change)
+		got, err := newServers(t, o).ParentDS(t.Context())
+		if c.err != "" {
+			if err == nil || !strings.Contains(err.Error(), c.err) || !strings.Contains(err.Error(), "parent zone") {
+				t.Errorf("%s: error %v, want one with %q", c.name, err, c.err)
+			}
+			continue
+		}
+		var ttls []string
+		for _, set := range got {
+			for _, rr := range set {
+				ttls = append(ttls, strconv.Itoa(int(rr.Hdr.Ttl)))
+			}
+		}
+		if err != nil || len(got) != 1 || !slices.Equal(ttls, c.want) {
+			t.Errorf("%s: %v (%v), want DS records of one server with TTLs %v", c.name, got, err, c.want)
 		}
 	}
 }

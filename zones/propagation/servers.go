@@ -108,13 +108,18 @@ type answer struct {
 	err    error
 }
 
-// ask sends a question to all servers at once. Addresses that this host has no
-// route to are left out if another address of the same name server answers.
+// ask sends a question to all servers at once.
 func (s *Servers) ask(ctx context.Context, name string, qtype uint16) ([]answer, error) {
 	servers, err := s.Servers(ctx)
 	if err != nil {
 		return nil, err
 	}
+	return s.each(ctx, servers, name, qtype), nil
+}
+
+// each sends a question to servers at once. Addresses that this host has no
+// route to are left out if another address of the same name server answers.
+func (s *Servers) each(ctx context.Context, servers []Server, name string, qtype uint16) []answer {
 	answers := make([]answer, len(servers))
 	var wg sync.WaitGroup
 	for i, server := range servers {
@@ -132,7 +137,7 @@ func (s *Servers) ask(ctx context.Context, name string, qtype uint16) ([]answer,
 	}
 	return slices.DeleteFunc(answers, func(a answer) bool {
 		return noRoute(a.err) && answered[a.server.Name]
-	}), nil
+	})
 }
 
 // noRoute reports whether the reason is on this host, as for IPv6 on one without.
