@@ -35,10 +35,16 @@ type failure struct {
 	err   error
 	until time.Time // kindAsked, kindAskedNames
 	names []string  // kindValidation: those that failed
+	retry time.Time // when Issue makes sense again; zero while not known
+	all   bool      // for every certificate
 }
 
 func (f *failure) Error() string { return f.text }
 func (f *failure) Unwrap() error { return f.err }
+
+// RetryAt and HoldAll are those of [Wait].
+func (f *failure) RetryAt() time.Time { return f.retry }
+func (f *failure) HoldAll() bool      { return f.all }
 
 // stage is how far an order had come.
 type stage string
@@ -56,21 +62,18 @@ const needEAB = "this CA wants an external account binding; set certificates.acm
 
 // problemOf returns the problem document in err.
 func problemOf(err error) (lib.Problem, bool) {
-	var value lib.Problem
-	if errors.As(err, &value) {
-		return value, true
+	if p, ok := errors.AsType[lib.Problem](err); ok {
+		return p, true
 	}
-	var pointer *lib.Problem
-	if errors.As(err, &pointer) && pointer != nil {
-		return *pointer, true
+	if p, ok := errors.AsType[*lib.Problem](err); ok && p != nil {
+		return *p, true
 	}
 	return lib.Problem{}, false
 }
 
 // explain turns an error of the library into a failure.
 func (s *session) explain(at stage, err error) error {
-	var done *failure
-	if errors.As(err, &done) {
+	if _, done := errors.AsType[*failure](err); done {
 		return err
 	}
 	f := &failure{err: err}
@@ -156,18 +159,14 @@ func describe(p lib.Problem) string {
 	if name == "" {
 		name = "no reason given"
 	}
-	out := name
+	parts := []string{name}
 	if p.Detail != "" {
-		out += ": " + p.Detail
+		parts[0] += ": " + p.Detail
 	}
-	for i, sub := range p.Subproblems {
-		if i == 3 {
-			out += ", …"
-			break
-		}
-		out += fmt.Sprintf(", %s (%s): %s", sub.Identifier.Value, strings.TrimPrefix(sub.Type, lib.ProblemTypeNamespace), sub.Detail)
+	for _, sub := range p.Subproblems[:min(3, len(p.Subproblems))] {
+		parts = append(parts, fmt.Sprintf("%s (%s): %s", sub.Identifier.Value, strings.TrimPrefix(sub.Type, lib.ProblemTypeNamespace), sub.Detail))
 	}
-	return out
+	return strings.Join(parts, ", ")
 }
 
 // caaName is what a CAA record must name for this CA (RFC 8555 §7.1.1).

@@ -233,8 +233,10 @@ func reply(w http.ResponseWriter, status int, v any) {
 func (ca *fakeCA) serve(w http.ResponseWriter, req *http.Request, endpoint string) {
 	switch endpoint {
 	case "directory":
-		dir := map[string]any{"newNonce": ca.url("/nonce"), "newAccount": ca.url("/account"), "newOrder": ca.url("/order"),
-			"meta": map[string]any{"termsOfService": ca.url("/terms"), "externalAccountRequired": ca.eab, "caaIdentities": []string{"fake.test"}}}
+		dir := map[string]any{
+			"newNonce": ca.url("/nonce"), "newAccount": ca.url("/account"), "newOrder": ca.url("/order"),
+			"meta": map[string]any{"termsOfService": ca.url("/terms"), "externalAccountRequired": ca.eab, "caaIdentities": []string{"fake.test"}},
+		}
 		if !ca.noARI {
 			dir["renewalInfo"] = ca.url("/renewal")
 		}

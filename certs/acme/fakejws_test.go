@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"math/big"
 	"net/http"
+	"slices"
 )
 
 // jws is a request after its checks.
@@ -38,7 +39,10 @@ func (ca *fakeCA) verify(req *http.Request) (*jws, *problem) {
 	delete(ca.nonces, head.Nonce)
 	j := &jws{payload: unb64(in.Payload)}
 	if head.JWK != nil {
-		j.key = &ecdsa.PublicKey{Curve: elliptic.P256(), X: new(big.Int).SetBytes(unb64(head.JWK.X)), Y: new(big.Int).SetBytes(unb64(head.JWK.Y))}
+		var err error
+		if j.key, err = ecdsa.ParseUncompressedPublicKey(elliptic.P256(), slices.Concat([]byte{4}, unb64(head.JWK.X), unb64(head.JWK.Y))); err != nil {
+			return nil, &problem{ns + "badPublicKey", err.Error(), 400, ""}
+		}
 		sum := sha256.Sum256(fmt.Appendf(nil, `{"crv":%q,"kty":%q,"x":%q,"y":%q}`, head.JWK.Crv, head.JWK.Kty, head.JWK.X, head.JWK.Y))
 		j.thumb = base64.RawURLEncoding.EncodeToString(sum[:])
 	} else {
@@ -63,6 +67,6 @@ func (ca *fakeCA) verify(req *http.Request) (*jws, *problem) {
 }
 
 func unb64(s string) []byte {
-	b, _ := base64.RawURLEncoding.DecodeString(s) //nolint:errcheck // what is not base64 fails the next check
+	b, _ := base64.RawURLEncoding.DecodeString(s) // what is not base64 fails the next check
 	return b
 }

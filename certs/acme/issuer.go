@@ -1,6 +1,7 @@
 package acme
 
 import (
+	"cmp"
 	"context"
 	"crypto"
 	"crypto/ecdsa"
@@ -12,6 +13,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/tlsink/tlsink/scenario"
 )
@@ -87,6 +89,9 @@ func (i *Issuer) Issue(ctx context.Context, names []string, key crypto.Signer) (
 	return chain, nil
 }
 
+// MaxNames returns how many names a certificate may have.
+func (i *Issuer) MaxNames() int { return maxNames }
+
 func (i *Issuer) lock(doc string) semaphore {
 	i.mu.Lock()
 	defer i.mu.Unlock()
@@ -106,14 +111,12 @@ func (i *Issuer) issue(ctx context.Context, doc string, names []string, key cryp
 		return nil, err
 	}
 	now := i.opts.Now()
-	for _, wait := range []error{cert.waitCert(now, i.setup, ca.Retry), ca.waitCA(now), ca.waitNames(now, names)} {
-		if wait != nil {
-			return nil, wait
-		}
+	if w := cmp.Or(ca.waitCA(now), cert.waitCert(now, i.setup, ca.Retry), ca.waitNames(now, names)); w != nil {
+		return nil, w
 	}
 	i.dns.removeStale(ctx)
 	if i.staging != nil && (cert.Suspect || ca.Proven != i.setup) {
-		if err := i.rehearse(ctx, doc, names); err != nil {
+		if err := i.rehearse(ctx, doc, names, ca.Proven != i.setup); err != nil {
 			return nil, fmt.Errorf("at the staging CA, where new set-ups are tried first: %w", err)
 		}
 	}
@@ -129,23 +132,28 @@ func (i *Issuer) issue(ctx context.Context, doc string, names []string, key cryp
 }
 
 // rehearse orders from the staging CA with a key that is thrown away, and so is
-// what it issues.
-func (i *Issuer) rehearse(ctx context.Context, doc string, names []string) error {
+// what it issues. all says that no certificate is ordered before that works.
+func (i *Issuer) rehearse(ctx context.Context, doc string, names []string, all bool) error {
 	ca, err := i.staging.state()
 	if err != nil {
 		return err
 	}
 	now := i.opts.Now()
-	for _, wait := range []error{ca.waitCA(now), ca.waitNames(now, names)} {
-		if wait != nil {
-			return wait
-		}
+	if w := cmp.Or(ca.waitCA(now), ca.waitNames(now, names)); w != nil {
+		w.All = w.All && all
+		return w
 	}
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return fmt.Errorf("make key: %w", err)
 	}
 	_, err = i.attempt(ctx, i.staging, doc, names, key, "")
+	if f, ok := errors.AsType[*failure](err); ok {
+		f.all = f.all && all
+	}
+	if w, ok := errors.AsType[*Wait](err); ok {
+		w.All = w.All && all
+	}
 	return err
 }
 
@@ -206,26 +214,32 @@ func (i *Issuer) failed(s *certState, reason string) {
 // settle keeps what follows from a failure, and returns it as the caller is to
 // see it.
 func (i *Issuer) settle(ctx context.Context, a *authority, doc string, names []string, before certState, err error) error {
-	var f *failure
-	if !errors.As(err, &f) {
+	f, ok := errors.AsType[*failure](err)
+	if !ok {
 		f = &failure{kind: kindLocal, err: err, text: clean(err.Error())}
+		err = f
 	}
 	now, out := i.opts.Now(), err
 	cert, ca := func(s *certState) { *s = before }, func(*caState) {}
+	trouble := func(first, last time.Duration) {
+		f.all = true
+		ca = func(s *caState) {
+			s.Trouble = s.Trouble.next(now, first, last, i.opts.Rand, f.text)
+			f.retry = s.Trouble.Until
+		}
+	}
 	switch {
 	case errors.Is(ctx.Err(), context.Canceled): // the program ends
 	case f.kind == kindAsked:
-		ask := pause{Until: f.until, Reason: f.text}
-		ca = func(s *caState) { s.Asked = ask }
-		out = &Wait{Until: ask.Until, Reason: ask.Reason}
+		ca = func(s *caState) { s.Asked = pause{Until: f.until, Reason: f.text} }
+		out = &Wait{Until: f.until, Reason: f.text, All: true}
 	case f.kind == kindAskedNames:
-		ask := pause{Until: f.until, Reason: f.text}
-		cert = func(s *certState) { *s = before; s.Asked = ask }
-		out = &Wait{Until: ask.Until, Reason: ask.Reason}
+		cert = func(s *certState) { *s = before; s.Asked = pause{Until: f.until, Reason: f.text} }
+		out = &Wait{Until: f.until, Reason: f.text}
 	case f.kind == kindOutage:
-		ca = func(s *caState) { s.Trouble = s.Trouble.next(now, firstOutage, lastOutage, i.opts.Rand, f.text) }
+		trouble(firstOutage, lastOutage)
 	case f.kind == kindAccount:
-		ca = func(s *caState) { s.Trouble = s.Trouble.next(now, firstBackoff, lastBackoff, i.opts.Rand, f.text) }
+		trouble(firstBackoff, lastBackoff)
 	default:
 		validation := f.kind == kindValidation
 		if validation && len(f.names) == 0 {
@@ -240,6 +254,7 @@ func (i *Issuer) settle(ctx context.Context, a *authority, doc string, names []s
 		}
 		cert = func(s *certState) {
 			s.Backoff.Reason, s.Suspect = f.text, s.Suspect || validation
+			f.retry = s.Backoff.Until
 		}
 	}
 	return errors.Join(out, note(ctx, i.docs, a.stateDoc(), ca), note(ctx, i.docs, doc, cert))

@@ -27,15 +27,22 @@ const (
 type Wait struct {
 	Until  time.Time // when the next call makes sense
 	Reason string    // what happened before, or what the CA says
+	All    bool      // it is the same for every certificate
 }
 
 func (w *Wait) Error() string {
 	return fmt.Sprintf("next attempt not before %s: %s", w.Until.UTC().Format(time.RFC3339), w.Reason)
 }
 
+// RetryAt returns when the next call makes sense, as package certs wants to know.
+func (w *Wait) RetryAt() time.Time { return w.Until }
+
+// HoldAll reports whether that is the same for every certificate.
+func (w *Wait) HoldAll() bool { return w.All }
+
 // wait returns the error of a pause that still holds. One that is longer than
 // any that is ever begun was begun under a wrong clock.
-func (p pause) wait(now time.Time, longest time.Duration) error {
+func (p pause) wait(now time.Time, longest time.Duration) *Wait {
 	if !now.Before(p.Until) || p.Until.Sub(now) > longest {
 		return nil
 	}
@@ -66,15 +73,19 @@ func jitter(d time.Duration, random io.Reader) time.Duration {
 func withJitter(d time.Duration) time.Duration { return d + d/4 }
 
 // waitCA returns an error while the CA as a whole is not to be asked.
-func (s *caState) waitCA(now time.Time) error {
-	if err := s.Asked.wait(now, longestAsk); err != nil {
-		return err
+func (s *caState) waitCA(now time.Time) *Wait {
+	w := s.Asked.wait(now, longestAsk)
+	if w == nil {
+		w = s.Trouble.wait(now, withJitter(lastBackoff))
 	}
-	return s.Trouble.wait(now, withJitter(lastBackoff))
+	if w != nil {
+		w.All = true
+	}
+	return w
 }
 
 // waitNames returns an error while one of names failed too often.
-func (s *caState) waitNames(now time.Time, names []string) error {
+func (s *caState) waitNames(now time.Time, names []string) *Wait {
 	for _, name := range names {
 		recent := recentFailures(s.Failed[name], now)
 		if len(recent) >= maxFailures {
@@ -119,9 +130,9 @@ func recentFailures(times []time.Time, now time.Time) []time.Time {
 // waitCert returns an error while this certificate is not to be ordered: the CA
 // said so, or it failed before, under the same settings, and nobody has asked
 // since then to try again.
-func (s *certState) waitCert(now time.Time, setup string, retry time.Time) error {
-	if err := s.Asked.wait(now, longestAsk); err != nil {
-		return err
+func (s *certState) waitCert(now time.Time, setup string, retry time.Time) *Wait {
+	if w := s.Asked.wait(now, longestAsk); w != nil {
+		return w
 	}
 	if s.Setup != setup || !s.At.After(retry) {
 		return nil

@@ -47,7 +47,7 @@ func TestRateLimit(t *testing.T) {
 				if !errors.As(err, &w) {
 					t.Fatalf("error %v, want a wait", err)
 				}
-				between(t, w, c.low-10*time.Second, c.high)
+				between(t, *w, c.low-10*time.Second, c.high)
 				if n := b.ca.asked(c.endpoint); n != 1 {
 					t.Errorf("%d requests to %s, want one", n, c.endpoint)
 				}
@@ -234,6 +234,43 @@ func TestClockWasWrong(t *testing.T) {
 				b.ca.always("order")
 				ahead = 0
 				b.must(key, mx05)
+			})
+		})
+	}
+}
+
+// What package certs plans its next try by.
+func TestErrorsTellWhenToRetry(t *testing.T) {
+	for _, c := range []struct {
+		name     string
+		endpoint string
+		fault    fault
+		all      bool
+	}{
+		{"outage", "directory", fault{err: errors.New("connection refused")}, true},
+		{"account", "account", refuse(403, "userActionRequired", "new terms"), true},
+		{"rate limit", "order", refuse(429, "rateLimited", "slow down"), true},
+		{"rate limit of these names", "order", refuse(429, "rateLimited", "too many failed authorizations"), false},
+		{"refused", "order", refuse(403, "rejectedIdentifier", "no"), false},
+		{"validation", "challenge", refuse(400, "dns", "SERVFAIL"), false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				b := newBench(t)
+				b.ca.always(c.endpoint, c.fault)
+				key := ecdsaKey(t)
+				_, err := b.issue(key, mx05)
+				var told interface {
+					RetryAt() time.Time
+					HoldAll() bool
+				}
+				if !errors.As(err, &told) {
+					t.Fatalf("error %v does not tell", err)
+				}
+				w := b.waits(key, mx05)
+				if !told.RetryAt().Equal(w.Until) || told.HoldAll() != c.all || w.All != c.all {
+					t.Errorf("retry at %v, all %v; then wait until %v, all %v, want %v", told.RetryAt(), told.HoldAll(), w.Until, w.All, c.all)
+				}
 			})
 		})
 	}

@@ -13,6 +13,7 @@ import (
 	"encoding/pem"
 	"fmt"
 	"io"
+	"maps"
 	"math/big"
 	"net"
 	"net/http"
@@ -78,9 +79,7 @@ func newPebble(t *testing.T, binary, dns string, config map[string]any, env ...s
 		"retryAfter": map[string]int{"authz": 1, "order": 1},
 		"profiles":   map[string]any{"default": map[string]any{"description": "90 days", "validityPeriod": 7776000}},
 	}
-	for k, v := range config {
-		p.config[k] = v
-	}
+	maps.Copy(p.config, config)
 	p.start(t)
 	return p
 }

@@ -164,7 +164,7 @@ func TestPebbleWithoutDelegation(t *testing.T) {
 	l := newLab(t, buildPebble(t), nil)
 	key := ecdsaKey(t)
 	_, dns := serveZone(t, "other.example")
-	l.pebble.end()
+	l.end()
 	good := l.dns
 	l.dns = dns
 	l.start(t)
@@ -176,7 +176,7 @@ func TestPebbleWithoutDelegation(t *testing.T) {
 	if _, err = l.issue(t, key, mx05, mx06); !errors.As(err, &w) || !strings.Contains(w.Reason, mx05) {
 		t.Errorf("error %v, want a wait that tells why", err)
 	}
-	l.pebble.end()
+	l.end()
 	l.dns = good
 	l.start(t)
 	l.ahead = 10 * time.Minute
@@ -188,15 +188,14 @@ func TestPebbleOutage(t *testing.T) {
 	l := newLab(t, buildPebble(t), nil)
 	key := ecdsaKey(t)
 	old := l.must(t, key, mx05)
-	l.pebble.end()
+	l.end()
 	tries := 0
 	for end := 5 * 24 * time.Hour; l.ahead < end; l.ahead += 10 * time.Minute {
 		_, err := l.issue(t, key, mx05)
 		if err == nil || !strings.Contains(err.Error(), "firewall") {
 			t.Fatalf("error %v", err)
 		}
-		var w *acme.Wait
-		if !errors.As(err, &w) {
+		if _, waits := errors.AsType[*acme.Wait](err); !waits {
 			tries++
 		}
 		if l.ahead > 12*time.Hour && tries > 5 { // the rest is the same

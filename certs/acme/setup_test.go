@@ -24,8 +24,10 @@ import (
 )
 
 var (
-	_ certs.Issuer     = (*acme.Issuer)(nil)
-	_ certs.Recognizer = (*acme.Issuer)(nil)
+	_ certs.Issuer      = (*acme.Issuer)(nil)
+	_ certs.Recognizer  = (*acme.Issuer)(nil)
+	_ certs.Renewer     = (*acme.Issuer)(nil)
+	_ certs.NameLimiter = (*acme.Issuer)(nil)
 )
 
 const zone = "sink.example"
@@ -197,7 +199,7 @@ func leafOf(t *testing.T, chain [][]byte) *x509.Certificate {
 
 // waits checks that an order is refused without asking anybody, and returns
 // until when.
-func (b *bench) waits(key crypto.Signer, names ...string) *acme.Wait {
+func (b *bench) waits(key crypto.Signer, names ...string) acme.Wait {
 	b.t.Helper()
 	before := b.ca.asked("") + b.staging.asked("")
 	_, err := b.issue(key, names...)
@@ -208,11 +210,11 @@ func (b *bench) waits(key crypto.Signer, names ...string) *acme.Wait {
 	if n := b.ca.asked("") + b.staging.asked("") - before; n != 0 {
 		b.t.Errorf("%d requests in spite of %v", n, err)
 	}
-	return w
+	return *w
 }
 
 // between checks that a wait ends that far from now.
-func between(t *testing.T, w *acme.Wait, low, high time.Duration) {
+func between(t *testing.T, w acme.Wait, low, high time.Duration) {
 	t.Helper()
 	if d := time.Until(w.Until); d < low || d > high {
 		t.Errorf("wait of %v, want %v to %v", d, low, high)
