@@ -7,7 +7,7 @@
 // the lines of et and ut under et1, ut1 and so on. There are no wildcards: one
 // would answer _mta-sts.ut. Every TTL is Options.TTL, at most 60 s.
 //
-//	sink.example.                  SOA   ns1 hostmaster …, NS ns1, DNSKEY (one key, flags 257)
+//	sink.example.                  SOA   ns1 hostmaster …, NS ns1, DNSKEY, CDS, CDNSKEY
 //	sink.example.                  A, AAAA, MX 10 mx.sink.example., TXT "v=spf1 mx -all"
 //	_dmarc.sink.example.           TXT   "v=DMARC1; p=reject"
 //	<selector>._domainkey.…        TXT   as given
@@ -37,13 +37,58 @@
 //
 //	New / SetRecords / Refresh ──► content ──► sign what changed ──► snapshot ──atomic──► Answer
 //	                                                  │
-//	                                           State (key, serial)
+//	                                           State (keys, serial, roll, time)
 //
-// Signatures begin three hours in the past and are renewed once half of their
-// validity is over. The key and a bound of the serial are kept in a [State];
-// the serial grows over restarts and when the clock goes backwards. Records
-// set through libdns are not kept: after a restart the zone has the content of
-// its Options again.
+// Signatures begin three hours in the past and hold for Validity, less up to an
+// eighth that depends on the RRset, so that what was signed together is not
+// renewed together. They are renewed once half of the validity is left, at most
+// 256 of them with one version of the zone; what has only a quarter left, or was
+// made by a clock that was set since, at once. If the clock contradicts the
+// time that the State has seen ([Zone.ClockProblem]), signatures begin before the
+// earlier and end after the later of the two times: the zone holds at both.
+//
+// Keys and a bound of the serial are kept in a [State]; the serial grows over
+// restarts and when the clock goes backwards. Records set through libdns are
+// not kept: after a restart the zone has the content of its Options again.
+//
+// # Keys
+//
+// The zone begins with one key, a CSK: it signs everything, and the parent has
+// its DS. Both private keys of a split pair would lie in the same file, used by
+// the same process, every few minutes, so a split protects nothing here: it only
+// makes the signing key replaceable without the parent. Who wants that rolls the
+// ZSK: this splits the CSK into a KSK, which is the same key, and a new ZSK.
+//
+// A roll has up to three phases. Each is saved before it is published, so that
+// a restart at any moment goes on with it, and none needs two signatures over
+// the content: with TTLs of at most 60 s it costs minutes to let every cache learn
+// the new key before it signs, while double signatures would double answers and
+// transfers for as long as the operator of the parent takes (RFC 6781 §4.1.3:
+// the second variety, but the content changes hands before the old key goes).
+//
+//	           StartRoll
+//	               │             DNSKEY signed by   content signed by   CDS, wanted DS
+//	               ▼
+//	  ┌──────► publish           old and new        old                 old
+//	  │            │ the TTL is over on every name server (Synced)
+//	CancelRoll     ▼
+//	  │        hand-over         old and new        new                 new
+//	  │            │ ▲ ▲ CancelRoll: old and new change places
+//	  │   ParentDS,│ │ └─┘
+//	  │  ConfirmDS ▼ │ the parent went back
+//	  │        retire            old and new        new                 new
+//	  │            │ the TTL of the old DS is over, too
+//	  │            ▼
+//	  └──────► (no roll)         new                new                 new
+//
+// The roll of a ZSK has no hand-over, and its keys do not sign the DNSKEY RRset.
+// CDS and CDNSKEY are signed by the same keys as DNSKEY: the parent believes the
+// old one (RFC 7344 §4.1). At the parent one DS record replaces another (RFC 6781
+// §4.1.2, double signature), so nobody has to come back for the second half.
+//
+// Every wait is of time in which the zone was served, counted by the monotonic
+// clock and saved hourly: neither a clock that is set nor a stop of days ends a
+// phase too early.
 //
 // # Provider
 //
@@ -54,6 +99,7 @@
 // # Standards
 //
 // RFC 1035, RFC 2181, RFC 2308 (negative answers), RFC 4033, RFC 4034, RFC 4035
-// (DNSSEC), RFC 6605 (ECDSA), RFC 6891 (EDNS), RFC 7766 (TCP), RFC 8482 (ANY),
-// RFC 9077 (NSEC TTL), RFC 6698 (TLSA), RFC 8461 (MTA-STS), RFC 8460 (TLS-RPT).
+// (DNSSEC), RFC 6605 (ECDSA), RFC 6781, RFC 7583 (key rolls), RFC 7344, RFC 8078
+// (CDS), RFC 6891 (EDNS), RFC 7766 (TCP), RFC 8482 (ANY), RFC 9077 (NSEC TTL),
+// RFC 6698 (TLSA), RFC 8461 (MTA-STS), RFC 8460 (TLS-RPT).
 package zones

@@ -169,7 +169,7 @@ func (z *Zone) advance(ctx context.Context) error {
 
 // wait is how long a phase lasts at least.
 //
-// RFC 7583 §3.2.1, §3.3.3: what was published before is in caches for its TTL
+// RFC 7583 §3.2.1, §3.3.1: what was published before is in caches for its TTL
 // after the last name server gave it out. The longest TTL that the zone may
 // have counts: a former configuration may have had it.
 func (z *Zone) wait(r RollData) time.Duration {

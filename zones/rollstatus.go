@@ -18,6 +18,8 @@ type RollStatus struct {
 	// Waited of Wait has passed. In the hand-over the end is not a matter of
 	// time, and Wait is 0.
 	Waited, Wait time.Duration
+	// CDS says that CDS records tell the parent.
+	CDS bool
 	// Manual says that the parent can't be asked: ConfirmDS must be called.
 	Manual bool
 	// Keys are all keys of the zone.
@@ -36,7 +38,7 @@ func (z *Zone) Roll() RollStatus {
 	keys := z.current.Load().keys
 	s := RollStatus{
 		Zone: z.opts.Zone, Keys: z.Keys(), DS: keys.ds(KeyActive), OldDS: keys.ds(KeyRetiring),
-		Manual: z.opts.Keys.ParentDS == nil, Problem: z.phase.problem,
+		CDS: !z.opts.Keys.NoCDS, Manual: z.opts.Keys.ParentDS == nil, Problem: z.phase.problem,
 	}
 	if r := z.data.Roll; r != nil {
 		s.Phase, s.Role, s.Cancelled, s.Since, s.Waited, s.Wait = r.Phase, r.Role, r.Cancelled, r.Since, r.Waited, z.wait(*r)
@@ -91,11 +93,18 @@ func (s RollStatus) waitsFor() string {
 }
 
 func (s RollStatus) writeToDo(b *strings.Builder) {
-	if s.Phase != PhaseHandOver {
+	switch {
+	case s.Phase == PhasePublish && s.Role.sep():
+		b.WriteString("to do: nothing yet; leave the DS record at the parent as it is\n")
+		return
+	case s.Phase != PhaseHandOver:
 		b.WriteString("to do: nothing; leave the DS record at the parent as it is\n")
 		return
+	case s.Cancelled:
+		b.WriteString("to do: leave at the parent zone, or put back there,\n")
+	default:
+		b.WriteString("to do: publish at the parent zone\n")
 	}
-	b.WriteString("to do: publish at the parent zone\n")
 	for _, ds := range s.DS {
 		fmt.Fprintf(b, "    %s\n", ds)
 	}
@@ -104,7 +113,9 @@ func (s RollStatus) writeToDo(b *strings.Builder) {
 		fmt.Fprintf(b, "    %s\n", ds)
 	}
 	b.WriteString("There is no hurry: the zone validates with either, or both, until the old key is withdrawn.\n")
-	b.WriteString("A parent that follows CDS records (RFC 7344) does it by itself.\n")
+	if s.CDS {
+		b.WriteString("A parent that follows CDS records (RFC 7344) does it by itself.\n")
+	}
 	if s.Manual {
 		b.WriteString("The parent can't be asked from here: confirm it once all its servers have the new record.\n")
 	}
