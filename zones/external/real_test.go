@@ -72,9 +72,18 @@ func (w *world) sink(t *testing.T) {
 		qtype uint16
 		want  int
 	}{
-		{"et.", dns.TypeMX, 4}, {"et1.", dns.TypeMX, 4}, {"mx03.et.", dns.TypeA, 1}, {"_25._tcp.mx04.et.", dns.TypeTLSA, 1},
-		{"_mta-sts.et.", dns.TypeTXT, 1}, {"ut.", dns.TypeMX, 1}, {"mta-sts.et.", dns.TypeAAAA, 1}, {"", dns.TypeMX, 1},
-		{"_25._tcp.ut.", dns.TypeTLSA, 0}, {"_mta-sts.ut.", dns.TypeTXT, 0}, {"ut.", dns.TypeTLSA, 0}, {"tlsink-probe.", dns.TypeA, 0},
+		{"et.", dns.TypeMX, 4},
+		{"et1.", dns.TypeMX, 4},
+		{"mx03.et.", dns.TypeA, 1},
+		{"_25._tcp.mx04.et.", dns.TypeTLSA, 1},
+		{"_mta-sts.et.", dns.TypeTXT, 1},
+		{"ut.", dns.TypeMX, 1},
+		{"mta-sts.et.", dns.TypeAAAA, 1},
+		{"", dns.TypeMX, 1},
+		{"_25._tcp.ut.", dns.TypeTLSA, 0},
+		{"_mta-sts.ut.", dns.TypeTXT, 0},
+		{"ut.", dns.TypeTLSA, 0},
+		{"tlsink-probe.", dns.TypeA, 0},
 	} {
 		w.secure(t, c.name, c.qtype, c.want)
 	}

@@ -68,8 +68,10 @@ func (p *Provider) query(ctx context.Context, zone string, id records.ID) ([]dns
 		return nil, err
 	}
 	if !reply.Authoritative {
-		return nil, &Error{Op: "query for " + id.String(), Server: p.opts.Server, Rcode: reply.Rcode,
-			Hint: fmt.Sprintf("the server is not authoritative there: check that it serves zone %q, and that no further zone is cut out of it", zone)}
+		return nil, &Error{
+			Op: "query for " + id.String(), Server: p.opts.Server, Rcode: reply.Rcode,
+			Hint: fmt.Sprintf("the server is not authoritative there: check that it serves zone %q, and that no further zone is cut out of it", zone),
+		}
 	}
 	var out []dns.RR
 	for _, rr := range reply.Answer {

@@ -2,6 +2,7 @@ package rfc2136_test
 
 import (
 	"context"
+	"errors"
 	"net"
 	"slices"
 	"strings"
@@ -53,7 +54,9 @@ func newServer(t *testing.T) *server {
 		if err := srv.Shutdown(); err != nil {
 			t.Error(err)
 		}
-		<-done
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
 	})
 	return s
 }
@@ -93,7 +96,7 @@ func (s *server) ServeDNS(w dns.ResponseWriter, q *dns.Msg) {
 		m.Rcode = dns.RcodeNotAuth
 		if tsig != nil {
 			code := uint16(dns.RcodeBadSig)
-			if w.TsigStatus() == dns.ErrSecret {
+			if errors.Is(w.TsigStatus(), dns.ErrSecret) {
 				code = dns.RcodeBadKey
 			}
 			sign(q, m).IsTsig().Error = code

@@ -7,6 +7,7 @@ import (
 	"cmp"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/url"
 	"slices"
@@ -203,9 +204,7 @@ func (s *Server) list(w http.ResponseWriter, r *http.Request) {
 
 func (s *Server) link(w http.ResponseWriter, r *http.Request, rel, cursor string) {
 	q := url.Values{}
-	for k, v := range r.URL.Query() {
-		q[k] = v
-	}
+	maps.Copy(q, r.URL.Query())
 	q.Set("cursor", cursor)
 	link := fmt.Sprintf("<%s://%s%s?%s>; rel=%q", cmp.Or(r.URL.Scheme, "http"), r.Host, r.URL.Path, q.Encode(), rel)
 	if before := w.Header().Get("Link"); before != "" {

@@ -67,12 +67,12 @@ func Need(t *testing.T, program string) string {
 func FreeAddr(t *testing.T) string {
 	t.Helper()
 	for range 20 {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
+		l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
 		if err != nil {
 			t.Fatal(err)
 		}
 		addr := l.Addr().String()
-		u, err := net.ListenPacket("udp", addr)
+		u, err := new(net.ListenConfig).ListenPacket(t.Context(), "udp", addr)
 		_ = l.Close()
 		if err == nil {
 			_ = u.Close()
@@ -137,7 +137,7 @@ func Knot(t *testing.T, c Config) *Server {
 		}
 	}
 	config := write(t, dir, "knot.conf", b.String())
-	return run(t, c, exec.Command(binary, "-c", config))
+	return run(t, c, exec.CommandContext(context.WithoutCancel(t.Context()), binary, "-c", config))
 }
 
 // BIND starts named, which signs the zone.
@@ -168,7 +168,7 @@ zone %q {
 	allow-transfer { key %q; };
 };
 `, dir, port, host, c.KeyName, Secret, c.Zone, c.KeyName, c.KeyName))
-	return run(t, c, exec.Command(binary, "-g", "-c", config))
+	return run(t, c, exec.CommandContext(context.WithoutCancel(t.Context()), binary, "-g", "-c", config))
 }
 
 func write(t *testing.T, dir, name, text string) string {
