@@ -14,13 +14,41 @@ import (
 type MemoryDisk struct {
 	mu    sync.Mutex
 	files map[string][]byte
-	// Fault is asked before "write" and "remove": whether it is done, and what
-	// is returned.
-	Fault func(op, name string) (done bool, err error)
+	fault func(op, name string) (done bool, err error)
 }
 
 // OpenOn is Open on another disk.
 func OpenOn(ctx context.Context, o Options, d *MemoryDisk) (*Store, error) { return open(ctx, o, d) }
+
+// WithFix is what a real disk says about an error.
+func WithFix(err error) error { return withFix(err) }
+
+// RewriteLedger reads and writes a ledger.
+func RewriteLedger(b []byte) ([]byte, error) {
+	d := &MemoryDisk{}
+	d.Set(ledgerFile, append([]byte{}, b...))
+	l, err := vault{d}.readLedger()
+	if err != nil {
+		return nil, err
+	}
+	err = vault{d}.writeLedger(l)
+	return d.Content()[ledgerFile], err
+}
+
+// Break has fault asked before each "write" and "remove": whether it is done,
+// and what is returned. Nil repairs the disk.
+func (d *MemoryDisk) Break(fault func(op, name string) (done bool, err error)) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.fault = fault
+}
+
+// Content returns a copy of all files.
+func (d *MemoryDisk) Content() map[string][]byte {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return maps.Clone(d.files)
+}
 
 // Names lists the files.
 func (d *MemoryDisk) Names() []string {
@@ -40,7 +68,7 @@ func (d *MemoryDisk) put(name string, b []byte) {
 	if d.files == nil {
 		d.files = make(map[string][]byte)
 	}
-	if d.files[name] = slices.Clone(b); b == nil {
+	if d.files[name] = append([]byte{}, b...); b == nil {
 		delete(d.files, name)
 	}
 }
@@ -56,8 +84,8 @@ func (d *MemoryDisk) do(op, name string, b []byte) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	done, err := true, error(nil)
-	if d.Fault != nil {
-		done, err = d.Fault(op, name)
+	if d.fault != nil {
+		done, err = d.fault(op, name)
 	}
 	if done {
 		d.put(name, b)
@@ -66,8 +94,10 @@ func (d *MemoryDisk) do(op, name string, b []byte) error {
 }
 
 func (d *MemoryDisk) write(name string, b []byte, _ fs.FileMode) error { return d.do("write", name, b) }
-func (d *MemoryDisk) remove(name string) error                         { return d.do("remove", name, nil) }
-func (d *MemoryDisk) path(name string) string                          { return path.Join("disk", name) }
+
+func (d *MemoryDisk) remove(name string) error { return d.do("remove", name, nil) }
+
+func (d *MemoryDisk) path(name string) string { return path.Join("disk", name) }
 
 func (d *MemoryDisk) list(dir string) ([]string, error) {
 	var out []string

@@ -81,7 +81,8 @@ func (s *Store) wanted() []version {
 	out := make([]version, 0, len(s.entries))
 	for _, e := range s.entries {
 		out = append(out, current.inUse(e))
-		if next, step, rolling := current.other(e); rolling && step == phaseAnnounce {
+		next, step, rolling := current.other(e)
+		if _, there := current.pairs[next]; rolling && there && step == phaseAnnounce {
 			out = append(out, next)
 		}
 	}
