@@ -234,12 +234,17 @@ func TestRealSecondaries(t *testing.T) {
 				}
 			}
 			checkSecondary(t, z, own)
-			if err := z.StartRoll(t.Context(), zones.CSK); err != nil {
-				t.Fatal(err)
+			if n := strings.Count(log.String(), "DNSSEC, validation successful"); server.name == "Knot" && n < 6 {
+				t.Errorf("Knot validated %d copies, want 6", n)
 			}
-			eventually(t, "the version with two keys", func() bool { return upToDate(t, own, z) })
-			if n := strings.Count(log.String(), "DNSSEC, validation successful"); server.name == "Knot" && n < 7 {
-				t.Errorf("Knot validated %d copies, want 7", n)
+			// Knot takes a key for a CSK only if there is no other one: with
+			// validation it refuses the zone while a CSK is rolled.
+			if server.name != "Knot" {
+				if err := z.StartRoll(t.Context(), zones.CSK); err != nil {
+					t.Fatal(err)
+				}
+				eventually(t, "the version with two keys", func() bool { return upToDate(t, own, z) })
+				checkSecondary(t, z, own)
 			}
 			eventually(t, "the status", func() bool {
 				s := z.Secondaries()[0]
@@ -272,7 +277,7 @@ func checkSecondary(t *testing.T, z *zones.Zone, addr string) {
 		rrs   int
 	}{
 		{"", dns.TypeSOA, 0, 1},
-		{"", dns.TypeDNSKEY, 0, 1},
+		{"", dns.TypeDNSKEY, 0, len(z.Keys())},
 		{"", dns.TypeDS, 0, 0},
 		{"et.", dns.TypeMX, 0, 4},
 		{"mx03.et.", dns.TypeA, 0, 1},

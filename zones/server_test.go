@@ -3,17 +3,21 @@ package zones_test
 import (
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/netip"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/libdns/libdns"
 	"github.com/miekg/dns"
 
+	"github.com/tlsink/tlsink/dnssec"
 	"github.com/tlsink/tlsink/evidence"
 	"github.com/tlsink/tlsink/zones"
 )
@@ -84,6 +88,62 @@ func TestServeTruncation(t *testing.T) {
 	c := dns.Client{Net: "tcp"}
 	if m, _, err = c.ExchangeContext(t.Context(), q, addrs[0]); err != nil || m.Truncated || len(m.Answer) != 2 {
 		t.Errorf("%v, %v", m, err)
+	}
+}
+
+// Our own resolver comes back over TCP when an answer is cut short.
+func TestResolverFallsBackToTCP(t *testing.T) {
+	o := options()
+	o.Now = time.Now
+	z := newZone(t, o)
+	var large []libdns.Record
+	for i := range 8 {
+		large = append(large, libdns.TXT{Name: "large", Text: strings.Repeat(string(rune('a'+i)), 200)})
+	}
+	if _, err := z.SetRecords(t.Context(), zoneName, large); err != nil {
+		t.Fatal(err)
+	}
+	addrs, _ := serve(t, z, "127.0.0.1:0")
+	resolver, err := dnssec.New(dnssec.Options{TrustAnchors: []dns.RR{z.DS()[0]}, Servers: addrs})
+	if err != nil {
+		t.Fatal(err)
+	}
+	a, err := resolver.Lookup(t.Context(), "large."+zoneName, dns.TypeTXT)
+	if err != nil || a.Status != dnssec.Secure || len(a.RRs) != 8 {
+		t.Errorf("%+v, %v", a, err)
+	}
+	if c := z.Counters(); c.Truncated != 1 || c.TCP == 0 {
+		t.Errorf("counters %+v", c)
+	}
+}
+
+// Queries that come together are answered one after the other (RFC 7766 §6.2.1.1).
+func TestTCPPipelining(t *testing.T) {
+	z := newZone(t, options())
+	addrs, _ := serve(t, z, "127.0.0.1:0")
+	conn, err := net.Dial("tcp", addrs[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	var all []byte
+	for i := range 20 {
+		q := new(dns.Msg).SetQuestion("et."+zoneName, dns.TypeMX)
+		q.Id = uint16(i)
+		wire := wireOf(t, q, nil)
+		all = append(binary.BigEndian.AppendUint16(all, uint16(len(wire))), wire...)
+	}
+	for part := range slices.Chunk(all, 77) { // in pieces of any size
+		if _, err := conn.Write(part); err != nil {
+			t.Fatal(err)
+		}
+	}
+	framed := &dns.Conn{Conn: conn}
+	for i := range 20 {
+		m, err := framed.ReadMsg()
+		if err != nil || int(m.Id) != i || len(m.Answer) != 4 {
+			t.Fatalf("answer %d: %v, %v", i, m, err)
+		}
 	}
 }
 
@@ -192,6 +252,35 @@ func TestTCPTotalLimit(t *testing.T) {
 	}
 	if n := z.Counters().Dropped; n != 1 {
 		t.Errorf("%d dropped, want 1", n)
+	}
+}
+
+// A flood of connections keeps no secondary out.
+func TestTCPLimitSparesSecondaries(t *testing.T) {
+	for _, secondary := range []string{"127.0.0.1:53", "127.0.0.2:53"} {
+		o := transferOptions(netip.MustParseAddrPort(secondary))
+		o.Limits.TCPConns = 1
+		o.Transfer.Dial = func(context.Context, string, string) (net.Conn, error) { return nil, errors.New("no NOTIFY") }
+		z := newZone(t, o)
+		addrs, _ := serve(t, z, "127.0.0.1:0")
+		served := 0
+		for range 3 {
+			conn, err := net.Dial("tcp", addrs[0])
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer conn.Close()
+			framed := &dns.Conn{Conn: conn}
+			if framed.WriteMsg(new(dns.Msg).SetQuestion(zoneName, dns.TypeSOA)) != nil {
+				continue
+			}
+			if _, err := framed.ReadMsg(); err == nil {
+				served++
+			}
+		}
+		if want := map[bool]int{true: 3, false: 1}[secondary == "127.0.0.1:53"]; served != want {
+			t.Errorf("secondary at %s: %d connections from 127.0.0.1 served, want %d", secondary, served, want)
+		}
 	}
 }
 

@@ -148,8 +148,9 @@ func (z *Zone) authenticate(wire []byte, msg *dns.Msg, now time.Time) (s *tsigSe
 		return nil, dns.RcodeSuccess
 	}
 	t, ok := msg.Extra[i].(*dns.TSIG)
-	// RFC 8945 §5.1: there is one, and it is the last record.
-	if !ok || i != len(msg.Extra)-1 || t.Hdr.Class != dns.ClassANY || t.Hdr.Ttl != 0 {
+	// RFC 8945 §5.1: there is one, and it is the last record. The library takes
+	// one without data.
+	if !ok || t.Algorithm == "" || i != len(msg.Extra)-1 || t.Hdr.Class != dns.ClassANY || t.Hdr.Ttl != 0 {
 		return nil, dns.RcodeFormatError
 	}
 	msg.Extra = msg.Extra[:i]
