@@ -37,6 +37,7 @@ type fakeCA struct {
 	orders   []*fakeOrder
 	authzs   []*fakeAuthz
 	reuse    bool // valid authorizations count for later orders
+	share    bool // pending ones, too
 	eab      bool // required
 	noARI    bool
 	stuck    bool              // authorizations stay pending
@@ -324,11 +325,9 @@ func (ca *fakeCA) order(w http.ResponseWriter, j *jws, id string) *problem {
 }
 
 func (ca *fakeCA) authzFor(name string, account *fakeAccount) *fakeAuthz {
-	if ca.reuse {
-		for _, z := range ca.authzs {
-			if z.name == name && z.account == account && z.status == "valid" {
-				return z
-			}
+	for _, z := range ca.authzs {
+		if z.name == name && z.account == account && (ca.reuse && z.status == "valid" || ca.share && z.status == "pending") {
+			return z
 		}
 	}
 	z := &fakeAuthz{id: fmt.Sprint(len(ca.authzs)), name: name, token: rand.Text(), status: "pending", account: account}

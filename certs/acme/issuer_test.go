@@ -141,6 +141,49 @@ func TestStagingFirst(t *testing.T) {
 	})
 }
 
+// A failed validation puts the whole set-up in doubt, and that certificate until
+// it has passed staging itself.
+func TestBackToStaging(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t).withStaging()
+		key := ecdsaKey(t)
+		b.must(key, zone)
+		b.ca.lookup = func(string) []string { return nil }
+		if _, err := b.issue(key, mx05); err == nil {
+			t.Fatal("validation should have failed")
+		}
+		b.ca.lookup = b.dns.lookup
+		tried := func() []string {
+			last := b.staging.issued[len(b.staging.issued)-1]
+			return last.DNSNames
+		}
+		b.must(key, mx06)
+		if !slices.Equal(tried(), []string{mx06}) {
+			t.Error("the next certificate was not tried at staging")
+		}
+		b.must(key, "ut.sink.example")
+		if !slices.Equal(tried(), []string{mx06}) {
+			t.Error("a set-up that is proven again was tried once more")
+		}
+
+		// What holds up the doubted one holds up no other.
+		time.Sleep(10 * time.Minute)
+		b.staging.fail("order", refuse(429, "rateLimited", "slow down").with("Retry-After", "3600"))
+		for range 2 {
+			_, err := b.issue(key, mx05)
+			if w, ok := errors.AsType[*acme.Wait](err); !ok || w.All {
+				t.Errorf("error %v, want a wait of this certificate alone", err)
+			}
+		}
+		b.must(key, "et.sink.example")
+		time.Sleep(time.Hour)
+		b.must(key, mx05)
+		if !slices.Equal(tried(), []string{mx05}) {
+			t.Error("the certificate that failed was not tried at staging")
+		}
+	})
+}
+
 func TestNothingFromProductionBeforeStaging(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t).withStaging()
@@ -282,6 +325,18 @@ func TestStaleChallenges(t *testing.T) {
 	})
 }
 
+// Records of a zone that is not ours any more are out of reach, and forgotten.
+func TestStaleChallengesOfAnotherZone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t)
+		b.state.data["acme/challenges"] = []byte(`[{"Zone":"old.example","Name":"_acme-challenge.mx05.et.old.example","Value":"x"}]`)
+		b.must(ecdsaKey(t), mx05)
+		if left := string(b.state.data["acme/challenges"]); left != "[]" {
+			t.Errorf("still known: %s", left)
+		}
+	})
+}
+
 func TestParallelOrders(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t)
@@ -303,6 +358,53 @@ func TestParallelOrders(t *testing.T) {
 		}
 		if n := len(b.ca.accounts); n != 1 {
 			t.Errorf("%d accounts", n)
+		}
+		if left := b.dns.left(); len(left) > 0 {
+			t.Errorf("TXT records left: %v", left)
+		}
+	})
+}
+
+// CAs hand out one authorization to several orders that run: its record stays
+// for as long as one of them needs it.
+func TestSharedRecord(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		waiting, goOn := make(chan struct{}), make(chan struct{})
+		b := newBench(t, func(o *acme.Options) {
+			o.Propagated = func(ctx context.Context, _, _ string) error {
+				waiting <- struct{}{}
+				select {
+				case <-goOn:
+				case <-ctx.Done():
+				}
+				return ctx.Err()
+			}
+		})
+		b.ca.share = true
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error, 2)
+		for _, c := range []struct {
+			ctx  context.Context
+			name []string
+		}{{ctx, []string{mx05}}, {t.Context(), []string{mx05, mx06}}} {
+			key := ecdsaKey(t)
+			go func() {
+				_, err := b.issuer.Issue(c.ctx, c.name, key)
+				done <- err
+			}()
+			<-waiting
+		}
+		cancel()
+		if err := <-done; !errors.Is(err, context.Canceled) {
+			t.Error(err)
+		}
+		if len(b.dns.lookup("_acme-challenge."+mx05)) != 1 {
+			t.Error("the record of the order that runs is gone")
+		}
+		close(goOn)
+		<-waiting // for the record of the second name
+		if err := <-done; err != nil {
+			t.Error(err)
 		}
 		if left := b.dns.left(); len(left) > 0 {
 			t.Errorf("TXT records left: %v", left)
@@ -337,6 +439,26 @@ func TestFullDisk(t *testing.T) {
 		b.restart()
 		if !b.issuer.Issued(leaf) {
 			t.Error("not recognized after a restart")
+		}
+	})
+}
+
+// A disk that is full once the order runs costs nothing before a restart.
+func TestDiskFillsUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t)
+		b.must(ecdsaKey(t), mx06)
+		b.dns.onAppend = func() { b.state.full = true }
+		key := ecdsaKey(t)
+		leaf := b.must(key, mx05)
+		if !b.issuer.Issued(leaf) {
+			t.Error("not recognized")
+		}
+		b.state.full, b.dns.onAppend = false, nil
+		b.must(key, mx05)
+		b.restart()
+		if !b.issuer.Issued(leaf) {
+			t.Error("not saved once there was room")
 		}
 	})
 }

@@ -130,6 +130,24 @@ func TestBackoffOfOneCertificate(t *testing.T) {
 	})
 }
 
+// Other settings are another chance.
+func TestChangedSettingsEndBackoff(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t)
+		key := ecdsaKey(t)
+		b.dns.fail = errors.New("no permission to write")
+		if _, err := b.issue(key, mx05); err == nil || !strings.Contains(err.Error(), "no permission to write; check [dns]") {
+			t.Errorf("error %v", err)
+		}
+		b.dns.fail = nil
+		b.restart()
+		b.waits(key, mx05)
+		b.options.Setup = "another provider"
+		b.restart()
+		b.must(key, mx05)
+	})
+}
+
 // A crash in the middle of an order counts as a failure.
 func TestCrash(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -1,6 +1,7 @@
 package acme_test
 
 import (
+	"cmp"
 	"context"
 	"crypto"
 	"crypto/ecdsa"
@@ -9,6 +10,7 @@ import (
 	"crypto/rsa"
 	"crypto/x509"
 	"errors"
+	"fmt"
 	"log/slog"
 	"maps"
 	"net/http"
@@ -77,11 +79,18 @@ func (p *provider) left() map[string][]string {
 	return maps.Clone(p.txt)
 }
 
+func (p *provider) check(ctx context.Context, z string) error {
+	if z != zone+"." {
+		return fmt.Errorf("zone %q is not here", z)
+	}
+	return ctx.Err()
+}
+
 func (p *provider) AppendRecords(ctx context.Context, z string, recs []libdns.Record) ([]libdns.Record, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.fail != nil {
-		return nil, p.fail
+	if err := cmp.Or(p.fail, p.check(ctx, z)); err != nil {
+		return nil, err
 	}
 	if p.onAppend != nil {
 		p.onAppend()
@@ -92,16 +101,19 @@ func (p *provider) AppendRecords(ctx context.Context, z string, recs []libdns.Re
 		p.appended++
 		p.txt[fqdn] = append(p.txt[fqdn], r.RR().Data)
 	}
-	return recs, ctx.Err()
+	return recs, nil
 }
 
 func (p *provider) DeleteRecords(ctx context.Context, z string, recs []libdns.Record) ([]libdns.Record, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.failGone != nil {
-		return nil, p.failGone
+	if err := cmp.Or(p.failGone, p.check(ctx, z)); err != nil {
+		return nil, err
 	}
 	for _, r := range recs {
+		if r.RR().TTL != 0 {
+			continue // all of ours have another one
+		}
 		fqdn := libdns.AbsoluteName(r.RR().Name, z)
 		fqdn = fqdn[:len(fqdn)-1]
 		p.txt[fqdn] = slices.DeleteFunc(p.txt[fqdn], func(s string) bool { return s == r.RR().Data })
@@ -109,7 +121,7 @@ func (p *provider) DeleteRecords(ctx context.Context, z string, recs []libdns.Re
 			delete(p.txt, fqdn)
 		}
 	}
-	return recs, ctx.Err()
+	return recs, nil
 }
 
 // transports sends requests to the fake CA of their host.
