@@ -3,6 +3,7 @@ package assess
 import (
 	"cmp"
 	"context"
+	"errors"
 	"slices"
 	"time"
 
@@ -154,7 +155,9 @@ func (a *Assessor) evaluate(ctx context.Context, t *test) {
 		err = wait(ctx)
 	}
 	if err != nil && ctx.Err() == nil {
-		a.o.Logger.Error("verdict cannot be stored", "test", batch.Tests[0].Test.ID, "err", err)
+		if !errors.Is(err, history.ErrDisk) { // the history has said so
+			a.o.Logger.Error("verdict cannot be stored", "test", batch.Tests[0].Test.ID, "err", err)
+		}
 		a.notStored([]*test{t}, batch)
 	}
 }

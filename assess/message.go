@@ -3,6 +3,7 @@ package assess
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -72,7 +73,9 @@ func (a *Assessor) finished(ctx context.Context, snapshot evidence.Connection, r
 		err = wait(ctx)
 	}
 	if err != nil {
-		a.o.Logger.Error("evidence cannot be stored", "err", err)
+		if !errors.Is(err, history.ErrDisk) { // the history has said so
+			a.o.Logger.Error("evidence cannot be stored", "err", err)
+		}
 		return storageTrouble()
 	}
 	if !here {
@@ -164,7 +167,9 @@ func (a *Assessor) decide(ctx context.Context, t *test, snapshot evidence.Connec
 		a.refused(t, copiesOf(tx, domains))
 	}
 	if err != nil {
-		a.o.Logger.Error("evidence cannot be stored", "test", t.rec.Test.ID, "err", err)
+		if !errors.Is(err, history.ErrDisk) { // the history has said so
+			a.o.Logger.Error("evidence cannot be stored", "test", t.rec.Test.ID, "err", err)
+		}
 		return storageTrouble()
 	}
 	return reply

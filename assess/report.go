@@ -2,6 +2,7 @@ package assess
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"time"
 
@@ -117,7 +118,9 @@ func (a *Assessor) saveAgain(ctx context.Context, t *test) {
 		err = wait(ctx)
 	}
 	if err != nil && ctx.Err() == nil {
-		a.o.Logger.Error("test cannot be stored", "test", t.rec.Test.ID, "err", err)
+		if !errors.Is(err, history.ErrDisk) { // the history has said so
+			a.o.Logger.Error("test cannot be stored", "test", t.rec.Test.ID, "err", err)
+		}
 		a.notStored([]*test{t}, batch)
 	}
 }

@@ -132,13 +132,15 @@ func (b *Batch) Merge(o Batch) {
 }
 
 // Commit writes b and returns when it is durable. If ctx ends first, b may
-// still be written. The caller may reuse b at once.
+// still be written. If the disk fails (ErrDisk), b is written once it works
+// again, before everything later: what others hold in memory then is on disk,
+// too. The caller may reuse b at once.
 func (s *Store) Commit(ctx context.Context, b Batch) error {
-	apply, err := b.prepare()
+	wait, err := s.Begin(ctx, b)
 	if err != nil {
-		return fmt.Errorf("write history: %w", err)
+		return err
 	}
-	return s.do(ctx, apply)
+	return wait(ctx)
 }
 
 // Begin gives b to the writer and returns a function that waits until it is
@@ -150,16 +152,16 @@ func (s *Store) Begin(ctx context.Context, b Batch) (wait func(context.Context) 
 	if err != nil {
 		return nil, fmt.Errorf("write history: %w", err)
 	}
-	return s.begin(ctx, apply)
+	return s.begin(ctx, op{apply: apply, keep: true})
 }
 
 // Submit writes b like Commit, in the same order, but does not wait. It blocks
 // only while the queue to the writer is full. Failures are logged and counted
-// in [Stats].
+// in [Stats]; if the disk fails, b is written once it works again.
 func (s *Store) Submit(b Batch) {
 	apply, err := b.prepare()
 	if err == nil {
-		err = s.enqueue(context.Background(), op{apply: apply})
+		err = s.enqueue(context.Background(), op{apply: apply, keep: true})
 	}
 	if err != nil {
 		s.failed.Add(1)

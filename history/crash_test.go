@@ -15,20 +15,22 @@ import (
 	"github.com/tlsink/tlsink/history"
 )
 
-// crashFile names the file that the child of TestKill writes to, and
-// migrationFile the one that another child dies over.
+// Files that child processes work on: of TestKill, one that dies over a
+// migration, and one whose files can't grow.
 const (
 	crashFile     = "TLSINK_TEST_CRASH_FILE"
 	migrationFile = "TLSINK_TEST_MIGRATION_FILE"
+	fullFile      = "TLSINK_TEST_FULL_FILE"
 )
 
 func TestMain(m *testing.M) {
-	for variable, run := range map[string]func(string) error{crashFile: writeUntilKilled, migrationFile: migrateUntilKilled} {
+	for variable, run := range map[string]func(string) error{crashFile: writeUntilKilled, migrationFile: migrateUntilKilled, fullFile: surviveSizeLimit} {
 		if path := os.Getenv(variable); path != "" {
 			if err := run(path); err != nil {
 				fmt.Fprintln(os.Stderr, err)
 				os.Exit(1)
 			}
+			os.Exit(0)
 		}
 	}
 	os.Exit(m.Run())

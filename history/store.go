@@ -78,6 +78,9 @@ type Store struct {
 	queue   chan op
 	stopped chan struct{} // closed when the writer has ended
 
+	aside   aside // of the writer
+	trouble atomic.Pointer[error]
+
 	mailbox  atomic.Pointer[mailboxLimits]
 	boot     uint64
 	sequence atomic.Uint64
@@ -97,6 +100,7 @@ type Store struct {
 type op struct {
 	apply func(*bolt.Tx) error
 	done  chan error // buffered; nil if nobody waits
+	keep  bool       // tried again if the disk fails
 }
 
 // Open opens or creates the file and starts the writer. Its errors name what
@@ -228,16 +232,17 @@ func (s *Store) enqueue(ctx context.Context, o op) error {
 // do runs apply in the writer and waits until it is durable. If ctx ends
 // first, the change may still happen.
 func (s *Store) do(ctx context.Context, apply func(*bolt.Tx) error) error {
-	wait, err := s.begin(ctx, apply)
+	wait, err := s.begin(ctx, op{apply: apply})
 	if err != nil {
 		return err
 	}
 	return wait(ctx)
 }
 
-func (s *Store) begin(ctx context.Context, apply func(*bolt.Tx) error) (wait func(context.Context) error, err error) {
+func (s *Store) begin(ctx context.Context, o op) (wait func(context.Context) error, err error) {
 	done := make(chan error, 1)
-	if err := s.enqueue(ctx, op{apply: apply, done: done}); err != nil {
+	o.done = done
+	if err := s.enqueue(ctx, o); err != nil {
 		return nil, err
 	}
 	return func(ctx context.Context) error {
@@ -269,29 +274,55 @@ func (s *Store) run() {
 		s.write(ops)
 		clear(ops)
 	}
+	s.lastTry()
 }
 
-// write runs the operations in one transaction. If that fails, each runs
-// alone, so that one bad batch does not take others with it.
+// write runs the operations in one transaction, behind those that an earlier
+// failure of the disk left. If one of them is bad, each runs alone, so that it
+// does not take others with it.
 func (s *Store) write(ops []op) {
-	err := s.db.Update(func(tx *bolt.Tx) error {
+	all := append(s.aside.ops, ops...)
+	if len(all) == 0 {
+		return
+	}
+	if err := s.aside.pause(s.opt.Now()); err != nil {
+		s.setAside(ops, err)
+		return
+	}
+	bad, err := s.update(all)
+	s.transactions.Add(1)
+	switch {
+	case err != nil && !bad:
+		s.setAside(ops, err)
+	case err != nil && len(all) > 1:
+		s.aside.ops = nil
+		for _, o := range all {
+			s.write([]op{o})
+		}
+	default:
+		if err == nil {
+			s.recovered()
+		}
+		s.aside.ops = nil
+		for _, o := range all {
+			s.finish(o, err)
+		}
+	}
+}
+
+// update runs the operations. bad says that one of them failed; else the disk
+// did.
+func (s *Store) update(ops []op) (bad bool, err error) {
+	err = s.db.Update(func(tx *bolt.Tx) error {
 		for _, o := range ops {
 			if err := o.apply(tx); err != nil {
+				bad = true
 				return err
 			}
 		}
 		return nil
 	})
-	s.transactions.Add(1)
-	if err != nil && len(ops) > 1 {
-		for _, o := range ops {
-			s.write([]op{o})
-		}
-		return
-	}
-	for _, o := range ops {
-		s.finish(o, err)
-	}
+	return bad, err
 }
 
 func (s *Store) finish(o op, err error) {
