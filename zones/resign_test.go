@@ -241,6 +241,8 @@ func TestSerialWrapsAround(t *testing.T) {
 	o := options()
 	state := new(memoryState)
 	o.State = state
+	clk := &clock{now: time.Unix(math.MaxUint32-1000, 0)} // serials are never below the time
+	o.Now = clk.Now
 	newZone(t, o)
 	state.data.Serial = math.MaxUint32 - 2
 	z := newZone(t, o)
@@ -281,6 +283,35 @@ func TestFailedSaveLeavesTheZone(t *testing.T) {
 	}
 	if !errors.Is(failed, state.fail) {
 		t.Errorf("error %v, want %v", failed, state.fail)
+	}
+}
+
+// With a disk that stays full the signatures are renewed before they end, and
+// the next start goes on above the serials that were never saved.
+func TestSignaturesOutliveAFullDisk(t *testing.T) {
+	clk := newClock()
+	o := options()
+	state := new(memoryState)
+	o.Now, o.State = clk.Now, state
+	z := newZone(t, o)
+	state.fail = errors.New("disk full")
+	for range 90 * 24 {
+		clk.Advance(time.Hour)
+		err := z.Refresh()
+		if err != nil && !errors.Is(err, state.fail) {
+			t.Fatal(err)
+		}
+		if err := covers(z, clk.Now().Add(24*time.Hour)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	last := z.Serial()
+	if int32(last-state.data.Serial) <= 0 {
+		t.Fatalf("serial %d was granted up to %d: not what was to be tested", last, state.data.Serial)
+	}
+	state.fail = nil
+	if z = newZone(t, o); int32(z.Serial()-last) <= 0 {
+		t.Errorf("serial %d after %d", z.Serial(), last)
 	}
 }
 

@@ -103,11 +103,17 @@ func (f FileState) Load() (StateData, error) {
 		return StateData{}, fmt.Errorf("load zone state: %w", err)
 	}
 	data, err := parseState(b)
+	if errors.Is(err, errNewer) {
+		return StateData{}, fmt.Errorf("load zone state %q: %w", f.Path, err)
+	}
 	if err != nil {
 		return StateData{}, fmt.Errorf("load zone state %q: %w; restore the file (without it the zone gets a new key and needs a new DS record)", f.Path, err)
 	}
 	return data, nil
 }
+
+// errNewer says that a program of a later version has saved the state.
+var errNewer = errors.New("was written by a newer version of this program")
 
 func parseState(b []byte) (StateData, error) {
 	var file stateFile
@@ -118,7 +124,7 @@ func parseState(b []byte) (StateData, error) {
 	case file.Version == 1:
 		file.Keys = []fileKey{{Role: CSK, Status: KeyActive, Key: file.Key}}
 	case file.Version > stateVersion:
-		return StateData{}, fmt.Errorf("version %d was written by a newer version of this program, which reads up to %d: use the newer one", file.Version, stateVersion)
+		return StateData{}, fmt.Errorf("version %d %w, this one reads up to %d: use the newer one, or a backup of before", file.Version, errNewer, stateVersion)
 	case file.Version != stateVersion:
 		return StateData{}, fmt.Errorf("version %d, want %d", file.Version, stateVersion)
 	}

@@ -99,6 +99,12 @@ func (z *Zone) load() error {
 	if z.keys, err = newKeySet(z.opts, data.Keys, nil); err != nil {
 		return fmt.Errorf("zone state: %w", err)
 	}
+	// There may have been serials that could not be saved. The time is larger
+	// than they were, as the zone changes less than once a second.
+	now := z.opts.Now()
+	if t := uint32(now.Unix()); doubt(now, data.Seen) == nil && int32(t-data.Serial) > 0 {
+		data.Serial = t
+	}
 	z.data, z.serial = data.clone(), data.Serial
 	z.watch.seen = data.Seen
 	return nil
@@ -133,11 +139,15 @@ func (z *Zone) newSigner() *signer {
 // publish signs records and makes them the zone, under a new serial. On error
 // the zone stays as it was. z.mu must be held.
 func (z *Zone) publish(records content) error {
-	s := z.newSigner()
+	by := z.newSigner() // it looks at the clock, before the state is saved
 	serial, err := z.nextSerial()
 	if err != nil {
 		return err
 	}
+	return z.publishAs(serial, records, by)
+}
+
+func (z *Zone) publishAs(serial uint32, records content, s *signer) error {
 	full := maps.Clone(records)
 	maps.Copy(full, z.keys.records)
 	full[setID{z.apex, dns.TypeSOA}] = []dns.RR{soaRR(z.opts.Zone, z.ttl, serial, soaExpire(z.opts.Validity))}
@@ -168,7 +178,7 @@ func (z *Zone) nextSerial() (uint32, error) {
 	data := z.data
 	data.Serial = next + serialReserve
 	if err := z.save(data); err != nil {
-		return 0, err
+		return 0, &notSavedError{err}
 	}
 	return next, nil
 }
@@ -182,18 +192,31 @@ func (z *Zone) Refresh() error {
 }
 
 // refresh publishes the zone anew if one of its signatures is in a condition at
-// least that bad, or if it is not signed by the keys that it should be.
+// least that bad, or if it is not signed by the keys that it should be. If
+// there is no time left, a state that can't be saved does not matter.
 func (z *Zone) refresh(bad condition) (more bool, err error) {
 	z.mu.Lock()
 	defer z.mu.Unlock()
-	if snap := z.current.Load(); snap.keys == z.keys && snap.worst(z.newSigner()) < bad {
+	snap := z.current.Load()
+	worst := snap.worst(z.newSigner())
+	if snap.keys == z.keys && worst < bad {
 		return false, nil
 	}
-	if err := z.publish(z.content); err != nil {
+	err = z.publish(z.content)
+	if unsaved := (*notSavedError)(nil); errors.As(err, &unsaved) && worst == stale {
+		z.opts.Log.Error("zone signed anew although its state can't be saved", slog.Any("err", err))
+		err = z.publishAs(z.serial+1, z.content, z.newSigner())
+	}
+	if err != nil {
 		return true, fmt.Errorf("refresh signatures of %q: %w", z.opts.Zone, err)
 	}
 	return z.overdue, nil
 }
+
+// notSavedError says that the state could not be saved.
+type notSavedError struct{ error }
+
+func (e *notSavedError) Unwrap() error { return e.error }
 
 // Run keeps the signatures fresh and goes on with a key roll until ctx ends. A
 // failure is logged and tried again: half of the validity is left for that.
