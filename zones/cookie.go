@@ -40,7 +40,7 @@ type cookieSecrets struct {
 
 func newCookieSecret() *sync.Pool {
 	secret := make([]byte, sha256.Size)
-	rand.Read(secret) //nolint:errcheck // never fails
+	rand.Read(secret) // never fails
 	return &sync.Pool{New: func() any { return hmac.New(sha256.New, secret) }}
 }
 

@@ -90,6 +90,31 @@
 // clock and saved hourly: neither a clock that is set nor a stop of days ends a
 // phase too early.
 //
+// # Serving
+//
+// Owner names come back in the case that was asked (0x20): they are compressed to
+// the question, whose octets are those of the query. ANY is answered with one
+// RRset. UPDATE, NOTIFY and unknown opcodes are NOTIMP, names and classes of others
+// REFUSED, unknown types NODATA; nothing is answered that was not asked for.
+//
+// UDP answers have at most 1232 octets and are limited for each network
+// ([RateLimit]): what is over the limit is dropped, or cut short so that a real
+// resolver comes back over TCP. Over TCP, with a DNS cookie of ours, with a TSIG key
+// and from loopback there is no such limit.
+//
+// # Secondaries
+//
+// With [Transfer] other name servers can copy the zone, as a whole (IXFR is
+// answered with AXFR), given a TSIG key and, if there are any, an allowed address.
+// A copy is of one snapshot. After each change they get NOTIFY, at most one a
+// second, for the newest serial only, repeated until it is acknowledged; so they
+// follow within seconds. The SOA's expire is a sixth of the signatures' validity:
+// a secondary that is cut off goes silent before what it has expires.
+//
+// Queries that secondaries answer are not in [Zone.Queries]. A Knot secondary
+// with dnssec-validation refuses the zone as long as it has two keys that may be
+// CSKs: while a CSK is rolled or split.
+//
 // # Provider
 //
 // [Zone] implements the four libdns record interfaces. Every call is atomic: it
@@ -100,6 +125,8 @@
 //
 // RFC 1035, RFC 2181, RFC 2308 (negative answers), RFC 4033, RFC 4034, RFC 4035
 // (DNSSEC), RFC 6605 (ECDSA), RFC 6781, RFC 7583 (key rolls), RFC 7344, RFC 8078
-// (CDS), RFC 6891 (EDNS), RFC 7766 (TCP), RFC 8482 (ANY), RFC 9077 (NSEC TTL),
-// RFC 6698 (TLSA), RFC 8461 (MTA-STS), RFC 8460 (TLS-RPT).
+// (CDS), RFC 6891, RFC 8906 (EDNS), RFC 7766, RFC 7828 (TCP), RFC 8482 (ANY),
+// RFC 9077 (NSEC TTL), RFC 7873, RFC 9018 (cookies), RFC 8945 (TSIG), RFC 5936,
+// RFC 1995 (transfers), RFC 1996 (NOTIFY), RFC 6698 (TLSA), RFC 8461 (MTA-STS),
+// RFC 8460 (TLS-RPT).
 package zones

@@ -166,9 +166,9 @@ func (z *Zone) notify(ctx context.Context, to netip.AddrPort, serial uint32) err
 	if err != nil {
 		return fmt.Errorf("NOTIFY: %w", err)
 	}
-	stop := context.AfterFunc(ctx, func() { conn.Close() }) //nolint:errcheck // ends the read below
+	stop := context.AfterFunc(ctx, func() { conn.Close() }) // ends the read below
 	defer stop()
-	defer conn.Close() //nolint:errcheck // of no more use
+	defer conn.Close() // of no more use
 	if _, err := conn.Write(wire); err != nil {
 		return fmt.Errorf("NOTIFY: %w", err)
 	}

@@ -230,7 +230,7 @@ func TestNotifyAnswersAreChecked(t *testing.T) {
 					Hdr:       dns.RR_Header{Name: "xfr.example.", Rrtype: dns.TypeTSIG, Class: dns.ClassANY},
 					Algorithm: "hmac-sha256.", Error: dns.RcodeBadKey,
 				}}
-				out, _ := r.Pack() //nolint:errcheck // nothing to send then
+				out, _ := r.Pack() // nothing is sent then
 				return out
 			}
 		}, "BADKEY"},

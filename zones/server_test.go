@@ -294,8 +294,36 @@ func TestIdleTCPConnectionIsClosed(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer conn.Close()
-	if n, err := io.Copy(io.Discard, conn); n != 0 || err != nil {
+	// Part of a query is not one.
+	if _, err := conn.Write([]byte{0, 29, 1, 2, 3}); err != nil {
+		t.Fatal(err)
+	}
+	if n, err := io.Copy(io.Discard, conn); n != 0 {
 		t.Errorf("%d octets, %v; want the end of the connection", n, err)
+	}
+}
+
+// Who sends queries and reads no answers is not waited for.
+func TestSlowTCPReaderIsGivenUp(t *testing.T) {
+	o := options()
+	o.Limits = zones.Limits{TCPWrite: 20 * time.Millisecond, TCPQueries: 1 << 20, TCPPerClient: 1}
+	z := newZone(t, o)
+	addrs, _ := serve(t, z, "127.0.0.1:0")
+	conn, err := net.Dial("tcp", addrs[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	if err := conn.(*net.TCPConn).SetReadBuffer(4096); err != nil {
+		t.Fatal(err)
+	}
+	framed := &dns.Conn{Conn: conn}
+	wire := wireOf(t, new(dns.Msg).SetQuestion("et."+zoneName, dns.TypeMX).SetEdns0(1232, true), nil)
+	for err == nil { // until the server closes it
+		_, err = framed.Write(wire)
+	}
+	if n := z.Counters().TCP; n == 0 {
+		t.Error("nothing was answered")
 	}
 }
 

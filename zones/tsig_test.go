@@ -81,7 +81,9 @@ func checkSigned(t testing.TB, wire []byte, key zones.TSIGKey, mac string) {
 	digest := hmac.New(hash, key.Secret)
 	for _, part := range [][]byte{
 		binary.BigEndian.AppendUint16(nil, uint16(len(request))), request, message,
-		name(tsig.Hdr.Name), {0, 255, 0, 0, 0, 0}, name(tsig.Algorithm),
+		name(tsig.Hdr.Name),
+		{0, 255, 0, 0, 0, 0},
+		name(tsig.Algorithm),
 		binary.BigEndian.AppendUint64(nil, tsig.TimeSigned)[2:], binary.BigEndian.AppendUint16(nil, tsig.Fudge),
 		binary.BigEndian.AppendUint16(nil, tsig.Error), binary.BigEndian.AppendUint16(nil, tsig.OtherLen), unhex(tsig.OtherData),
 	} {
