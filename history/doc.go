@@ -13,6 +13,9 @@
 // Commit acknowledged is there. Batches reach the file in the order of the
 // calls.
 //
+// While the disk fails, because it is full for example, batches are refused
+// with ErrDisk and wait in memory, in their order, until it works again.
+//
 // Reads see the last finished transaction. They copy what they return and
 // never call back while the file is held, because an open read transaction
 // keeps the writer from growing the file.

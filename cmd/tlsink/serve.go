@@ -61,6 +61,7 @@ func (s *service) serve(ctx context.Context, l *listeners, r *reloader) error {
 	manager := newNotifier(s.log)
 	s.log.Info("tlsink serves", "zone", s.cfg.Zone, "data_dir", s.cfg.DataDir, "smtp", addresses(l.smtp), "dns", l.dnsAddresses(),
 		"http", addresses(l.http), "https", addresses(l.https))
+	s.announce()
 	manager.ready("")
 	stopping := context.AfterFunc(ctx, func() {
 		s.log.Info("tlsink stops: transactions in progress may end; a second signal ends it at once", "at_most", stopTimeout)

@@ -3,6 +3,8 @@ package main
 import (
 	"io"
 	"net/http"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -84,4 +86,34 @@ func TestFullDisk(t *testing.T) {
 		t.Errorf("after the end:\n%s", list)
 	}
 	q.stop(t)
+}
+
+// A file system that the kernel made read-only after a fault of its disk.
+func TestReadOnlyDisk(t *testing.T) {
+	lab := os.Getenv("TLSINK_LAB")
+	if lab == "" {
+		t.Skip("TLSINK_LAB is not set: no file system is mounted")
+	}
+	dir := t.TempDir()
+	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, "size=16m"); err != nil {
+		if lab == "require" {
+			t.Fatal(err)
+		}
+		t.Skipf("cannot mount a file system: %v", err)
+	}
+	t.Cleanup(func() {
+		if err := unix.Unmount(dir, unix.MNT_DETACH); err != nil {
+			t.Error(err)
+		}
+	})
+	s := newSettings(t, "data_dir", filepath.Join(dir, "data"))
+	start(t, s).stop(t)
+	if err := unix.Mount("", dir, "", unix.MS_REMOUNT|unix.MS_RDONLY, ""); err != nil {
+		t.Fatal(err)
+	}
+	fails(t, s, "data_dir", "read-only file system", "directory that tlsink may write to")
+	out, _, status := runCLI(t, "", "config", "check", "--config", s.write(t))
+	if status != 1 || !strings.Contains(out, "data_dir") || !strings.Contains(out, "read-only file system") {
+		t.Errorf("config check: status %d, %s", status, out)
+	}
 }
