@@ -108,4 +108,11 @@ func (b bench) appends(t *testing.T) {
 		}
 	}
 	b.holds(t, b.txt("_acme-challenge", "one"), b.txt("_acme-challenge", "two"))
+	// RFC 2181 §5.2: what joins an RRset gets its TTL.
+	shorter := libdns.TXT{Name: "_acme-challenge." + b.base, TTL: b.ttl / 2, Text: "three"}
+	got, err := b.p.AppendRecords(t.Context(), b.zone, []libdns.Record{shorter})
+	if err != nil || len(got) != 1 || got[0].RR().TTL != b.ttl {
+		t.Errorf("with another TTL: %v, %v; want TTL %v", got, err, b.ttl)
+	}
+	b.holds(t, b.txt("_acme-challenge", "one"), b.txt("_acme-challenge", "two"), b.txt("_acme-challenge", "three"))
 }

@@ -6,7 +6,6 @@ import (
 	"slices"
 	"strings"
 	"time"
-	"unicode"
 
 	"github.com/libdns/libdns"
 	"github.com/miekg/dns"
@@ -127,8 +126,8 @@ func Parse(rrtype uint16, data string) (dns.RR, error) {
 		return nil, errors.New("data is missing")
 	}
 	// Nothing but the fields of one record: no further lines, comments, groups,
-	// strings or escapes, which none of these types need.
-	if strings.ContainsFunc(data, unicode.IsControl) || strings.ContainsAny(data, "();\"\\") {
+	// strings or escapes. Addresses, numbers, hex and host names need no more.
+	if strings.ContainsFunc(data, func(r rune) bool { return !field(r) }) {
 		return nil, errors.New("want the fields of one record on one line")
 	}
 	rr, err := dns.NewRR(". 0 IN " + dns.TypeToString[rrtype] + " " + data)
@@ -143,6 +142,10 @@ func Parse(rrtype uint16, data string) (dns.RR, error) {
 		return nil, err
 	}
 	return rr, nil
+}
+
+func field(r rune) bool {
+	return 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9' || strings.ContainsRune(" .-_:", r)
 }
 
 // Data returns the data of a record as libdns writes it.
