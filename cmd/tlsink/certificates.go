@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto"
 	"crypto/x509"
 	"errors"
 	"fmt"
@@ -9,9 +10,11 @@ import (
 	"time"
 
 	"github.com/libdns/libdns"
+	"github.com/miekg/dns"
 
 	"github.com/tlsink/tlsink/certs"
 	"github.com/tlsink/tlsink/certs/acme"
+	"github.com/tlsink/tlsink/dnssec"
 	"github.com/tlsink/tlsink/history"
 )
 
@@ -33,7 +36,9 @@ func (s *service) openCertificates(ctx context.Context) error {
 	var err error
 	if s.cfg.Certificates.CA == caACME {
 		o.DeferIssue, o.PerWeek = true, perWeek
-		o.Issuer, err = s.openACME()
+		var ca *acme.Issuer
+		ca, err = s.openACME()
+		o.Issuer = delegated{ca, s}
 	} else {
 		s.ca, err = certs.OpenLocalCA(certs.LocalCAOptions{Dir: s.cfg.path("ca"), Zone: s.cfg.Zone})
 		o.Issuer = s.ca
@@ -65,14 +70,44 @@ func (s *service) openACME() (*acme.Issuer, error) {
 	return acme.New(o)
 }
 
+// delegated asks a public CA only while the zone is seen from outside: before,
+// every order would fail, and count.
+type delegated struct {
+	*acme.Issuer
+	service *service
+}
+
+// Issue implements certs.Issuer.
+func (d delegated) Issue(ctx context.Context, names []string, key crypto.Signer) ([][]byte, error) {
+	if s := d.service; !s.cfg.DNS.Private {
+		if a, err := s.network.resolver.Lookup(ctx, s.cfg.Zone, dns.TypeSOA); err != nil || len(a.RRs) == 0 || a.Status != dnssec.Secure {
+			return nil, notDelegated{time.Now().Add(min(time.Minute, time.Duration(s.cfg.Timing.SelfCheck)))}
+		}
+	}
+	return d.Issuer.Issue(ctx, names, key)
+}
+
+// notDelegated says that no certificate can be had yet.
+type notDelegated struct{ again time.Time }
+
+func (notDelegated) Error() string {
+	return "the zone is not seen from outside yet, so that a public CA could not validate it: `tlsink doctor` says what is missing"
+}
+
+// RetryAt is when certs tries again.
+func (e notDelegated) RetryAt() time.Time { return e.again }
+
+// HoldAll says that it is the same for all certificates.
+func (notDelegated) HoldAll() bool { return true }
+
 // rollWait is how long the TLSA records of before a change may still be seen:
-// their TTL, and the negative TTL, which is the same in our zone. That the
-// other name servers have the change is asked.
+// their TTL and the negative TTL, which is the same in our zone. The other name
+// servers are asked whether they have the change.
 func (c *config) rollWait() time.Duration {
 	if c.DNS.external() {
 		return externalRollWait
 	}
-	return 2*time.Duration(c.DNS.TTL) + time.Second
+	return 2*time.Duration(c.DNS.TTL) + time.Duration(c.Timing.Propagation)
 }
 
 // publicRoots are those that the certificates of our good servers lead to.

@@ -169,6 +169,9 @@ type timingConfig struct {
 	GiveUp    duration `toml:"give_up"`
 	SelfCheck duration `toml:"self_check"`
 
+	Propagation duration `toml:"propagation"`
+	DSTTL       duration `toml:"ds_ttl"`
+
 	ReportRetry   duration `toml:"report_retry"`
 	ReportAttempt duration `toml:"report_attempt"`
 }
@@ -288,6 +291,8 @@ func (c *config) setDefaults() {
 		{&t.DateSkew, d.DateSkew},
 		{&t.GiveUp, d.GiveUp},
 		{&t.SelfCheck, 5 * time.Minute},
+		{&t.Propagation, 5 * time.Minute},
+		{&t.DSTTL, 24 * time.Hour},
 		{&t.ReportRetry, time.Minute},
 		{&t.ReportAttempt, 15 * time.Minute},
 		{&c.Limits.CommandTimeout, 5 * time.Minute}, // RFC 5321 §4.5.3.2.7

@@ -3,11 +3,9 @@ package main
 import (
 	"context"
 	"errors"
-	"slices"
 	"time"
 
 	"github.com/libdns/libdns"
-	"golang.org/x/sync/errgroup"
 
 	"github.com/tlsink/tlsink/evidence"
 	"github.com/tlsink/tlsink/zones"
@@ -39,16 +37,16 @@ type nameService interface {
 var errExternalKeys = errors.New("the zone is signed by the name server of dns.provider: its keys and DS records are managed there")
 
 // openNames opens the name service that the configuration names.
-func (s *service) openNames() error {
-	content, err := s.zoneOptions()
-	if err != nil {
-		return err
+func (s *service) openNames(ctx context.Context) error {
+	if s.cfg.DNS.external() {
+		names, err := s.openExternal(ctx)
+		if err != nil {
+			return err
+		}
+		s.names = names
+		return nil
 	}
-	if s.zone, err = zones.New(content); err != nil {
-		return err
-	}
-	s.names = &ownNames{Zone: s.zone, service: s}
-	return nil
+	return s.openOwn()
 }
 
 // zoneOptions describe the zone as it has to be now.
@@ -58,12 +56,11 @@ func (s *service) zoneOptions() (zones.Options, error) {
 		return zones.Options{}, err
 	}
 	c := s.cfg.DNS
-	o := zones.Options{
+	return zones.Options{
 		Zone: s.cfg.Zone, Slots: s.cfg.Slots, Addresses: c.Addresses, MXAddresses: c.MXAddresses, UTAddresses: c.UTAddresses,
 		TLSA: s.tlsa(), PolicyID: "1", DKIM: []zones.DKIM{{Selector: s.cfg.Mail.DKIMSelector, Record: txt}}, NameServers: c.NameServers,
 		TTL: time.Duration(c.TTL), State: zones.FileState{Path: s.cfg.path("zone.json")}, Log: s.log.With("part", "zones"),
-	}
-	return o, nil
+	}, nil
 }
 
 // tlsa is the TLSA data of the certificates, as the zone takes it.
@@ -77,47 +74,11 @@ func (s *service) tlsa() map[string][]zones.TLSARecord {
 	return out
 }
 
-// tlsaRecords are the TLSA records of the zone.
-func (s *service) tlsaRecords() ([]libdns.Record, error) {
+// content is all that the zone has to hold now, whoever serves it.
+func (s *service) content() ([]libdns.Record, error) {
 	o, err := s.zoneOptions()
 	if err != nil {
 		return nil, err
 	}
-	content, err := zones.Content(o)
-	return slices.DeleteFunc(content, func(r libdns.Record) bool { return r.RR().Type != "TLSA" }), err
-}
-
-// ownNames is our own name server.
-type ownNames struct {
-	*zones.Zone
-	service *service
-}
-
-// publishTLSA implements nameService.
-func (n *ownNames) publishTLSA(ctx context.Context) error {
-	records, err := n.service.tlsaRecords()
-	if err != nil {
-		return err
-	}
-	_, err = n.SetRecords(ctx, n.Name(), records)
-	return err
-}
-
-// hasTXT implements nameService.
-func (n *ownNames) hasTXT(context.Context, string, string) error { return nil }
-
-// queries implements nameService.
-func (n *ownNames) queries(since time.Time) []evidence.Query { return n.Queries(since) }
-
-// delegation implements nameService.
-func (n *ownNames) delegation() string { return n.Delegation().String() }
-
-// run implements nameService.
-func (n *ownNames) run(ctx context.Context, l *listeners) error {
-	g, ctx := errgroup.WithContext(ctx)
-	if l.dns != nil {
-		g.Go(func() error { return n.Serve(ctx, l.dns) })
-	}
-	g.Go(func() error { return n.Run(ctx) })
-	return g.Wait()
+	return zones.Content(o)
 }

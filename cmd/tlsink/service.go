@@ -73,13 +73,14 @@ type network struct {
 	dial     func(ctx context.Context, network, address string) (net.Conn, error)
 	roots    *x509.CertPool      // nil: the system's, or as configured
 	exchange dnssec.ExchangeFunc // with our own name server; nil: through its listener, or in process without one
+	clock    func() error        // what is wrong with the clock; nil: as the zone judges it
 }
 
 // newService opens and wires everything; nothing runs yet.
 func newService(ctx context.Context, cfg config, n network, log *slog.Logger) (_ *service, err error) {
 	s := &service{cfg: cfg, log: log, network: n, started: time.Now()}
 	s.current.Store(&cfg)
-	s.check = &selfCheck{service: s}
+	s.check = newSelfCheck(s)
 	if s.store, err = history.Open(history.Options{
 		Path: cfg.path("history.db"), Logger: log.With("part", "history"),
 		MailboxMax: cfg.Limits.MailboxMessages, MessageBytes: cfg.Limits.MessageSize,
@@ -97,17 +98,17 @@ func newService(ctx context.Context, cfg config, n network, log *slog.Logger) (_
 	if s.dkim, err = mailer.OpenDKIM(cfg.Zone, cfg.Mail.DKIMSelector, cfg.path("dkim.pem")); err != nil {
 		return nil, err
 	}
-	if err = s.openNames(); err != nil {
-		return nil, err
-	}
 	if s.network.resolver == nil {
 		if s.network.resolver, err = newResolver(cfg); err != nil {
 			return nil, err
 		}
 	}
+	if err = s.openNames(ctx); err != nil {
+		return nil, err
+	}
 	if s.assess, err = assess.New(ctx, assess.Options{
 		Zone: cfg.Zone, Slots: cfg.Slots, Store: s.store, Timing: cfg.timing(), Now: time.Now, Rand: rand.Reader,
-		Downgrade: assess.Downgrade(cfg.Downgrade.Mode), Own: cfg.destinations(), Logger: log.With("part", "assess"), Queries: s.queries, ResultURL: cfg.resultURL,
+		Downgrade: assess.Downgrade(cfg.Downgrade.Mode), Own: cfg.destinations(), Logger: log.With("part", "assess"), Queries: s.queries, Decided: s.check.decided, ResultURL: cfg.resultURL,
 	}); err != nil {
 		return nil, err
 	}
@@ -170,7 +171,7 @@ func (s *service) openMailer() error {
 	}
 	m := s.cfg.mailerSettings(transport)
 	s.mailer, err = mailer.New(mailer.Options{
-		Queue: reportQueue{s.store}, Transport: m.Transport, Signer: s.dkim, Render: s.render, From: s.cfg.from(), Now: time.Now,
+		Queue: checkedQueue{reportQueue{s.store}, s.check}, Transport: m.Transport, Signer: s.dkim, Render: s.render, From: s.cfg.from(), Now: time.Now,
 		Rand:   mathrand.New(mathrand.NewPCG(mathrand.Uint64(), mathrand.Uint64())), //nolint:gosec // jitter
 		Logger: s.log.With("part", "mailer"), Limits: m.Limits, FirstRetry: m.FirstRetry, GiveUp: m.GiveUp, AttemptTimeout: m.AttemptTimeout,
 	})
