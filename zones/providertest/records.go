@@ -108,6 +108,9 @@ func (b bench) appends(t *testing.T) {
 		}
 	}
 	b.holds(t, b.txt("_acme-challenge", "one"), b.txt("_acme-challenge", "two"))
+	if got, err := b.p.AppendRecords(t.Context(), b.zone, nil); err != nil || len(got) != 0 {
+		t.Errorf("AppendRecords of nothing: %v, %v", got, err)
+	}
 	// RFC 2181 §5.2: what joins an RRset gets its TTL.
 	shorter := libdns.TXT{Name: "_acme-challenge." + b.base, TTL: b.ttl / 2, Text: "three"}
 	got, err := b.p.AppendRecords(t.Context(), b.zone, []libdns.Record{shorter})

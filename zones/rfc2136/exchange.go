@@ -46,12 +46,7 @@ func (p *Provider) update(ctx context.Context, m *dns.Msg) error {
 }
 
 // query asks for one RRset.
-func (p *Provider) query(ctx context.Context, zone string, id records.ID) ([]dns.RR, error) {
-	s, err := p.open(ctx)
-	if err != nil {
-		return nil, err
-	}
-	defer s.close()
+func (s *session) query(zone string, id records.ID) ([]dns.RR, error) {
 	q := new(dns.Msg).SetQuestion(id.Name, id.Type)
 	q.RecursionDesired = false
 	if err := s.send(q); err != nil {
@@ -64,12 +59,12 @@ func (p *Provider) query(ctx context.Context, zone string, id records.ID) ([]dns
 	if reply.Rcode == dns.RcodeNameError && reply.Authoritative {
 		return nil, nil
 	}
-	if err := p.check("query for "+id.String(), reply); err != nil {
+	if err := s.p.check("query for "+id.String(), reply); err != nil {
 		return nil, err
 	}
 	if !reply.Authoritative {
 		return nil, &Error{
-			Op: "query for " + id.String(), Server: p.opts.Server, Rcode: reply.Rcode,
+			Op: "query for " + id.String(), Server: s.p.opts.Server, Rcode: reply.Rcode,
 			Hint: fmt.Sprintf("the server is not authoritative there: check that it serves zone %q, and that no further zone is cut out of it", zone),
 		}
 	}

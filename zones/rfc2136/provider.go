@@ -174,6 +174,9 @@ func (p *Provider) appendTo(ctx context.Context, zone string, recs []libdns.Reco
 		return nil, err
 	}
 	defer end()
+	if len(sets.Order) == 0 {
+		return nil, nil
+	}
 	present, err := p.present(ctx, zone, sets.Order)
 	if err != nil {
 		return nil, err
@@ -285,9 +288,14 @@ func (p *Provider) present(ctx context.Context, zone string, ids []records.ID) (
 		rrs, err := p.transfer(ctx, zone)
 		return records.Group(rrs).Of, err
 	}
+	s, err := p.open(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer s.close()
 	out := make(map[records.ID][]dns.RR, len(ids))
 	for _, id := range ids {
-		rrs, err := p.query(ctx, zone, id)
+		rrs, err := s.query(zone, id)
 		if err != nil {
 			return nil, err
 		}
