@@ -113,6 +113,7 @@ func TestCheckHost(t *testing.T) {
 		"local metrics":   {"addresses = [\"198.18.0.25\"]\n[listen]\nmetrics = [\"[::1]:9100\", \"localhost:9100\", \"10.0.0.1:9100\"]", ""},
 		"no DNS":          {"addresses = [\"198.18.0.25\"]\n[listen]\ndns = []", "listen.dns is empty"},
 		"unused provider": {"addresses = [\"198.18.0.25\"]\ndesec.token_env = \"X\"", "dns.desec is given: it has no effect with dns.provider"},
+		"environment":     {"addresses = [\"198.18.0.25\"]\n[mail.smarthost]\naddress = \"mx:25\"\nusername = \"u\"\npassword_env = \"TLSINK_TEST_UNSET\"", "mail.smarthost.password_env: the variable TLSINK_TEST_UNSET is not set"},
 		"unused CA":       {"addresses = [\"198.18.0.25\"]\n[certificates]\nacme.email = \"me@tlsink.org\"", "certificates.acme is given: it has no effect"},
 		"many slots":      {"addresses = [\"198.18.0.25\"]\n[certificates]\nca = \"acme\"\nacme.agree_terms = true\nacme.email = \"me@tlsink.org\"", "slots is 6: they need 52 certificates"},
 	} {

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 	"net"
@@ -35,12 +34,10 @@ func (c *config) checkHost(h host) []problem {
 	if err := h.checkDataDir(c.DataDir); err != nil {
 		out = append(out, other("data_dir", c.DataDir, err.Error(), "choose a directory that the user of the service may write to"))
 	}
-	for _, s := range []secret{
-		c.DNS.Transfer.secret(), c.DNS.RFC2136.secret(), c.DNS.Desec.token(), c.Certificates.ACME.eabKey(), c.Mail.Smarthost.password(),
-	} {
-		if _, err := s.read(); err != nil {
+	for _, s := range c.secrets() {
+		if _, err := s.read(); err != nil && s.env == "" {
 			field, text, _ := strings.Cut(err.Error(), ": ")
-			out = append(out, other(field, cmp.Or(s.file, s.env), text, "the service must be able to read it"))
+			out = append(out, other(field, s.file, text, "the service must be able to read it"))
 		}
 	}
 	for _, f := range []struct{ field, file string }{
@@ -55,6 +52,23 @@ func (c *config) checkHost(h host) []problem {
 			continue
 		}
 		r.Close()
+	}
+	return out
+}
+
+// secrets lists those that are read with these settings.
+func (c *config) secrets() []secret {
+	out := []secret{c.Mail.Smarthost.password()}
+	switch c.DNS.Provider {
+	case providerEmbedded:
+		out = append(out, c.DNS.Transfer.secret())
+	case providerRFC2136:
+		out = append(out, c.DNS.RFC2136.secret())
+	case providerDesec:
+		out = append(out, c.DNS.Desec.token())
+	}
+	if c.Certificates.CA == caACME {
+		out = append(out, c.Certificates.ACME.eabKey())
 	}
 	return out
 }
@@ -82,7 +96,20 @@ func (h host) checkDataDir(dir string) error {
 
 // warnings returns what may be meant, but often is not.
 func (c *config) warnings(h host) []problem {
-	return slices.Concat(c.warnNames(), c.warnUnused(), c.warnAddresses(h), c.warnListen())
+	return slices.Concat(c.warnNames(), c.warnUnused(), c.warnAddresses(h), c.warnListen(), c.warnEnvironment())
+}
+
+// warnEnvironment is about secrets that the service has, perhaps, and who checks
+// its configuration by hand has not.
+func (c *config) warnEnvironment() []problem {
+	var out []problem
+	for _, s := range c.secrets() {
+		if _, err := s.read(); err != nil && s.env != "" {
+			field, text, _ := strings.Cut(err.Error(), ": ")
+			out = append(out, other(field, s.env, text, "here it is not; the service has an environment of its own"))
+		}
+	}
+	return out
 }
 
 func (c *config) warnNames() []problem {

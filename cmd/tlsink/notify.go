@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"log/slog"
 	"net"
 	"os"
@@ -50,7 +51,7 @@ func (n *notifier) send(lines ...string) {
 	c, err := net.DialUnix("unixgram", nil, &net.UnixAddr{Name: name, Net: "unixgram"})
 	if err == nil {
 		_, err = c.Write([]byte(strings.Join(lines, "\n")))
-		c.Close()
+		err = errors.Join(err, c.Close())
 	}
 	if err != nil {
 		n.log.Warn("service manager not told", "socket", n.socket, "err", err)

@@ -61,14 +61,13 @@ func restore(cfg *config, in io.Reader) (m manifest, err error) {
 	if err != nil {
 		return m, err
 	}
-	defer root.Close()
 	m, err = readArchive(in, root, func(m manifest) error {
 		if m.Zone != cfg.Zone {
 			return fmt.Errorf("it is of zone %q, and the configuration says %q: use the configuration that belongs to it", m.Zone, cfg.Zone)
 		}
 		return enoughSpace(cfg.DataDir, m)
 	})
-	if err != nil {
+	if err = errors.Join(err, root.Close()); err != nil {
 		return m, err
 	}
 	version, err := history.Verify(cfg.path(unfinishedRestore, historyName))
@@ -181,7 +180,7 @@ func (c *config) removeLeftovers() {
 	}
 	for _, name := range list {
 		if strings.HasPrefix(name, c.DataDir) {
-			os.RemoveAll(name) //nolint:errcheck // it only takes space
+			os.RemoveAll(name) // what stays only takes space
 		}
 	}
 }

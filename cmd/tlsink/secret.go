@@ -48,7 +48,7 @@ func (s secret) read() (string, error) {
 	case s.env != "":
 		v, ok := os.LookupEnv(s.env)
 		if !ok {
-			return "", fmt.Errorf("%s_env: the variable %s is not set: set it where the service is started", s.field, s.env)
+			return "", fmt.Errorf("%s_env: the variable %s is not set where the service is started", s.field, s.env)
 		}
 		if text = strings.TrimSpace(v); text == "" {
 			return "", fmt.Errorf("%s_env: the variable %s is empty", s.field, s.env)
