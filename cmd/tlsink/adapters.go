@@ -15,6 +15,7 @@ import (
 
 	"github.com/tlsink/tlsink/assess"
 	"github.com/tlsink/tlsink/dnssec"
+	"github.com/tlsink/tlsink/doctor"
 	"github.com/tlsink/tlsink/evidence"
 	"github.com/tlsink/tlsink/history"
 	"github.com/tlsink/tlsink/mailauth"
@@ -192,7 +193,7 @@ func (s *service) queries(since time.Time) []evidence.Query {
 
 // fetched passes policy fetches on, without our own.
 func (s *service) fetched(f evidence.PolicyFetch) {
-	if f.UserAgent != selfCheckAgent {
+	if f.UserAgent != doctor.Agent {
 		s.assess.Fetched(f)
 	}
 }

@@ -148,6 +148,7 @@ func controlHandler(s *service) http.Handler {
 		return json.NewEncoder(w).Encode(n)
 	})
 	s.keyRoutes(handle)
+	s.doctorRoutes(handle)
 	s.operations(mux)
 	return mux
 }

@@ -57,10 +57,11 @@ func (n *demoNet) dialFrom(ip netip.Addr) func(ctx context.Context, network, add
 			return nil, err
 		}
 		to := n.https
-		if port == "25" {
-			if to = n.mailbox; host == demoService().String() {
-				to = n.smtp
-			}
+		switch {
+		case address == n.smtp, port == "25" && host == demoService().String():
+			to = n.smtp
+		case port == "25":
+			to = n.mailbox
 		}
 		c, err := (&net.Dialer{}).DialContext(ctx, network, to)
 		if err != nil {

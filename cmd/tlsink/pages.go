@@ -26,9 +26,9 @@ func (p pages) Result(_ context.Context, capability string) (report.Input, bool,
 
 // Status implements web.Source.
 func (p pages) Status(ctx context.Context) web.Status {
-	why, at := p.s.check.state()
-	st := web.Status{Running: p.s.assess.Running(), ZoneChecked: at, Unverifiable: why, MX: order(p.s.rotator.Current())}
-	st.Ready = !at.IsZero() && len(st.MX) > 0
+	check := p.s.check.current()
+	st := web.Status{Running: p.s.assess.Running(), ZoneChecked: check.at, Unverifiable: check.fault.Unverifiable, Broken: check.fault.Broken, MX: order(p.s.rotator.Current())}
+	st.Ready = !check.at.IsZero() && len(st.MX) > 0
 	if !st.Ready {
 		st.NotReady = "starting"
 	}

@@ -3,7 +3,7 @@ package main
 import (
 	"context"
 	"crypto/x509"
-	"errors"
+	"encoding/json"
 	"fmt"
 	"net"
 	"net/http"
@@ -16,62 +16,229 @@ import (
 
 	"github.com/tlsink/tlsink/assess"
 	"github.com/tlsink/tlsink/dnssec"
-	"github.com/tlsink/tlsink/scenario"
-	"github.com/tlsink/tlsink/tlspolicy"
+	"github.com/tlsink/tlsink/doctor"
+	"github.com/tlsink/tlsink/mailer"
 )
 
-// selfCheck verifies our own zone, from its own DS record and as the world sees
-// it, and fetches our own policy. While that fails, every sender that relies on
-// them truthfully looks as if it did not, and unprotected verdicts are
-// suspended.
+// selfCheck runs the checks of package doctor within the service. While our own
+// zone or policy does not verify, every sender that relies on them truthfully
+// looks as if it did not; while one of our servers is not what it has to be,
+// whatever is seen says nothing.
+//
+//	every timing.self_check ──▶ everything ─┐
+//	a verdict was reached ────▶ our faces ──┴▶ assess.SetFault ─▶ reports may go
 type selfCheck struct {
 	service *service
+	wake    chan struct{}
 
-	mu   sync.Mutex
-	last string // why it failed; "" if it did not
-	at   time.Time
-	from netip.Addr // address that our DNS queries come from, if not one of the service
+	mu      sync.Mutex
+	last    outcome
+	outside []doctor.Result // of the last check of everything
+	good    passes
+	token   string
+	tokenAt time.Time
+	from    netip.Addr // address that our DNS queries come from, if not one of the service
 }
 
-// selfCheckAgent is the User-Agent of our own fetches, which are no evidence
-// about a sender.
-const selfCheckAgent = "tlsink-self-check"
+// outcome is that of a check.
+type outcome struct {
+	at      time.Time // it ended
+	fault   assess.Fault
+	decided bool // no face was out of reach
+	results []doctor.Result
+}
+
+// passes is when the last checks began that found no such fault.
+type passes struct {
+	Verifiable time.Time `json:"verifiable,omitzero"`
+	Faces      time.Time `json:"faces,omitzero"`
+}
+
+// passesKey is where the store keeps them.
+const passesKey = "selfcheck/passes"
+
+func newSelfCheck(s *service) *selfCheck {
+	return &selfCheck{service: s, wake: make(chan struct{}, 1), last: outcome{decided: true}}
+}
+
+// decided asks for a check: a verdict was reached. It does not block.
+func (c *selfCheck) decided() {
+	select {
+	case c.wake <- struct{}{}:
+	default:
+	}
+}
 
 // run checks at once and then every timing.self_check, ten times as often
-// while it fails, until ctx ends.
+// while it fails, until ctx ends. After a verdict the faces are checked at once:
+// its report waits for that.
 func (c *selfCheck) run(ctx context.Context, l *listeners) error {
 	interval := time.Duration(c.service.cfg.Timing.SelfCheck)
+	pause := min(interval/10, time.Second)
+	if err := c.load(l); err != nil {
+		return err
+	}
+	due, ended := time.Now(), time.Time{}
+	for {
+		scope := c.next(ctx, due, ended.Add(pause))
+		if scope == 0 {
+			return nil
+		}
+		if err := c.check(ctx, l, scope); err != nil {
+			return err
+		}
+		ended = time.Now()
+		switch {
+		case c.current().failed():
+			due = ended.Add(interval / 10) // the sooner verdicts can be given again
+		case scope == doctor.All:
+			due = ended.Add(interval)
+		}
+	}
+}
+
+// next waits for the next check and says which it is: everything when that is
+// due, the faces after a verdict, but not before a time. It is 0 when ctx ends.
+func (c *selfCheck) next(ctx context.Context, due, notBefore time.Time) doctor.Scope {
+	all := time.NewTimer(time.Until(due))
+	defer all.Stop()
+	select {
+	case <-ctx.Done():
+		return 0
+	case <-all.C:
+		return doctor.All
+	case <-c.wake:
+	}
+	rest := time.NewTimer(time.Until(notBefore)) // many verdicts at once need one check
+	defer rest.Stop()
+	select {
+	case <-ctx.Done():
+		return 0
+	case <-rest.C:
+		return doctor.Faces
+	}
+}
+
+// failed reports whether something is wrong that matters to verdicts.
+func (o outcome) failed() bool {
+	return o.fault.Unverifiable != "" || o.fault.Broken != "" || !o.decided
+}
+
+// load restores when the last checks passed, before this process.
+func (c *selfCheck) load(l *listeners) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	if l.dns != nil {
 		// What is sent to an address of this host comes from the same address.
 		if to, err := netip.ParseAddrPort(reachable(l.dns.UDP[0].LocalAddr())); err == nil {
-			c.mu.Lock()
 			c.from = to.Addr()
-			c.mu.Unlock()
 		}
 	}
-	for {
-		err := c.check(ctx, l)
-		if ctx.Err() != nil {
-			return nil
-		}
-		why, wait := "", interval
-		if err != nil {
-			why, wait = err.Error(), interval/10 // the sooner verdicts can be given again
-			c.service.log.Error("own zone or policy not verifiable, unprotected verdicts are suspended", "err", err)
-		}
-		c.mu.Lock()
-		if why == "" && (c.last != "" || c.at.IsZero()) {
-			c.service.log.Info("own zone and policy verified")
-		}
-		c.last, c.at = why, time.Now()
-		c.mu.Unlock()
-		c.service.assess.SetFault(assess.Fault{Unverifiable: why})
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-time.After(wait):
-		}
+	b, err := values{c.service.store}.Load(passesKey)
+	if err != nil {
+		return fmt.Errorf("read when the last self-check passed: %w", err)
 	}
+	if b == nil || json.Unmarshal(b, &c.good) != nil {
+		c.good = passes{} // not known
+	}
+	return nil
+}
+
+// check makes one check and lets everyone know.
+func (c *selfCheck) check(ctx context.Context, l *listeners, scope doctor.Scope) error {
+	began := time.Now()
+	limit, cancel := context.WithTimeout(ctx, 5*time.Minute)
+	defer cancel()
+	everything := scope == doctor.All
+	if c.service.cfg.DNS.Private {
+		scope &^= doctor.Outside
+	}
+	x, err := c.doctor(l)
+	if err != nil {
+		return fmt.Errorf("self-check: %w", err)
+	}
+	results := x.Run(limit, scope, nil)
+	if ctx.Err() != nil {
+		return nil
+	}
+	c.mu.Lock()
+	before := c.last
+	if everything {
+		c.outside = slices.DeleteFunc(slices.Clone(results), func(r doctor.Result) bool { return doctor.Scopes(r.Check) != doctor.Outside })
+	} else {
+		results = append(slices.Clone(c.outside), results...)
+	}
+	now := outcome{results: results}
+	now.fault.Unverifiable, now.fault.Broken, now.decided = doctor.Worst(results)
+	now.fault.UnverifiableSince, now.fault.BrokenSince = c.good.Verifiable, c.good.Faces
+	if now.fault.Unverifiable == "" && everything {
+		c.good.Verifiable = began
+	}
+	if now.fault.Broken == "" && now.decided {
+		c.good.Faces = began
+	}
+	good := c.good
+	c.mu.Unlock()
+
+	// First what it means for tests, and only then may reports go.
+	c.service.assess.SetFault(now.fault)
+	now.at = time.Now()
+	c.mu.Lock()
+	c.last = now
+	c.mu.Unlock()
+	c.service.mailer.Kick()
+	c.tell(before, now)
+	if !everything {
+		return nil
+	}
+	b, err := json.Marshal(good)
+	if err != nil {
+		return err
+	}
+	if err := (values{c.service.store}).Save(ctx, passesKey, b); err != nil && ctx.Err() == nil {
+		c.service.log.Error("that the self-check passed could not be stored", "err", err)
+	}
+	return nil
+}
+
+// tell logs what is wrong: what verdicts suffer from at each check, the rest
+// when it changes.
+func (c *selfCheck) tell(before, now outcome) {
+	log := c.service.log.With("part", "self-check")
+	if now.failed() {
+		log.Error("self-check fails, verdicts are suspended", "unverifiable", now.fault.Unverifiable, "broken", now.fault.Broken, "decided", now.decided)
+	} else if before.at.IsZero() || before.failed() {
+		log.Info("self-check passed")
+	}
+	for _, r := range now.results {
+		if r.Status != doctor.Wrong || slices.Contains(before.results, r) {
+			continue
+		}
+		log.Warn("self-check", "check", r.Check, "subject", r.Subject, "seen", r.Seen, "fix", r.Fix)
+	}
+}
+
+// current returns the last outcome.
+func (c *selfCheck) current() outcome {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.last
+}
+
+// speaksFor reports whether a check that began at a time or later found our
+// servers to be what they have to be. If not, it asks for one.
+func (c *selfCheck) speaksFor(t time.Time) bool {
+	c.mu.Lock()
+	good := c.good.Faces
+	wrong := !c.last.decided || c.last.fault.Broken != ""
+	c.mu.Unlock()
+	if !wrong && !good.Before(t) {
+		return true
+	}
+	if !wrong {
+		c.decided()
+	}
+	return false
 }
 
 // asks reports whether DNS queries of a client may be our own. Those of a
@@ -86,34 +253,45 @@ func (c *selfCheck) asks(client string) bool {
 	return ip == c.from || slices.Contains(c.service.cfg.DNS.Addresses, ip)
 }
 
-// state returns the last result.
-func (c *selfCheck) state() (why string, at time.Time) {
+// doctor is set up to look at our own listeners and, for the rest, as the world.
+func (c *selfCheck) doctor(l *listeners) (*doctor.Doctor, error) {
+	o, err := c.service.doctorOptions(c.service.network.resolver)
+	if err != nil {
+		return nil, err
+	}
+	if o.Token, err = c.probeToken(); err != nil {
+		return nil, err
+	}
+	if o.Own, err = c.own(l); err != nil {
+		return nil, err
+	}
+	o.Dial, o.SMTP, o.HTTPS = c.service.network.dial, reachable(l.smtp[0].Addr()), reachable(l.https[0].Addr())
+	return doctor.New(o)
+}
+
+// probeToken keeps a token for most of its life.
+func (c *selfCheck) probeToken() (string, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.last, c.at
+	if now := time.Now(); c.token == "" || now.Sub(c.tokenAt) > 4*time.Minute {
+		token, err := c.service.assess.ProbeToken()
+		if err != nil {
+			return "", err
+		}
+		c.token, c.tokenAt = token, now
+	}
+	return c.token, nil
 }
 
-func (c *selfCheck) check(ctx context.Context, l *listeners) error {
-	ctx, cancel := context.WithTimeout(ctx, time.Minute)
-	defer cancel()
-	errs := []error{c.zone(ctx, l)}
-	if !c.service.cfg.DNS.Private {
-		if err := c.verify(ctx, c.service.network.resolver); err != nil {
-			errs = append(errs, fmt.Errorf("seen from outside: %w; does the parent zone publish the records that `tlsink zone` prints?", err))
-		}
+// own validates what our own server says, from our own DS record; nil if another
+// name server has the zone.
+func (c *selfCheck) own(l *listeners) (doctor.Resolver, error) {
+	zone := c.service.zone
+	if zone == nil {
+		return nil, nil
 	}
-	if len(l.https) > 0 {
-		for slot := range c.service.cfg.Slots {
-			errs = append(errs, c.policy(ctx, l.https[0].Addr(), slot))
-		}
-	}
-	return errors.Join(errs...)
-}
-
-// zone validates what our own server says, from our DS record as trust anchor.
-func (c *selfCheck) zone(ctx context.Context, l *listeners) error {
 	var anchors []dns.RR
-	for _, ds := range c.service.zone.DS() {
+	for _, ds := range zone.DS() {
 		anchors = append(anchors, ds)
 	}
 	o := dnssec.Options{TrustAnchors: anchors, Servers: []string{"own zone"}, Exchange: c.service.network.exchange, CacheEntries: -1}
@@ -123,83 +301,23 @@ func (c *selfCheck) zone(ctx context.Context, l *listeners) error {
 	case o.Exchange == nil:
 		// Somebody else serves the zone to the world; what is in it still counts.
 		o.Exchange = func(ctx context.Context, q *dns.Msg, network, _ string) (*dns.Msg, error) {
-			return c.service.zone.Answer(ctx, q, netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), 0), network == "udp"), nil
+			return zone.Answer(ctx, q, netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), 0), network == "udp"), nil
 		}
 	}
-	r, err := dnssec.New(o)
-	if err != nil {
-		return err
-	}
-	return c.verify(ctx, r)
+	return dnssec.New(o)
 }
 
-// verify looks up what senders rely on.
-func (c *selfCheck) verify(ctx context.Context, r *dnssec.Resolver) error {
-	for slot := range c.service.cfg.Slots {
-		n := scenario.Names(c.service.cfg.Zone, slot)
-		type want struct {
-			name  string
-			qtype uint16
-			found bool
-		}
-		wants := []want{{n.ET, dns.TypeMX, true}, {n.TLSA(scenario.UT), dns.TypeTLSA, false}, {n.UT, dns.TypeMX, true}}
-		for _, h := range scenario.MXHosts() {
-			wants = append(wants, want{n.TLSA(h), dns.TypeTLSA, true})
-		}
-		for _, w := range wants {
-			a, err := r.Lookup(ctx, w.name, w.qtype)
-			switch {
-			case err != nil:
-				return fmt.Errorf("own zone: %s %s: %w", w.name, dns.TypeToString[w.qtype], err)
-			case a.Status != dnssec.Secure:
-				return fmt.Errorf("own zone: %s %s is %s: %s", w.name, dns.TypeToString[w.qtype], a.Status, a.Why)
-			case (len(a.RRs) > 0) != w.found:
-				return fmt.Errorf("own zone: %s %s: %d records, want some: %v", w.name, dns.TypeToString[w.qtype], len(a.RRs), w.found)
-			}
-		}
-	}
-	return nil
+// checkedQueue lets a report wait for a check that began after its verdict: a
+// fault of ours that began minutes ago must not be taken for the sender's.
+type checkedQueue struct {
+	mailer.Queue
+	check *selfCheck
 }
 
-// policy fetches our own MTA-STS policy as a sender would.
-func (c *selfCheck) policy(ctx context.Context, https net.Addr, slot int) error {
-	to := reachable(https)
-	dial := c.service.network.dial
-	if dial == nil {
-		dial = (&net.Dialer{}).DialContext
-	}
-	client := &http.Client{Transport: agent{httpTransport(c.service.ca.Pool(), func(ctx context.Context, network, _ string) (net.Conn, error) {
-		return dial(ctx, network, to)
-	})}}
-	defer client.CloseIdleConnections()
-	n := scenario.Names(c.service.cfg.Zone, slot)
-	p, err := tlspolicy.Fetch(ctx, client, n.ET)
-	if err != nil {
-		return fmt.Errorf("own policy: %w", err)
-	}
-	for _, h := range scenario.MXHosts() {
-		if listed := p.Matches(n.Host(h)); listed != (h != scenario.MX03) || p.Mode != tlspolicy.ModeEnforce {
-			return fmt.Errorf("own policy of %s: mode %s, %s listed: %v", n.ET, p.Mode, n.Host(h), listed)
-		}
-	}
-	return nil
-}
-
-// agent adds our User-Agent.
-type agent struct{ http.RoundTripper }
-
-// RoundTrip implements http.RoundTripper.
-func (a agent) RoundTrip(r *http.Request) (*http.Response, error) {
-	r = r.Clone(r.Context())
-	r.Header.Set("User-Agent", selfCheckAgent)
-	return a.RoundTripper.RoundTrip(r)
-}
-
-// CloseIdleConnections lets http.Client close them.
-func (a agent) CloseIdleConnections() {
-	if t, ok := a.RoundTripper.(*http.Transport); ok {
-		t.CloseIdleConnections()
-	}
+// Due implements mailer.Queue.
+func (q checkedQueue) Due(now time.Time, limit int) ([]mailer.Item, error) {
+	due, err := q.Queue.Due(now, limit)
+	return slices.DeleteFunc(due, func(it mailer.Item) bool { return len(it.Message) == 0 && !q.check.speaksFor(it.Created) }), err
 }
 
 // reachable returns the address under which we reach our own listener.

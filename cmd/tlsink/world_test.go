@@ -87,6 +87,7 @@ type world struct {
 	// Faults.
 	unsigned   atomic.Bool // the zone's signatures are gone
 	policyDown atomic.Bool
+	clockWrong atomic.Bool
 	faulty     atomic.Bool // errors in the log are expected
 
 	mu  sync.Mutex
@@ -140,7 +141,7 @@ func (w *world) start() {
 	}
 	l := w.listen(cfg)
 	ctx, cancel := context.WithCancel(w.t.Context())
-	n := network{resolver: w.resolver(serviceIP(), nil), dial: w.dialer(serviceIP()), exchange: w.exchange(serviceIP())}
+	n := network{resolver: w.resolver(serviceIP(), nil), dial: w.dialer(serviceIP()), exchange: w.exchange(serviceIP()), clock: w.clock}
 	s, err := newService(ctx, cfg, n, slog.New(&complain{t: w.t, faulty: &w.faulty}))
 	if err != nil {
 		w.t.Fatal(err)
@@ -168,6 +169,14 @@ func (w *world) listen(cfg config) *listeners {
 		open(&l.smtp, netip.AddrPortFrom(a, 25))
 	}
 	return l
+}
+
+// clock: that of a bubble begins in 2000, which is no fault.
+func (w *world) clock() error {
+	if w.clockWrong.Load() {
+		return errors.New("the clock is years off")
+	}
+	return nil
 }
 
 // service is the one that runs now, or ran last.

@@ -1,0 +1,252 @@
+package main
+
+import (
+	"context"
+	"crypto/x509"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/miekg/dns"
+
+	"github.com/tlsink/tlsink/doctor"
+)
+
+type doctorCmd struct {
+	Config  string   `required:"" help:"Configuration file of the sink." type:"path" placeholder:"FILE"`
+	JSON    bool     `name:"json" help:"Print JSON: an array of results."`
+	Wait    bool     `default:"true" negatable:"" help:"Without access to the running service: wait for the end of this address's downgrade phase."`
+	Address []string `help:"Look at these public addresses instead of the configured ones." placeholder:"IP"`
+}
+
+// Run checks the deployment; its exit status is 1 if anything is wrong.
+func (c *doctorCmd) Run(e *env) error {
+	cfg, err := loadConfig(c.Config)
+	if err != nil {
+		return err
+	}
+	o, err := c.options(e, cfg)
+	if err != nil {
+		return err
+	}
+	scope := doctor.All
+	if cfg.DNS.Private {
+		scope = doctor.Faces
+	}
+	o.Wait = c.Wait
+	each := func(r doctor.Result) { io.WriteString(e.stdout, r.Line()) } //nolint:errcheck // a terminal
+	if c.JSON {
+		each = nil
+	}
+	o.Waiting = func(left time.Duration) {
+		fmt.Fprintf(e.stderr, "\rSTARTTLS is withheld from this address for at most %v ", left)
+		if left < time.Second {
+			fmt.Fprint(e.stderr, "\r"+strings.Repeat(" ", 70)+"\r")
+		}
+	}
+	d, err := doctor.New(o)
+	if err != nil {
+		return err
+	}
+	results := d.Run(e.ctx, scope, each)
+	if e.ctx.Err() != nil {
+		return errors.New("interrupted")
+	}
+	if err := c.finish(e, cfg, o, results); err != nil {
+		return err
+	}
+	if !doctor.Healthy(results) {
+		return exitError{1}
+	}
+	return nil
+}
+
+func (c *doctorCmd) finish(e *env, cfg config, o doctor.Options, results []doctor.Result) error {
+	if c.JSON {
+		enc := json.NewEncoder(e.stdout)
+		enc.SetIndent("", "  ")
+		return enc.Encode(results)
+	}
+	if cfg.DNS.Private {
+		fmt.Fprintln(e.stdout, "\ndns.private is set: delegation, reverse names and all else that only the world sees is not tested.")
+	}
+	if o.Token == "" {
+		fmt.Fprintln(e.stdout, "\nThe running service could not be asked: run `tlsink doctor` on its host, as its user, to test more in less time.")
+	}
+	return doctor.Summary(e.stdout, results)
+}
+
+// options are those of the configuration, and what the running service tells.
+func (c *doctorCmd) options(e *env, cfg config) (doctor.Options, error) {
+	resolver, err := newResolver(cfg)
+	if err != nil {
+		return doctor.Options{}, err
+	}
+	o := cfg.doctorOptions()
+	if !cfg.DNS.Private {
+		o.World = resolver
+	} else {
+		o.Own = resolver
+	}
+	if len(c.Address) > 0 {
+		o.Addresses, o.MXAddresses, o.UTAddresses = nil, nil, nil
+		for _, s := range c.Address {
+			a, err := netip.ParseAddr(s)
+			if err != nil {
+				return o, fmt.Errorf("--address %q is no IP address", s)
+			}
+			o.Addresses = append(o.Addresses, a)
+		}
+	}
+	s := service{cfg: cfg}
+	if o.Roots, err = s.roots(&cfg); err != nil {
+		return o, err
+	}
+	b, err := control(e.ctx, cfg.DataDir, http.MethodGet, "/doctor")
+	if err != nil {
+		if cfg.Certificates.CA == "local" && cfg.Certificates.Roots == "" {
+			return o, fmt.Errorf("%w; elsewhere, copy ca/root.pem from its data_dir and name it in certificates.roots", err)
+		}
+		return o, nil
+	}
+	var told doctorHelp
+	if err := json.Unmarshal(b, &told); err != nil {
+		return o, fmt.Errorf("answer of the running service: %w", err)
+	}
+	return o, told.complete(&o)
+}
+
+// doctorHelp is what only the running service knows.
+type doctorHelp struct {
+	Token      string   `json:"token"`
+	DS         []string `json:"ds"`
+	Delegation string   `json:"delegation"`
+	DKIM       string   `json:"dkim"`
+	Roots      string   `json:"roots,omitempty"` // of the local CA
+	Clock      string   `json:"clock,omitempty"` // what is wrong with it
+}
+
+func (h doctorHelp) complete(o *doctor.Options) error {
+	o.Token, o.Delegation, o.DKIM = h.Token, h.Delegation, h.DKIM
+	for _, line := range h.DS {
+		rr, err := dns.NewRR(line)
+		ds, ok := rr.(*dns.DS)
+		if err != nil || !ok {
+			return fmt.Errorf("answer of the running service: DS record %q", line)
+		}
+		o.DS = append(o.DS, ds)
+	}
+	if h.Roots != "" {
+		o.Roots = x509.NewCertPool()
+		if !o.Roots.AppendCertsFromPEM([]byte(h.Roots)) {
+			return errors.New("answer of the running service: no root certificate in it")
+		}
+	}
+	if h.Clock != "" {
+		o.Clock = func() error { return errors.New(h.Clock) }
+	}
+	return nil
+}
+
+// doctorHelp tells `tlsink doctor` what it needs to know.
+func (s *service) doctorHelp(_ context.Context) (doctorHelp, error) {
+	token, err := s.assess.ProbeToken()
+	if err != nil {
+		return doctorHelp{}, err
+	}
+	o, err := s.doctorOptions(nil)
+	if err != nil {
+		return doctorHelp{}, err
+	}
+	h := doctorHelp{Token: token, Delegation: o.Delegation, DKIM: o.DKIM}
+	for _, ds := range o.DS {
+		h.DS = append(h.DS, ds.String())
+	}
+	if s.ca != nil {
+		h.Roots = string(s.ca.RootPEM())
+	}
+	if o.Clock != nil {
+		if err := o.Clock(); err != nil {
+			h.Clock = err.Error()
+		}
+	}
+	return h, nil
+}
+
+// doctorRoutes adds what `tlsink doctor` asks.
+func (s *service) doctorRoutes(handle func(pattern string, f func(w io.Writer, r *http.Request) error)) {
+	handle("GET /doctor", func(w io.Writer, r *http.Request) error {
+		h, err := s.doctorHelp(r.Context())
+		if err != nil {
+			return err
+		}
+		return json.NewEncoder(w).Encode(h)
+	})
+}
+
+// doctorOptions say what the sink should be, as configured.
+func (c *config) doctorOptions() doctor.Options {
+	o := doctor.Options{
+		Zone: c.Zone, Slots: c.Slots, Addresses: c.DNS.Addresses, MXAddresses: c.DNS.MXAddresses, UTAddresses: c.DNS.UTAddresses, NameServers: c.DNS.NameServers,
+		DKIMSelector: c.Mail.DKIMSelector, Smarthost: c.Mail.Smarthost.Address != "", Downgrade: c.timing().Downgrade, Host: hostAddresses(),
+	}
+	if c.Certificates.CA == caACME {
+		o.Date = c.Certificates.ACME.Directory
+		if strings.Contains(o.Date, ".letsencrypt.org/") {
+			o.CAs = []string{"letsencrypt.org"}
+		}
+	}
+	if local := c.Mail.LocalAddress; local != "" {
+		if public, ok := c.Listen.NAT[local]; ok {
+			o.Sender = public
+		} else if a, err := netip.ParseAddr(local); err == nil && !a.IsPrivate() {
+			o.Sender = a
+		}
+	}
+	return o
+}
+
+// doctorOptions add what the running service knows. Without a resolver, or with
+// dns.private, the world is not asked.
+func (s *service) doctorOptions(world doctor.Resolver) (doctor.Options, error) {
+	o := s.cfg.doctorOptions()
+	var err error
+	if o.Roots, err = s.publicRoots(); err != nil {
+		return o, err
+	}
+	if o.DKIM, err = s.dkim.TXT(); err != nil {
+		return o, err
+	}
+	o.Delegation = s.names.delegation()
+	if s.zone != nil {
+		o.DS, o.Clock = s.zone.DS(), s.zone.ClockProblem
+	}
+	if s.network.clock != nil {
+		o.Clock = s.network.clock
+	}
+	if !s.cfg.DNS.Private {
+		o.World = world
+	}
+	return o, nil
+}
+
+// hostAddresses are those of this machine.
+func hostAddresses() (out []netip.Addr) {
+	list, err := net.InterfaceAddrs()
+	if err != nil {
+		return nil
+	}
+	for _, a := range list {
+		if p, err := netip.ParsePrefix(a.String()); err == nil && !slices.Contains(out, p.Addr().Unmap()) {
+			out = append(out, p.Addr().Unmap())
+		}
+	}
+	return out
+}
