@@ -47,6 +47,7 @@ type fakeCA struct {
 	serial   int64
 	issued   []*x509.Certificate
 	issue    func(*x509.Certificate) // changes what is issued
+	anyKey   bool                    // for a key that nobody asked for
 
 	root, sub       *x509.Certificate
 	above           []*x509.Certificate // of the chain, below the leaf
@@ -421,7 +422,11 @@ func (ca *fakeCA) finalize(w http.ResponseWriter, j *jws, id string) *problem {
 	if ca.issue != nil {
 		ca.issue(template)
 	}
-	der, err := x509.CreateCertificate(rand.Reader, template, ca.sub, csr.PublicKey, ca.subKey)
+	pub := csr.PublicKey
+	if ca.anyKey {
+		pub = ca.rootKey.Public()
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, ca.sub, pub, ca.subKey)
 	if err != nil {
 		return &problem{ns + "serverInternal", err.Error(), 500, ""}
 	}

@@ -99,6 +99,17 @@ func TestBadNoncesAreTriedAgain(t *testing.T) {
 	})
 }
 
+// A hiccup of the CA is not worth an error.
+func TestInternalErrorIsTriedAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t)
+		for _, endpoint := range []string{"account", "order", "authz", "challenge", "finalize", "certificate"} {
+			b.ca.fail(endpoint, refuse(500, "serverInternal", "oops"))
+		}
+		b.must(ecdsaKey(t), mx05)
+	})
+}
+
 func TestStagingFirst(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t).withStaging()
@@ -177,6 +188,14 @@ func TestBackToStaging(t *testing.T) {
 		}
 		b.must(key, "et.sink.example")
 		time.Sleep(time.Hour)
+		b.staging.always("order", refuse(500, "serverInternal", "oops"))
+		_, err := b.issue(key, mx05)
+		var told interface{ HoldAll() bool }
+		if !errors.As(err, &told) || told.HoldAll() {
+			t.Errorf("error %v, want one of this certificate alone", err)
+		}
+		b.staging.always("order")
+		time.Sleep(2 * time.Minute)
 		b.must(key, mx05)
 		if !slices.Equal(tried(), []string{mx05}) {
 			t.Error("the certificate that failed was not tried at staging")
@@ -231,12 +250,13 @@ func TestOddCertificates(t *testing.T) {
 		{"other names", "instead of", func(c *x509.Certificate) { c.DNSNames = []string{"www.example.org"} }},
 		{"one more name", "instead of", func(c *x509.Certificate) { c.DNSNames = append(c.DNSNames, mx06) }},
 		{"expired", "correct the clock", func(c *x509.Certificate) { c.NotAfter = time.Now().Add(-time.Minute) }},
+		{"another key", "another key", nil},
 		{"of the future", "correct the clock", func(c *x509.Certificate) { c.NotBefore = time.Now().Add(time.Hour) }},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				b := newBench(t)
-				b.ca.issue = c.issue
+				b.ca.issue, b.ca.anyKey = c.issue, c.issue == nil
 				key := ecdsaKey(t)
 				if _, err := b.issue(key, mx05); err == nil || !strings.Contains(err.Error(), c.want) {
 					t.Errorf("error %v, want %q", err, c.want)
