@@ -121,6 +121,11 @@
 // is published whole, or an error leaves the zone as it was. It takes A, AAAA, MX,
 // TLSA and TXT; what else the zone has (SOA, NS, DNSSEC) belongs to the server.
 //
+// A zone may be served by others instead: [Content] is what they have to serve,
+// package external keeps it there through the providers rfc2136 and desec, and
+// package propagation asks their name servers whether they do. All providers pass
+// the test in providertest.
+//
 // # Standards
 //
 // RFC 1035, RFC 2181, RFC 2308 (negative answers), RFC 4033, RFC 4034, RFC 4035

@@ -16,6 +16,7 @@ import (
 	"github.com/libdns/libdns"
 	"github.com/miekg/dns"
 
+	"github.com/tlsink/tlsink/dnssec"
 	"github.com/tlsink/tlsink/zones/propagation"
 )
 
@@ -272,6 +273,35 @@ func TestConfirmed(t *testing.T) {
 			t.Error("an order that no name server serves was read back")
 		}
 	})
+}
+
+// resolver answers every question with the same.
+type resolver struct {
+	answer dnssec.Answer
+	err    error
+}
+
+func (r resolver) Lookup(context.Context, string, uint16) (dnssec.Answer, error) {
+	return r.answer, r.err
+}
+
+func TestThrough(t *testing.T) {
+	rrs := []dns.RR{&dns.NS{Ns: "ns1.example."}}
+	for _, c := range []struct {
+		name string
+		r    resolver
+		want string
+	}{
+		{"secure", resolver{dnssec.Answer{RRs: rrs, Status: dnssec.Secure}, nil}, ""},
+		{"insecure", resolver{dnssec.Answer{RRs: rrs, Status: dnssec.Insecure}, nil}, ""},
+		{"bogus", resolver{dnssec.Answer{Status: dnssec.Bogus, Why: "expired"}, nil}, "bogus: expired"},
+		{"error", resolver{dnssec.Answer{Status: dnssec.Error}, errors.New("no server")}, "no server"},
+	} {
+		got, err := propagation.Through(c.r)(t.Context(), zone, dns.TypeNS)
+		if c.want == "" && (err != nil || len(got) != 1) || c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)) {
+			t.Errorf("%s: %v, %v", c.name, got, err)
+		}
+	}
 }
 
 func TestOptions(t *testing.T) {
