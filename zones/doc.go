@@ -61,8 +61,8 @@
 //
 // A roll has up to three phases. Each is saved before it is published, so that
 // a restart at any moment goes on with it, and none needs two signatures over
-// the content: with TTLs of at most 60 s it costs minutes to let every cache learn
-// the new key before it signs, while double signatures would double answers and
+// the content: with TTLs of at most 60 s it costs an hour at most to let every cache
+// learn the new key before it signs, while double signatures would double answers and
 // transfers for as long as the operator of the parent takes (RFC 6781 §4.1.3:
 // the second variety, but the content changes hands before the old key goes).
 //

@@ -26,7 +26,9 @@ type KeyOptions struct {
 	// Synced returns nil once every name server of the zone serves serial or a
 	// later one. nil: there is none to ask.
 	Synced func(ctx context.Context, serial uint32) error
-	// Propagation is added to every TTL that a roll waits for. Default 5 min.
+	// Propagation is added to every TTL that a roll waits for: what secondaries
+	// take, and resolvers that keep short TTLs longer than they should. Default
+	// 1 h.
 	Propagation time.Duration
 	// DSTTL is how long the old DS is taken to be cached, at least: a longer TTL
 	// that ParentDS sees counts. Default 24 h.
@@ -45,7 +47,7 @@ func (o *KeyOptions) setDefaults() error {
 			return fmt.Errorf("DS digest %d: want %d (SHA-256) or %d (SHA-384), each once", d, dns.SHA256, dns.SHA384)
 		}
 	}
-	setDefault(&o.Propagation, 5*time.Minute)
+	setDefault(&o.Propagation, time.Hour)
 	setDefault(&o.DSTTL, 24*time.Hour)
 	setDefault(&o.Interval, time.Minute)
 	return nil

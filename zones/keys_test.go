@@ -9,6 +9,7 @@ import (
 	"encoding/json"
 	"encoding/pem"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -19,6 +20,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/libdns/libdns"
 	"github.com/miekg/dns"
 
 	"github.com/tlsink/tlsink/zones"
@@ -227,6 +229,35 @@ func TestRollNeedsItsState(t *testing.T) {
 	}
 }
 
+// serialState refuses to save what changes only the serial.
+type serialState struct{ memoryState }
+
+func (s *serialState) Save(d zones.StateData) error {
+	if before, err := s.Load(); err == nil && phaseOf(before) == phaseOf(d) {
+		return errors.New("not for the serial")
+	}
+	return s.memoryState.Save(d)
+}
+
+// A step that was saved is published, even with the last serial that was granted.
+func TestRollReservesItsSerial(t *testing.T) {
+	state := new(serialState)
+	o := options()
+	o.State = state
+	z := newZone(t, o)
+	for i := 0; ; i++ {
+		if _, err := z.SetRecords(t.Context(), zoneName, []libdns.Record{libdns.TXT{Name: "x", Text: fmt.Sprint(i)}}); err != nil {
+			break
+		}
+	}
+	if err := z.StartRoll(t.Context(), ""); err != nil {
+		t.Error(err)
+	}
+	if got := roles(z); got != "csk active, csk published" {
+		t.Error(got)
+	}
+}
+
 // A key is not withdrawn while the parent can't be asked.
 func TestRollNeedsItsParent(t *testing.T) {
 	w := newRollWorld(t)
@@ -293,7 +324,7 @@ func TestRunRolls(t *testing.T) {
 		z = newZone(t, o)
 		run(3*time.Hour, func() {})
 		phase(zones.PhaseRetire)
-		run(3*time.Hour, func() {}) // what was waited before the restart counts, but for the last hour
+		run(5*time.Hour, func() {}) // what was waited before the restart counts, but for the last hour
 		phase("")
 		if got := roles(z); got != "csk active" {
 			t.Error(got)

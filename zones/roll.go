@@ -269,6 +269,7 @@ func (z *Zone) step(edit func(*StateData) error) error {
 	if err != nil {
 		return err
 	}
+	next.reserve(z.serial + 1) // so that what is saved can be published
 	if err := z.save(next); err != nil {
 		return err
 	}

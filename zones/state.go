@@ -198,6 +198,15 @@ func (d StateData) check() error {
 	return fmt.Errorf("phase %q of a key roll", d.Roll.Phase)
 }
 
+// reserve makes sure that serial is granted, and reports whether it was not.
+func (d *StateData) reserve(serial uint32) bool {
+	if int32(d.Serial-serial) >= 0 {
+		return false
+	}
+	d.Serial = serial + serialReserve
+	return true
+}
+
 // clone returns a copy whose keys and roll can be changed.
 func (d StateData) clone() StateData {
 	d.Keys = slices.Clone(d.Keys)

@@ -172,11 +172,10 @@ func (z *Zone) publishAs(serial uint32, records content, s *signer) error {
 // that the state grants, the state is extended: a restart begins behind all.
 func (z *Zone) nextSerial() (uint32, error) {
 	next := z.serial + 1 // RFC 1982 §3.1: wraps around
-	if int32(z.data.Serial-next) >= 0 {
+	data := z.data
+	if !data.reserve(next) {
 		return next, nil
 	}
-	data := z.data
-	data.Serial = next + serialReserve
 	if err := z.save(data); err != nil {
 		return 0, &notSavedError{err}
 	}
