@@ -115,7 +115,7 @@ func (s *session) pollAll(ctx context.Context, account lib.Account, pending []li
 // refusal is the failure of one name, with what the CA says about it.
 func (s *session) refusal(authz lib.Authorization, err error) *failure {
 	name := clean(authz.IdentifierValue())
-	f := &failure{kind: kindValidation, text: err.Error(), err: err, names: []string{name}}
+	f := &failure{kind: kindValidation, text: clean(err.Error()), err: err, names: []string{name}}
 	for _, c := range authz.Challenges {
 		if c.Error != nil {
 			s.explainProblem(f, atChallenge, *c.Error)
@@ -123,7 +123,7 @@ func (s *session) refusal(authz lib.Authorization, err error) *failure {
 		}
 	}
 	f.kind = kindValidation
-	f.text = fmt.Sprintf("%s: %s: %s", s.authority.host, name, clean(f.text))
+	f.text = fmt.Sprintf("%s: %s: %s", s.authority.host, name, f.text)
 	return f
 }
 

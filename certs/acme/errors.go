@@ -81,18 +81,17 @@ func (s *session) explain(at stage, err error) error {
 	a := s.guard.stopped()
 	switch {
 	case a != nil:
-		detail := a.Error()
+		f.kind, f.until, f.text = askedKind(problem), a.until, a.Error()
 		if isProblem {
-			detail = problem.Detail
+			f.text = describe(problem)
 		}
-		f.kind, f.until, f.text = askedKind(problem), a.until, detail
 	case isProblem:
 		s.explainProblem(f, at, problem)
 	default:
 		f.kind = kindOutage
 		f.text = s.explainTransport(at, err)
 	}
-	f.text = fmt.Sprintf("%s: %s: %s", s.authority.host, at, clean(f.text))
+	f.text = fmt.Sprintf("%s: %s: %s", s.authority.host, at, f.text)
 	return f
 }
 
@@ -120,7 +119,7 @@ func (s *session) explainProblem(f *failure, at stage, p lib.Problem) {
 		if p.Instance != "" {
 			link = p.Instance
 		}
-		fix(kindAccount, fmt.Sprintf("open %s, agree, then reload the configuration (SIGHUP)", link))
+		fix(kindAccount, fmt.Sprintf("open %s, agree, then reload the configuration (SIGHUP)", clean(link)))
 	case lib.ProblemTypeExternalAccountRequired:
 		fix(kindAccount, needEAB)
 	case lib.ProblemTypeInvalidContact, lib.ProblemTypeUnsupportedContact:
@@ -130,7 +129,7 @@ func (s *session) explainProblem(f *failure, at stage, p lib.Problem) {
 	case lib.ProblemTypeRejectedIdentifier, lib.ProblemTypeUnsupportedIdentifier:
 		fix(kindRefused, "this CA does not issue for that name; only a zone below a public domain works, and of some domains the CA must be asked")
 	case lib.ProblemTypeCAA:
-		fix(kindValidation, fmt.Sprintf("a CAA record at that name or above it forbids this CA; add `CAA 0 issue %q` there", s.caaName()))
+		fix(kindValidation, fmt.Sprintf("a CAA record at that name or above it forbids this CA; add `CAA 0 issue %q` there", clean(s.caaName())))
 	case lib.ProblemTypeDNS:
 		fix(kindValidation, "the CA can't look up the TXT record: is the zone delegated to this server, are ports 53 UDP and TCP open, and does the DS record at the parent match? `tlsink doctor` tells")
 	case lib.ProblemTypeUnauthorized, lib.ProblemTypeIncorrectResponse:
@@ -166,7 +165,7 @@ func describe(p lib.Problem) string {
 	for _, sub := range p.Subproblems[:min(3, len(p.Subproblems))] {
 		parts = append(parts, fmt.Sprintf("%s (%s): %s", sub.Identifier.Value, strings.TrimPrefix(sub.Type, lib.ProblemTypeNamespace), sub.Detail))
 	}
-	return strings.Join(parts, ", ")
+	return clean(strings.Join(parts, ", "))
 }
 
 // caaName is what a CAA record must name for this CA (RFC 8555 §7.1.1).
@@ -188,36 +187,41 @@ func (s *session) explainTransport(at stage, err error) string {
 		networking *url.Error
 	)
 	directory := s.authority.directory
+	cause := strings.TrimPrefix(err.Error(), "provisioning client: ")
+	fix := func(cause, format string, args ...any) string {
+		return clean(cause) + "; " + fmt.Sprintf(format, args...)
+	}
 	switch {
 	case errors.As(err, &invalid) && invalid.Reason == x509.Expired:
-		return fmt.Sprintf("%v; the clock of this host says %s: correct it if that is wrong, else the CA let its certificate expire",
-			invalid, s.authority.opts.Now().UTC().Format(time.RFC3339))
+		return fix(invalid.Error(), "the clock of this host says %s: correct it if that is wrong, else the CA let its certificate expire",
+			s.authority.opts.Now().UTC().Format(time.RFC3339))
 	case errors.As(err, &unknown):
-		return fmt.Sprintf("%v; if %s is a CA of your own, put its root into certificates.acme.server_roots; else something on the way intercepts TLS", unknown, directory)
+		return fix(unknown.Error(), "if %s is a CA of your own, put its root into certificates.acme.server_roots; else something on the way intercepts TLS", directory)
 	case errors.As(err, &invalid):
-		return fmt.Sprintf("%v; check certificates.acme.server_roots", invalid)
+		return fix(invalid.Error(), "check certificates.acme.server_roots")
 	case errors.As(err, &hostname):
-		return fmt.Sprintf("%v; check the host in the directory URL %s", hostname, directory)
+		return fix(hostname.Error(), "check the host in the directory URL %s", directory)
 	case errors.Is(err, http.ErrSchemeMismatch):
-		return fmt.Sprintf("the server does not speak TLS; check host and port of the directory URL %s", directory)
+		return fix("the server does not speak TLS", "check host and port of the directory URL %s", directory)
 	case errors.As(err, &noName):
-		return fmt.Sprintf("%v; check the host in the directory URL %s, and the resolver of this host (/etc/resolv.conf)", noName, directory)
+		return fix(noName.Error(), "check the host in the directory URL %s, and the resolver of this host (/etc/resolv.conf)", directory)
 	case errors.As(err, &elsewhere):
-		return fmt.Sprintf("%v; put the URL that is meant into certificates.acme", elsewhere)
+		return fix(elsewhere.Error(), "put the URL that is meant into certificates.acme")
 	case errors.Is(err, errPlaintext), errors.Is(err, errEndless), errors.Is(err, errTooLarge):
-		return fmt.Sprintf("%v; this is no CA to trust, check the directory URL %s", err, directory)
+		return fix(cause, "this is no CA to trust, check the directory URL %s", directory)
 	case errors.Is(err, context.DeadlineExceeded):
-		return fmt.Sprintf("%v; the CA did not answer or finish within %v, or a firewall keeps this host from reaching it", err, s.authority.opts.Timeout)
+		return fix(cause, "the CA did not answer or finish within %v, or a firewall keeps this host from reaching it", s.authority.opts.Timeout)
 	case errors.As(err, &networking):
-		return fmt.Sprintf("%v; the CA is down, or a firewall keeps this host from reaching it", err)
+		return fix(cause, "the CA is down, or a firewall keeps this host from reaching it")
 	case at == atDirectory:
-		return fmt.Sprintf("%v; %s is no ACME directory, check the URL (Let's Encrypt: %s)", err, directory, LetsEncrypt)
+		return fix(cause, "%s is no ACME directory, check the URL (Let's Encrypt: %s)", directory, LetsEncrypt)
 	}
-	return err.Error()
+	return clean(cause)
 }
 
-// maxText is the longest text of others in an error, in octets.
-const maxText = 600
+// maxText is the longest text of others in an error, in octets: what to do must
+// be seen behind it.
+const maxText = 500
 
 // clean makes text from the network fit for a log: printable and short.
 func clean(text string) string {

@@ -30,6 +30,8 @@ func TestErrorsSayWhatToDo(t *testing.T) {
 		want   []string
 	}{
 		{"not a directory", answer("directory", fault{status: 404, body: "<h1>nothing here</h1>"}), []string{"404", "no ACME directory", acme.LetsEncrypt}},
+		{"long page", answer("directory", fault{status: 404, body: strings.Repeat("nothing here\n", 5000)}), []string{"nothing here", "no ACME directory"}},
+		{"long detail", invalid("dns", strings.Repeat("x", 5000)), []string{"xxx", "tlsink doctor"}},
 		{"HTML", answer("directory", fault{status: 200, body: "<h1>welcome</h1>"}), []string{"no ACME directory"}},
 		{"JSON of something else", answer("directory", fault{status: 200, body: `{"a":1}`}.with("Content-Type", "application/json")), []string{"no ACME directory"}},
 		{"moved", answer("directory", fault{status: 301}.with("Location", "https://other.example/dir")), []string{`redirects to "https://other.example/dir"`, "certificates.acme"}},

@@ -39,8 +39,10 @@ type Issuer struct {
 	locks map[string]semaphore
 }
 
-// New returns an Issuer. It asks nobody; what is wrong with the CA or the DNS
-// shows when a certificate is ordered.
+// New returns an Issuer, which should be the only one that uses Options.State:
+// it takes challenges that it does not know of for those of a crash. New asks
+// nobody; what is wrong with the CA or the DNS shows when a certificate is
+// ordered.
 func New(o Options) (*Issuer, error) {
 	o, err := o.withDefaults()
 	if err != nil {
