@@ -16,7 +16,8 @@
 // leaves the zone as it was. Only if the connection breaks after an UPDATE was
 // sent is it not known whether it was applied; the error says so. A server answers
 // NOERROR also to updates that it ignores, e.g. to the addition of records beside a
-// CNAME (RFC 2136 §3.4.2.2), so every change is read back.
+// CNAME (RFC 2136 §3.4.2.2), so every change is read
+// back. A server that signs apart from updating gets Options.Settle for that.
 //
 // Calls of one Provider that write come one after the other.
 //

@@ -35,6 +35,7 @@ type Options struct {
 
 	TTL     time.Duration // of records that have none; default 60 s
 	Timeout time.Duration // of one exchange, or of one transfer; default 10 s
+	Settle  time.Duration // until the server serves what it has taken; default 5 s
 
 	// Dial replaces the network, for tests.
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
@@ -79,6 +80,9 @@ func New(o Options) (*Provider, error) {
 	}
 	if o.Timeout <= 0 {
 		o.Timeout = 10 * time.Second
+	}
+	if o.Settle <= 0 {
+		o.Settle = 5 * time.Second
 	}
 	if o.Dial == nil {
 		o.Dial = new(net.Dialer).DialContext
@@ -149,7 +153,7 @@ func (p *Provider) set(ctx context.Context, zone string, recs []libdns.Record) (
 	if err := p.update(ctx, m); err != nil {
 		return nil, err
 	}
-	return p.readBack(ctx, zone, sets, records.SameSet)
+	return p.readBack(ctx, zone, sets, sameWithTTL, records.SameSet)
 }
 
 // AppendRecords adds records in one UPDATE and returns them as they were read back.
@@ -199,10 +203,14 @@ func (p *Provider) appendTo(ctx context.Context, zone string, recs []libdns.Reco
 	if err := p.update(ctx, m); err != nil {
 		return nil, err
 	}
-	if _, err := p.readBack(ctx, zone, sets, containsAll); err != nil {
+	if _, err := p.readBack(ctx, zone, sets, containsAll, containsAll); err != nil {
 		return nil, err
 	}
 	return sets.All(), nil
+}
+
+func sameWithTTL(have, want []dns.RR) bool {
+	return records.SameSet(have, want) && have[0].Header().Ttl == want[0].Header().Ttl
 }
 
 func containsAll(have, want []dns.RR) bool {
@@ -260,26 +268,49 @@ func (p *Provider) remove(ctx context.Context, zone string, recs []libdns.Record
 	if err := p.update(ctx, m); err != nil {
 		return nil, err
 	}
-	_, err = p.readBack(ctx, zone, records.Group(gone), containsNone)
+	_, err = p.readBack(ctx, zone, records.Group(gone), containsNone, containsNone)
 	return gone, err
 }
 
-// readBack returns the RRsets as the server has them now. It fails if one is not
-// what ok wants.
-func (p *Provider) readBack(ctx context.Context, zone string, sets records.Sets, ok func(have, want []dns.RR) bool) ([]dns.RR, error) {
-	present, err := p.present(ctx, zone, sets.Order)
-	if err != nil {
-		return nil, fmt.Errorf("the update was applied, but reading it back failed: %w", err)
-	}
-	var out []dns.RR
-	for _, id := range sets.Order {
-		if !ok(present[id], sets.Of[id]) {
+// readBack returns the RRsets as the server serves them, once all of them are what
+// done wants. BIND with inline-signing (the default since 9.20) serves an update some
+// time after it has answered it. What is not done in time must be what ok wants: a
+// server may have a TTL of its own.
+func (p *Provider) readBack(ctx context.Context, zone string, sets records.Sets, done, ok func(have, want []dns.RR) bool) ([]dns.RR, error) {
+	deadline := time.NewTimer(p.opts.Settle)
+	defer deadline.Stop()
+	for pause := 20 * time.Millisecond; ; pause *= 2 {
+		present, err := p.present(ctx, zone, sets.Order)
+		if err != nil {
+			return nil, fmt.Errorf("the update was applied, but reading it back failed: %w", err)
+		}
+		var out []dns.RR
+		for _, id := range sets.Order {
+			out = append(out, present[id]...)
+		}
+		first := func(ok func(have, want []dns.RR) bool) int {
+			return slices.IndexFunc(sets.Order, func(id records.ID) bool { return !ok(present[id], sets.Of[id]) })
+		}
+		if first(done) < 0 {
+			return out, nil
+		}
+		timer := time.NewTimer(pause)
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+			timer.Stop()
+			return nil, fmt.Errorf("the update was applied, but is not served yet: %w", ctx.Err())
+		case <-deadline.C:
+			timer.Stop()
+			wrong := first(ok)
+			if wrong < 0 {
+				return out, nil
+			}
+			id := sets.Order[wrong]
 			return nil, fmt.Errorf("%s answered NOERROR to the update of %s, but has %q there: is there a CNAME at that name, or does something else write the zone?",
 				p.opts.Server, id, records.Lines(present[id]))
 		}
-		out = append(out, present[id]...)
 	}
-	return out, nil
 }
 
 // present returns the given RRsets as the server has them.

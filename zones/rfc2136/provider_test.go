@@ -38,6 +38,40 @@ func TestSetRecordsIsOneUpdate(t *testing.T) {
 	}
 }
 
+// A server that signs apart from updating serves an update later.
+func TestLateServer(t *testing.T) {
+	s := newServer(t)
+	s.lag = 2
+	p := newProvider(t, s.addr, func(o *rfc2136.Options) { o.Settle = 30 * time.Second })
+	rec := libdns.TXT{Name: "x", TTL: 20 * time.Second, Text: "x"}
+	for range 2 { // the second time only the TTL changes
+		got, err := p.SetRecords(t.Context(), zone, []libdns.Record{rec})
+		if err != nil || len(got) != 1 || got[0].RR() != rec.RR() {
+			t.Errorf("set %v, %v", got, err)
+		}
+		rec.TTL = 10 * time.Second
+	}
+	if gone, err := p.DeleteRecords(t.Context(), zone, []libdns.Record{libdns.RR{Name: "x"}}); err != nil || len(gone) != 1 {
+		t.Errorf("deleted %v, %v", gone, err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	s.lag = 1000
+	if _, err := p.SetRecords(ctx, zone, []libdns.Record{rec}); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("error %v", err)
+	}
+}
+
+// A server that has a TTL of its own is not refused here, but says which.
+func TestServerTTL(t *testing.T) {
+	s := newServer(t)
+	s.minimum = 3600
+	got, err := newProvider(t, s.addr).SetRecords(t.Context(), zone, []libdns.Record{libdns.TXT{Name: "x", TTL: time.Minute, Text: "x"}})
+	if err != nil || len(got) != 1 || got[0].RR().TTL != time.Hour {
+		t.Errorf("set %v, %v", got, err)
+	}
+}
+
 // What the server says is said, with what to do about it.
 func TestServerErrors(t *testing.T) {
 	rcode := func(code int) func(w dns.ResponseWriter, q *dns.Msg) bool {

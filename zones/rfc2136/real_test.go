@@ -17,9 +17,18 @@ import (
 	"github.com/tlsink/tlsink/zones/rfc2136"
 )
 
-// real runs a test with each of the real servers.
-func real(t *testing.T, test func(*testing.T, *realdns.Server)) {
-	for name, start := range map[string]func(*testing.T, realdns.Config) *realdns.Server{"knot": realdns.Knot, "bind": realdns.BIND} {
+// settle is what real servers get.
+func settle(o *rfc2136.Options) { o.Settle = 2 * time.Second }
+
+// withServers runs a test with each of the real servers.
+func withServers(t *testing.T, test func(*testing.T, *realdns.Server)) {
+	inline := func(t *testing.T, c realdns.Config) *realdns.Server {
+		c.Inline = true
+		return realdns.BIND(t, c)
+	}
+	for name, start := range map[string]func(*testing.T, realdns.Config) *realdns.Server{
+		"knot": realdns.Knot, "bind": realdns.BIND, "bind, inline": inline,
+	} {
 		t.Run(name, func(t *testing.T) {
 			test(t, start(t, realdns.Config{Zone: zone, Records: "@ TXT \"stays\"\nwww CNAME www.other.example.\n"}))
 		})
@@ -27,16 +36,16 @@ func real(t *testing.T, test func(*testing.T, *realdns.Server)) {
 }
 
 func TestRealConformance(t *testing.T) {
-	real(t, func(t *testing.T, s *realdns.Server) {
-		providertest.Run(t, newProvider(t, s.Addr), zone, providertest.Options{})
+	withServers(t, func(t *testing.T, s *realdns.Server) {
+		providertest.Run(t, newProvider(t, s.Addr, settle), zone, providertest.Options{})
 	})
 }
 
 // What goes through the provider is signed by the server at once, and a validating
 // resolver takes it for secure, as it does the absence of the rest.
 func TestRealAnswersValidate(t *testing.T) {
-	real(t, func(t *testing.T, s *realdns.Server) {
-		p := newProvider(t, s.Addr)
+	withServers(t, func(t *testing.T, s *realdns.Server) {
+		p := newProvider(t, s.Addr, settle)
 		resolver, err := dnssec.New(dnssec.Options{TrustAnchors: s.Anchors(t), Servers: []string{s.Addr}, CacheEntries: -1})
 		if err != nil {
 			t.Fatal(err)
@@ -94,8 +103,8 @@ func TestRealAnswersValidate(t *testing.T) {
 
 // A zone of many messages is transferred with every message verified.
 func TestRealLargeTransfer(t *testing.T) {
-	real(t, func(t *testing.T, s *realdns.Server) {
-		p := newProvider(t, s.Addr)
+	withServers(t, func(t *testing.T, s *realdns.Server) {
+		p := newProvider(t, s.Addr, settle)
 		const calls, names = 8, 30
 		for call := range calls {
 			var recs []libdns.Record
@@ -124,7 +133,7 @@ func TestRealLargeTransfer(t *testing.T) {
 
 // Real servers say in many ways what is wrong; each becomes one clear message.
 func TestRealErrors(t *testing.T) {
-	real(t, func(t *testing.T, s *realdns.Server) {
+	withServers(t, func(t *testing.T, s *realdns.Server) {
 		for _, c := range []struct {
 			name, zone string
 			change     func(*rfc2136.Options)
@@ -147,7 +156,7 @@ func TestRealErrors(t *testing.T) {
 			if c.rec == nil {
 				c.rec = libdns.TXT{Name: "x", Text: "x"}
 			}
-			p := newProvider(t, s.Addr, changes...)
+			p := newProvider(t, s.Addr, append(changes, settle)...)
 			_, err := p.SetRecords(t.Context(), c.zone, []libdns.Record{c.rec})
 			contains := func() bool {
 				for _, w := range c.want {

@@ -26,6 +26,10 @@ type server struct {
 	mu      sync.Mutex
 	records []dns.RR
 	updates int
+	lag     int      // questions that are answered from what was before an update
+	stale   []dns.RR // that
+	late    int      // of them, how many are left
+	minimum uint32   // smallest TTL that it stores
 	next    func(w dns.ResponseWriter, q *dns.Msg) (handled bool) // nil: behave
 	addr    string
 }
@@ -121,7 +125,7 @@ func (s *server) ServeDNS(w dns.ResponseWriter, q *dns.Msg) {
 
 func (s *server) answer(q, m *dns.Msg) {
 	name, found := dns.CanonicalName(q.Question[0].Name), false
-	for _, rr := range s.records {
+	for _, rr := range s.visible() {
 		if dns.CanonicalName(rr.Header().Name) != name {
 			continue
 		}
@@ -135,11 +139,20 @@ func (s *server) answer(q, m *dns.Msg) {
 	}
 }
 
+// visible returns what is served, which may lag behind what was taken.
+func (s *server) visible() []dns.RR {
+	if s.late > 0 {
+		s.late--
+		return s.stale
+	}
+	return s.records
+}
+
 // transfer sends the zone in several messages.
 func (s *server) transfer(w dns.ResponseWriter, q *dns.Msg) {
 	soa, _ := dns.NewRR(zone + " 60 IN SOA ns1." + zone + " hostmaster." + zone + " 1 60 30 86400 60")
 	sig, _ := dns.NewRR(zone + " 60 IN DNSKEY 257 3 13 AAAA")
-	all := slices.Concat([]dns.RR{soa, sig}, s.records, []dns.RR{soa})
+	all := slices.Concat([]dns.RR{soa, sig}, s.visible(), []dns.RR{soa})
 	ch := make(chan *dns.Envelope)
 	go func() {
 		defer close(ch)
@@ -155,6 +168,7 @@ func (s *server) transfer(w dns.ResponseWriter, q *dns.Msg) {
 // update applies the update section (RFC 2136 §3.4.2).
 func (s *server) update(section []dns.RR) int {
 	s.updates++
+	s.stale, s.late = s.records, s.lag
 	next := slices.Clone(s.records)
 	for _, rr := range section {
 		h := rr.Header()
@@ -173,6 +187,7 @@ func (s *server) update(section []dns.RR) int {
 				continue // §3.4.2.2: silently
 			}
 			next = slices.DeleteFunc(next, func(o dns.RR) bool { return dns.IsDuplicate(o, rr) })
+			h.Ttl = max(h.Ttl, s.minimum)
 			next = append(next, rr)
 		default:
 			return dns.RcodeFormatError
@@ -184,7 +199,7 @@ func (s *server) update(section []dns.RR) int {
 
 func newProvider(t *testing.T, addr string, change ...func(*rfc2136.Options)) *rfc2136.Provider {
 	t.Helper()
-	o := rfc2136.Options{Server: addr, KeyName: "TLSINK.key", Secret: secret, TTL: 30 * time.Second}
+	o := rfc2136.Options{Server: addr, KeyName: "TLSINK.key", Secret: secret, TTL: 30 * time.Second, Settle: 100 * time.Millisecond}
 	for _, c := range change {
 		c(&o)
 	}

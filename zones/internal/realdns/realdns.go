@@ -35,6 +35,7 @@ type Config struct {
 	Notify  []string // secondaries that hear of changes
 	Primary string   // if not empty, the server is a secondary of it
 	KeyName string   // default KeyName
+	Inline  bool     // BIND signs a copy of the zone that is updated
 }
 
 // Server is a running name server.
@@ -140,13 +141,17 @@ func Knot(t *testing.T, c Config) *Server {
 	return run(t, c, exec.CommandContext(context.WithoutCancel(t.Context()), binary, "-c", config))
 }
 
-// BIND starts named, which signs the zone.
+// BIND starts named, which signs the zone, or a copy of it.
 func BIND(t *testing.T, c Config) *Server {
 	t.Helper()
 	binary := Need(t, "named")
 	host, port := c.fill(t)
 	dir := t.TempDir()
 	write(t, dir, "zone", c.zoneFile())
+	inline := "no"
+	if c.Inline {
+		inline = "yes"
+	}
 	config := write(t, dir, "named.conf", fmt.Sprintf(`options {
 	directory %q;
 	listen-on port %s { %s; };
@@ -164,10 +169,11 @@ zone %q {
 	type primary;
 	file "zone";
 	dnssec-policy default;
+	inline-signing %s;
 	update-policy { grant %s zonesub ANY; };
 	allow-transfer { key %q; };
 };
-`, dir, port, host, c.KeyName, Secret, c.Zone, c.KeyName, c.KeyName))
+`, dir, port, host, c.KeyName, Secret, c.Zone, inline, c.KeyName, c.KeyName))
 	return run(t, c, exec.CommandContext(context.WithoutCancel(t.Context()), binary, "-g", "-c", config))
 }
 
