@@ -11,7 +11,6 @@ import (
 	"path/filepath"
 	"regexp"
 	"runtime"
-	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -43,24 +42,18 @@ func TestLab(t *testing.T) {
 	defer cancel()
 	furnish(t)
 
-	env := []string{"PATH=" + scripts + ":/usr/sbin:/usr/bin:/sbin:/bin", "LANG=C"}
-	setup := newContainer(t, "setup", "192.0.2.10")
-	setup.equip(t)
-	setup.start(t, "0:0", env, "setup.sh")
-	<-setup.done
-	if !setup.cmd.ProcessState.Success() {
-		t.Fatalf("setup.sh: %v\n%s", setup.cmd.ProcessState, setup.said(t))
-	}
-
-	servers := []*container{startPebble(t), startSink(t), newContainer(t, "resolver", resolverAddr)}
-	resolver := servers[2]
-	resolver.equip(t)
-	resolver.start(t, "0:0", env, "resolver.sh")
+	pebble := newContainer(t, "pebble", pebbleAddr)
+	runScript(ctx, t, newContainer(t, "setup", "192.0.2.10"), "setup.sh")
+	startPebble(t, pebble)
+	runScript(ctx, t, newContainer(t, "roots", "192.0.2.11"), "roots.sh")
+	resolver := newContainer(t, "resolver", resolverAddr)
+	resolver.startScript(t, "resolver.sh")
+	sink := startSink(t)
+	servers := []*container{pebble, sink, resolver}
 
 	list := senders(t)
 	for _, s := range list {
-		s.equip(t)
-		s.start(t, "0:0", append(slices.Clone(env), "POLICY="+s.name), "sender.sh")
+		s.startScript(t, "sender.sh", "POLICY="+s.name)
 	}
 	for _, s := range list {
 		await(ctx, t, "the verdict about "+s.name, func() error {
@@ -86,6 +79,26 @@ func TestLab(t *testing.T) {
 
 // scripts is where the image of the lab has them.
 const scripts = "/usr/local/lib/tlsink-lab"
+
+// startScript runs a script of the lab in c.
+func (c *container) startScript(t *testing.T, name string, env ...string) {
+	t.Helper()
+	c.equip(t)
+	c.start(t, "0:0", append([]string{"PATH=" + scripts + ":/usr/sbin:/usr/bin:/sbin:/bin", "LANG=C"}, env...), name)
+}
+
+// runScript runs one to its end.
+func runScript(ctx context.Context, t *testing.T, c *container, name string) {
+	t.Helper()
+	c.startScript(t, name)
+	select {
+	case <-c.done:
+	case <-ctx.Done():
+	}
+	if c.running() || !c.cmd.ProcessState.Success() {
+		t.Fatalf("%s: %v\n%s", name, c.cmd.ProcessState, c.said(t))
+	}
+}
 
 // equip copies into c what the Dockerfile of the lab copies into the image.
 func (c *container) equip(t *testing.T) {
@@ -129,13 +142,11 @@ func senders(t *testing.T) (list []*container) {
 }
 
 // startPebble runs the CA as the compose file does.
-func startPebble(t *testing.T) *container {
+func startPebble(t *testing.T, c *container) {
 	t.Helper()
-	c := newContainer(t, "pebble", pebbleAddr)
 	copyFile(t, "lab/pebble.json", c.path("etc/pebble.json"), 0o644)
 	copyFile(t, os.Getenv(pebbleVar), c.path("app"), 0o755)
 	c.start(t, "0:0", []string{"PEBBLE_VA_NOSLEEP=1"}, "/app", "-config", "/etc/pebble.json", "-dnsserver", resolverAddr+":53")
-	return c
 }
 
 // startSink runs tlsink from files that are those of the image.

@@ -11,16 +11,29 @@ work=${WORK:-/var/lib/tlsink-lab}
 zone=${ZONE:-sink.example}
 sink=${SINK:-192.0.2.25}
 
+configure() {
+	cat >"$work/unbound.conf" <<-EOT
+		server:
+			directory: "$work"
+			$1
+		include: "$here/unbound.conf"
+	EOT
+}
+
+# Pebble asks it as soon as the sink runs: it answers without an anchor, too.
 mkdir -p "$work"
+configure ""
+unbound -d -c "$work/unbound.conf" &
+unbound=$!
+trap 'kill "$unbound"' TERM INT
+
 echo "lab: wait for the zone $zone at $sink"
 until dig +noall +answer +time=1 +tries=1 "@$sink" "$zone" DNSKEY >"$work/anchors" && grep -q DNSKEY "$work/anchors"; do
 	sleep 1
 done
-cat >"$work/unbound.conf" <<-EOT
-	server:
-		directory: "$work"
-		trust-anchor-file: "$work/anchors"
-	include: "$here/unbound.conf"
-EOT
+configure "trust-anchor-file: \"$work/anchors\""
+kill -HUP "$unbound"
 echo "lab: resolve and validate $zone"
-exec unbound -d -c "$work/unbound.conf"
+while kill -0 "$unbound" 2>/dev/null; do
+	wait "$unbound" || true
+done

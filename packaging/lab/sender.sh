@@ -6,15 +6,12 @@
 #	LAB    folder that all share (default /lab)
 #	WORK    folder for itself (default /var/lib/tlsink-lab)
 #	ZONE, RESOLVER    the sink's zone, the resolver's address
-#	PEBBLE    host and port that Pebble gives its root certificate at
-#	ROOTS    file with the root certificate instead
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 lab=${LAB:-/lab}
 work=${WORK:-/var/lib/tlsink-lab}
 zone=${ZONE:-sink.example}
 resolver=${RESOLVER:-192.0.2.53}
-pebble=${PEBBLE:-192.0.2.14:15000}
 domain=$POLICY.example
 daemon=
 
@@ -36,18 +33,10 @@ resolve_by_ours() {
 # The sink is ready when it has certificates: its policy host shows one.
 await_sink() {
 	say "wait for the sink's certificates"
-	until trust && curl --silent --fail --output /dev/null --max-time 5 --cacert "$work/roots.pem" \
+	until curl --silent --fail --output /dev/null --max-time 5 --cacert "$lab/roots.pem" \
 		"https://mta-sts.et.$zone/.well-known/mta-sts.txt"; do
 		sleep 1
 	done
-}
-
-trust() {
-	if [ -n "${ROOTS:-}" ]; then
-		cp "$ROOTS" "$work/roots.pem"
-	else
-		curl --silent --fail --output "$work/roots.pem" --max-time 5 --cacert "$lab/pebble.pem" "https://$pebble/roots/0"
-	fi
 }
 
 configure() {
@@ -75,7 +64,7 @@ configure() {
 		queue_run_delay = 3s
 		minimal_backoff_time = 3s
 		maximal_backoff_time = 5s
-		smtp_tls_CAfile = $work/roots.pem
+		smtp_tls_CAfile = $lab/roots.pem
 		smtp_tls_loglevel = 1
 		# DANE asks once whether the resolver validates, of a zone that is signed here.
 		dnssec_probe = ns:$zone
@@ -86,7 +75,7 @@ configure() {
 			smtp_tls_security_level = may
 			smtp_tls_policy_maps = socketmap:inet:127.0.0.1:8461:postfix
 		EOT
-		SSL_CERT_FILE=$work/roots.pem mta-sts-daemon -c "$here/mta-sts-daemon.yml" >"$work/mta-sts.log" 2>&1 &
+		SSL_CERT_FILE=$lab/roots.pem mta-sts-daemon -c "$here/mta-sts-daemon.yml" >"$work/mta-sts.log" 2>&1 &
 		daemon=$!
 		until grep -q "Server started" "$work/mta-sts.log"; do sleep 1; done
 		;;
