@@ -121,7 +121,7 @@ func faceChecks() []check {
 		{
 			checkPolicy, "MTA-STS policy", "Senders must find our policy, over a valid certificate: enforced, with mx04, mx05 and mx06.",
 			"Let port 443 of the policy host reach this service, without a proxy that redirects.", Faces, Unverifiable,
-			[]string{checkClock},
+			[]string{checkClock, checkZone},
 			nil, (*exam).policy,
 		},
 		{
@@ -148,6 +148,17 @@ func faceChecks() []check {
 			"Let port 25 reach this service directly: what answers there is another mail server.", Faces, NoEffect, nil, nil, (*exam).relay,
 		},
 	}
+}
+
+// Scopes returns the scopes that a check is part of; 0 if there is none of that
+// name.
+func Scopes(id string) Scope {
+	for _, c := range checks() {
+		if c.id == id {
+			return c.scope
+		}
+	}
+	return 0
 }
 
 // Names lists the ids of all checks.

@@ -170,7 +170,12 @@ func (c *selfCheck) check(ctx context.Context, l *listeners, scope doctor.Scope)
 	}
 	now := outcome{results: results}
 	now.fault.Unverifiable, now.fault.Broken, now.decided = doctor.Worst(results)
-	now.fault.UnverifiableSince, now.fault.BrokenSince = c.good.Verifiable, c.good.Faces
+	if now.fault.Unverifiable != "" {
+		now.fault.UnverifiableSince = c.good.Verifiable
+	}
+	if now.fault.Broken != "" {
+		now.fault.BrokenSince = c.good.Faces
+	}
 	if now.fault.Unverifiable == "" && everything {
 		c.good.Verifiable = began
 	}

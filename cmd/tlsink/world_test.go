@@ -88,7 +88,9 @@ type world struct {
 	unsigned   atomic.Bool // the zone's signatures are gone
 	policyDown atomic.Bool
 	clockWrong atomic.Bool
-	faulty     atomic.Bool // errors in the log are expected
+	dnsDown    atomic.Bool
+	lie        atomic.Pointer[strings.Replacer] // for the EHLO names of our own probes
+	faulty     atomic.Bool                      // errors in the log are expected
 
 	mu  sync.Mutex
 	spf map[string][]netip.Addr // of each sender's domain
@@ -141,7 +143,7 @@ func (w *world) start() {
 	}
 	l := w.listen(cfg)
 	ctx, cancel := context.WithCancel(w.t.Context())
-	n := network{resolver: w.resolver(serviceIP(), nil), dial: w.dialer(serviceIP()), exchange: w.exchange(serviceIP()), clock: w.clock}
+	n := network{resolver: w.resolver(serviceIP(), nil), dial: w.lying(w.dialer(serviceIP())), exchange: w.exchange(serviceIP()), clock: w.clock}
 	s, err := newService(ctx, cfg, n, slog.New(&complain{t: w.t, faulty: &w.faulty}))
 	if err != nil {
 		w.t.Fatal(err)
@@ -216,6 +218,9 @@ func (w *world) exchange(ip netip.Addr) dnssec.ExchangeFunc {
 	return func(ctx context.Context, q *dns.Msg, network, _ string) (*dns.Msg, error) {
 		if !dns.IsSubDomain(dns.Fqdn(worldZone), q.Question[0].Name) {
 			return w.elsewhere(q), nil
+		}
+		if w.dnsDown.Load() {
+			return nil, &net.OpError{Op: "read", Net: network, Err: syscall.ECONNREFUSED}
 		}
 		m := w.service().zone.Answer(ctx, q, netip.AddrPortFrom(ip, 53), network == "udp")
 		if w.unsigned.Load() {
