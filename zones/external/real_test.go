@@ -158,6 +158,10 @@ func TestRealKnot(t *testing.T) { newWorld(t, realdns.Knot(t, realdns.Config{Zon
 
 func TestRealBIND(t *testing.T) { newWorld(t, realdns.BIND(t, realdns.Config{Zone: zone})).sink(t) }
 
+func TestRealBINDInline(t *testing.T) {
+	newWorld(t, realdns.BIND(t, realdns.Config{Zone: zone, Inline: true})).sink(t)
+}
+
 // With a secondary every change is one only when the secondary has it, too.
 func TestRealSecondary(t *testing.T) {
 	second := realdns.FreeAddr(t)

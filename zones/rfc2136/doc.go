@@ -21,5 +21,13 @@
 //
 // Calls of one Provider that write come one after the other.
 //
+// What the server needs, besides signing the zone:
+//
+//	BIND   key "tlsink." { algorithm hmac-sha256; secret "…"; };
+//	       zone "sink.example" { …; dnssec-policy default;
+//	           update-policy { grant tlsink. zonesub ANY; }; allow-transfer { key tlsink.; }; };
+//	Knot   acl: [{ id: tlsink, key: tlsink., action: [update, transfer] }]
+//	       zone: [{ domain: sink.example, dnssec-signing: on, acl: tlsink }]
+//
 // Sources: RFC 2136 (UPDATE), RFC 8945 (TSIG), RFC 5936 (AXFR), RFC 7766 (TCP).
 package rfc2136

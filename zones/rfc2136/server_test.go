@@ -26,10 +26,10 @@ type server struct {
 	mu      sync.Mutex
 	records []dns.RR
 	updates int
-	lag     int      // questions that are answered from what was before an update
-	stale   []dns.RR // that
-	late    int      // of them, how many are left
-	minimum uint32   // smallest TTL that it stores
+	lag     int                                                   // questions that are answered from what was before an update
+	stale   []dns.RR                                              // that
+	late    int                                                   // of them, how many are left
+	minimum uint32                                                // smallest TTL that it stores
 	next    func(w dns.ResponseWriter, q *dns.Msg) (handled bool) // nil: behave
 	addr    string
 }
