@@ -2,6 +2,7 @@ package zones
 
 import (
 	"context"
+	"net"
 	"net/netip"
 	"sync"
 
@@ -33,4 +34,10 @@ func KeepNotified(ctx context.Context, z *Zone) {
 		all.Go(func() { z.keepNotified(ctx, s) })
 	}
 	all.Wait()
+}
+
+// ServeConn serves one TCP connection until it ends, and closes it.
+func ServeConn(ctx context.Context, z *Zone, conn net.Conn, client netip.AddrPort) {
+	defer conn.Close()
+	(&tcpServer{zone: z}).serveConn(ctx, conn, client)
 }

@@ -2,11 +2,11 @@ package zones_test
 
 import (
 	"errors"
-	"net"
 	"net/netip"
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -177,46 +177,104 @@ func TestIncrementalTransferOverUDP(t *testing.T) {
 	}
 }
 
-// A transfer is of one version of the zone, whatever happens meanwhile; no more
-// than the allowed number run, and one that takes too long ends.
-func TestTransferLimits(t *testing.T) {
-	o := transferOptions()
-	o.Now, o.Slots, o.Transfer.Transfers = time.Now, 1000, 1
-	o.Limits.TCPWrite = 300 * time.Millisecond
-	z := newZone(t, o)
-	addrs, _ := serve(t, z, "127.0.0.1:0")
-	conn, err := net.Dial("tcp", addrs[0])
+// readMsg reads a message without a look at TSIG.
+func readMsg(conn *dns.Conn) (*dns.Msg, error) {
+	wire := make([]byte, dns.MaxMsgSize)
+	n, err := conn.Read(wire)
 	if err != nil {
-		t.Fatal(err)
+		return nil, err
 	}
-	defer conn.Close()
-	// Little is taken before the reader goes on: several megabytes wait.
-	if err := conn.(*net.TCPConn).SetReadBuffer(4096); err != nil {
-		t.Fatal(err)
-	}
-	wire, _ := signed(t, axfr(), testKey("hmac-sha256"), time.Now())
-	framed := &dns.Conn{Conn: conn}
-	if _, err := framed.Write(wire); err != nil {
-		t.Fatal(err)
-	}
-	first := make([]byte, dns.MaxMsgSize)
-	if _, err := framed.Read(first); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := copyZone(t, addrs[0], axfr(), testKey("hmac-sha256")); err == nil || !strings.Contains(err.Error(), "rcode: 2") {
-		t.Errorf("a second transfer: %v, want SERVFAIL", err)
-	}
-	if _, err := z.SetRecords(t.Context(), zoneName, preferences("mx05", "mx06", "mx03", "mx04")); err != nil {
-		t.Fatal(err)
-	}
-	// Nobody reads: the server gives that one up and can take the next.
-	got, err := copyZone(t, addrs[0], axfr(), testKey("hmac-sha256"))
-	for err != nil && t.Context().Err() == nil {
-		got, err = copyZone(t, addrs[0], axfr(), testKey("hmac-sha256"))
-	}
-	if soa := got[0].(*dns.SOA); soa.Serial != z.Serial() {
-		t.Errorf("serial %d, want %d", soa.Serial, z.Serial())
-	}
+	m := new(dns.Msg)
+	return m, m.Unpack(wire[:n])
+}
+
+// A transfer is of one version of the zone, whatever happens meanwhile.
+func TestTransferIsOfOneVersion(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o := transferOptions()
+		o.Now, o.Slots = time.Now, 20 // several messages
+		z := newZone(t, o)
+		conn := connect(t, z)
+		wire, _ := signed(t, axfr(), testKey("hmac-sha256"), time.Now())
+		if _, err := conn.Write(wire); err != nil {
+			t.Fatal(err)
+		}
+		want, serial := text(everything(t, z)), z.Serial()
+		var got []dns.RR
+		for len(got) < 2 || got[len(got)-1].Header().Rrtype != dns.TypeSOA {
+			m, err := readMsg(conn)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got = append(got, m.Answer...)
+			rotate(t, z, len(got))
+		}
+		if diff := cmp.Diff(want, text(got[1:])); diff != "" || got[0].(*dns.SOA).Serial != serial || z.Serial() == serial {
+			t.Errorf("the copy differs (-want +got):\n%s", diff)
+		}
+	})
+}
+
+// No more transfers run than may, and one that nobody reads ends.
+func TestTransferLimits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o := transferOptions()
+		o.Now, o.Transfer.Transfers = time.Now, 1
+		z := newZone(t, o)
+		ask := func() *dns.Conn {
+			conn := connect(t, z)
+			wire, _ := signed(t, axfr(), testKey("hmac-sha256"), time.Now())
+			if _, err := conn.Write(wire); err != nil {
+				t.Fatal(err)
+			}
+			synctest.Wait()
+			return conn
+		}
+		rcode := func(conn *dns.Conn) string {
+			m, err := readMsg(conn)
+			if err != nil {
+				return err.Error()
+			}
+			return dns.RcodeToString[m.Rcode]
+		}
+		slow := ask()
+		second := ask()
+		if got := rcode(second); got != "SERVFAIL" {
+			t.Errorf("a second transfer: %s", got)
+		}
+		wait(time.Minute)
+		third := ask()
+		if got := rcode(third); got != "NOERROR" {
+			t.Errorf("after the first one was given up: %s", got)
+		}
+		if got := rcode(slow); got != "EOF" {
+			t.Errorf("the first one: %s", got)
+		}
+	})
+}
+
+// One that is read slowly ends, too.
+func TestTransferTakesNotTooLong(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o := transferOptions()
+		o.Now, o.Slots = time.Now, 60 // some twelve messages
+		o.Transfer.Time = 10 * time.Second
+		z := newZone(t, o)
+		conn := connect(t, z)
+		wire, _ := signed(t, axfr(), testKey("hmac-sha256"), time.Now())
+		if _, err := conn.Write(wire); err != nil {
+			t.Fatal(err)
+		}
+		for n := 0; ; n++ {
+			wait(4 * time.Second)
+			if _, err := readMsg(conn); err != nil {
+				if n != 3 {
+					t.Errorf("%d messages in ten seconds, one every four: %v", n, err)
+				}
+				return
+			}
+		}
+	})
 }
 
 func TestTransferOptionsAreChecked(t *testing.T) {
