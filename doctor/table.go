@@ -122,7 +122,8 @@ func faceChecks() []check {
 			checkPolicy, "MTA-STS policy", "Senders must find our policy, over a valid certificate: enforced, with mx04, mx05 and mx06.",
 			"Let port 443 of the policy host reach this service, without a proxy that redirects.", Faces, Unverifiable,
 			[]string{checkClock, checkZone},
-			nil, (*exam).policy,
+			[]string{checkZone},
+			(*exam).policy,
 		},
 		{
 			checkWithheld, "STARTTLS withheld", "From a new client STARTTLS is withheld: that is the downgrade attack.",

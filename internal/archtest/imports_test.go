@@ -29,6 +29,7 @@ func importTable() map[string][]string {
 
 		"certs":      leaves,
 		"certs/acme": leaves,
+		"doctor":     leaves,
 		"deliver":    leaves,
 		"history":    leaves,
 		"mailauth":   leaves,
@@ -49,6 +50,8 @@ func importTable() map[string][]string {
 		"report": and("policyinfer"),
 		"mailer": and("deliver"),
 		"web":    and("policyinfer", "report"),
+
+		"metrics": {},
 
 		"cmd/tlsink": {anything},
 		"lab":        {anything},
