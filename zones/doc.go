@@ -57,7 +57,9 @@
 // its DS. Both private keys of a split pair would lie in the same file, used by
 // the same process, every few minutes, so a split protects nothing here: it only
 // makes the signing key replaceable without the parent. Who wants that rolls the
-// ZSK: this splits the CSK into a KSK, which is the same key, and a new ZSK.
+// ZSK: this splits the CSK into a KSK, which is the same key, and a new ZSK. A
+// secondary that validates what it copies may want it from the first day
+// (KeyOptions.Split).
 //
 // A roll has up to three phases. Each is saved before it is published, so that
 // a restart at any moment goes on with it, and none needs two signatures over

@@ -11,6 +11,10 @@ import (
 
 // KeyOptions say how keys are published and rolled. The zero value is good.
 type KeyOptions struct {
+	// Split gives a new zone a KSK and a ZSK instead of one CSK. One that exists
+	// is split by rolling its ZSK. Secondaries that validate what they copy may
+	// want it: Knot takes two CSKs, as in a roll, for keys that sign no content.
+	Split bool
 	// DSDigests are the digests of DS and CDS records: dns.SHA256, which is the
 	// default, dns.SHA384, or both.
 	DSDigests []uint8

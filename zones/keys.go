@@ -65,6 +65,23 @@ type keySet struct {
 	records content   // DNSKEY, CDS, CDNSKEY
 }
 
+// firstKeys makes the keys of a new zone.
+func firstKeys(o Options) ([]Key, error) {
+	roles := []Role{CSK}
+	if o.Keys.Split {
+		roles = []Role{KSK, ZSK}
+	}
+	var out []Key
+	for _, role := range roles {
+		key, err := newKey(o, role, KeyActive, out)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, key)
+	}
+	return out, nil
+}
+
 // newKey makes a key whose tag none of the others has: validators that find
 // two keys under one tag have to try both (CVE-2023-50387).
 func newKey(o Options, role Role, status KeyStatus, others []Key) (Key, error) {

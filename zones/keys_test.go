@@ -91,6 +91,12 @@ func TestKeyOptions(t *testing.T) {
 			t.Errorf("published although it should not:\n%v", m)
 		}
 	}
+	o.Keys = zones.KeyOptions{Split: true}
+	z = newZone(t, o)
+	if got := roles(z); got != "ksk active, zsk active" || len(z.DS()) != 1 || z.DS()[0].KeyTag != z.Keys()[0].Tag {
+		t.Errorf("split zone: keys %s, DS %v", got, z.DS())
+	}
+	signatures(t, z)
 	for _, digests := range [][]uint8{{dns.SHA1}, {dns.SHA256, dns.SHA256}} {
 		o.Keys.DSDigests = digests
 		if _, err := zones.New(o); err == nil || !strings.Contains(err.Error(), "DS digest") {

@@ -87,12 +87,11 @@ func (z *Zone) load() error {
 	}
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		key, err := newKey(z.opts, CSK, KeyActive, nil)
-		if err != nil {
+		// The time as first serial: larger than those of a state that was lost.
+		data = StateData{Serial: uint32(z.opts.Now().Unix())}
+		if data.Keys, err = firstKeys(z.opts); err != nil {
 			return err
 		}
-		// The time as first serial: larger than those of a state that was lost.
-		data = StateData{Serial: uint32(z.opts.Now().Unix()), Keys: []Key{key}}
 	case err != nil:
 		return err
 	}
