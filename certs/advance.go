@@ -128,7 +128,7 @@ func (s *Store) step(ctx context.Context, id scenario.Certificate) (next time.Ti
 	if r.Roll == nil || p == nil {
 		return now.Add(longestSleep), false
 	}
-	if at := s.ready(id, r.Roll.Phase, p); at.After(now) {
+	if at := s.ready(id, r.Roll.Phase, p, now); at.After(now) {
 		return at, false
 	}
 	if p.retry.at.After(now) {
@@ -153,8 +153,7 @@ func (s *Store) step(ctx context.Context, id scenario.Certificate) (next time.Ti
 
 // ready returns when the phase of a roll is over: long from now while that
 // depends on something else, which kicks.
-func (s *Store) ready(id scenario.Certificate, step phase, p *progress) time.Time {
-	now := s.opts.Now()
+func (s *Store) ready(id scenario.Certificate, step phase, p *progress, now time.Time) time.Time {
 	if published(id) && p.since.IsZero() {
 		return now.Add(longestSleep)
 	}

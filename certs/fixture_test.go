@@ -11,6 +11,7 @@ import (
 	"errors"
 	"math/big"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -151,7 +152,10 @@ func (m *memory) Save(_ context.Context, key string, value []byte) error {
 
 // options are those of a store in memory with ECDSA keys and one slot.
 func options(ca certs.Issuer) certs.Options {
-	return certs.Options{Zone: zone, Slots: 1, Issuer: ca, State: &memory{}, KeyAlgorithms: []certs.KeyAlgorithm{certs.ECDSA}}
+	// As on a real clock, no two moments are the same.
+	var calls atomic.Int64
+	now := func() time.Time { return time.Now().Add(time.Duration(calls.Add(1))) }
+	return certs.Options{Zone: zone, Slots: 1, Issuer: ca, State: &memory{}, Now: now, KeyAlgorithms: []certs.KeyAlgorithm{certs.ECDSA}}
 }
 
 func openOn(t *testing.T, o certs.Options, d *certs.MemoryDisk) *certs.Store {
