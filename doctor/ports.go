@@ -151,9 +151,16 @@ func (x *exam) connect(ctx context.Context, a netip.Addr, p port) error {
 	if err := c.SetDeadline(time.Now().Add(x.Timeout)); err != nil {
 		return err
 	}
-	banner, err := bufio.NewReader(io.LimitReader(c, maxLine)).ReadString('\n')
+	r := bufio.NewReader(io.LimitReader(c, maxLine))
+	banner, err := r.ReadString('\n')
 	if err != nil {
 		return fmt.Errorf("no greeting: %w", err)
+	}
+	if x.Token != "" { // so that the service takes it for what it is
+		p := scenario.Probe{Token: x.Token, Kind: scenario.SelfSigned}
+		if _, err := fmt.Fprintf(c, "EHLO %s\r\n", p.Name(x.Zone)); err == nil {
+			_, _ = r.ReadString('\n')
+		}
 	}
 	banner = strings.TrimSpace(banner)
 	if !strings.HasPrefix(banner, "220 "+scenario.ServiceHost(x.Zone)) && !strings.HasPrefix(banner, "421 "+scenario.ServiceHost(x.Zone)) {

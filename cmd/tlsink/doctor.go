@@ -16,6 +16,7 @@ import (
 
 	"github.com/miekg/dns"
 
+	"github.com/tlsink/tlsink/dnssec"
 	"github.com/tlsink/tlsink/doctor"
 )
 
@@ -92,8 +93,6 @@ func (c *doctorCmd) options(e *env, cfg config) (doctor.Options, error) {
 	o := cfg.doctorOptions()
 	if !cfg.DNS.Private {
 		o.World = resolver
-	} else {
-		o.Own = resolver
 	}
 	if len(c.Address) > 0 {
 		o.Addresses, o.MXAddresses, o.UTAddresses = nil, nil, nil
@@ -120,7 +119,7 @@ func (c *doctorCmd) options(e *env, cfg config) (doctor.Options, error) {
 	if err := json.Unmarshal(b, &told); err != nil {
 		return o, fmt.Errorf("answer of the running service: %w", err)
 	}
-	return o, told.complete(&o)
+	return o, told.complete(&o, cfg.DNS.Private)
 }
 
 // doctorHelp is what only the running service knows.
@@ -131,9 +130,12 @@ type doctorHelp struct {
 	DKIM       string   `json:"dkim"`
 	Roots      string   `json:"roots,omitempty"` // of the local CA
 	Clock      string   `json:"clock,omitempty"` // what is wrong with it
+	Ports      ourPorts `json:"ports"`
 }
 
-func (h doctorHelp) complete(o *doctor.Options) error {
+// complete adds it to what is configured. Without a delegation the faces are
+// looked at where the service listens.
+func (h doctorHelp) complete(o *doctor.Options, private bool) error {
 	o.Token, o.Delegation, o.DKIM = h.Token, h.Delegation, h.DKIM
 	for _, line := range h.DS {
 		rr, err := dns.NewRR(line)
@@ -142,6 +144,26 @@ func (h doctorHelp) complete(o *doctor.Options) error {
 			return fmt.Errorf("answer of the running service: DS record %q", line)
 		}
 		o.DS = append(o.DS, ds)
+	}
+	servers := []string{h.Ports.DNS}
+	if private {
+		o.SMTP, o.HTTPS = h.Ports.SMTP, h.Ports.HTTPS
+	} else {
+		servers = nil
+		for _, a := range o.Addresses {
+			servers = append(servers, net.JoinHostPort(a.String(), "53"))
+		}
+	}
+	if len(o.DS) > 0 && servers[0] != "" {
+		var anchors []dns.RR
+		for _, ds := range o.DS {
+			anchors = append(anchors, ds)
+		}
+		own, err := dnssec.New(dnssec.Options{TrustAnchors: anchors, Servers: servers, CacheEntries: -1})
+		if err != nil {
+			return fmt.Errorf("own name server: %w", err)
+		}
+		o.Own = own
 	}
 	if h.Roots != "" {
 		o.Roots = x509.NewCertPool()
@@ -165,7 +187,7 @@ func (s *service) doctorHelp(_ context.Context) (doctorHelp, error) {
 	if err != nil {
 		return doctorHelp{}, err
 	}
-	h := doctorHelp{Token: token, Delegation: o.Delegation, DKIM: o.DKIM}
+	h := doctorHelp{Token: token, Delegation: o.Delegation, DKIM: o.DKIM, Ports: s.check.ports()}
 	for _, ds := range o.DS {
 		h.DS = append(h.DS, ds.String())
 	}

@@ -38,6 +38,14 @@ type selfCheck struct {
 	token   string
 	tokenAt time.Time
 	from    netip.Addr // address that our DNS queries come from, if not one of the service
+	at      ourPorts
+}
+
+// ourPorts is where our own listeners are reached from this host, host:port.
+type ourPorts struct {
+	SMTP  string `json:"smtp"`
+	HTTPS string `json:"https"`
+	DNS   string `json:"dns,omitempty"`
 }
 
 // outcome is that of a check.
@@ -84,7 +92,7 @@ func (c *selfCheck) run(ctx context.Context, l *listeners) error {
 		if scope == 0 {
 			return nil
 		}
-		if err := c.check(ctx, l, scope); err != nil {
+		if err := c.check(ctx, scope); err != nil {
 			return err
 		}
 		ended = time.Now()
@@ -128,9 +136,11 @@ func (o outcome) failed() bool {
 func (c *selfCheck) load(l *listeners) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.at = ourPorts{SMTP: reachable(l.smtp[0].Addr()), HTTPS: reachable(l.https[0].Addr())}
 	if l.dns != nil {
+		c.at.DNS = reachable(l.dns.UDP[0].LocalAddr())
 		// What is sent to an address of this host comes from the same address.
-		if to, err := netip.ParseAddrPort(reachable(l.dns.UDP[0].LocalAddr())); err == nil {
+		if to, err := netip.ParseAddrPort(c.at.DNS); err == nil {
 			c.from = to.Addr()
 		}
 	}
@@ -145,7 +155,7 @@ func (c *selfCheck) load(l *listeners) error {
 }
 
 // check makes one check and lets everyone know.
-func (c *selfCheck) check(ctx context.Context, l *listeners, scope doctor.Scope) error {
+func (c *selfCheck) check(ctx context.Context, scope doctor.Scope) error {
 	began := time.Now()
 	limit, cancel := context.WithTimeout(ctx, 5*time.Minute)
 	defer cancel()
@@ -153,7 +163,7 @@ func (c *selfCheck) check(ctx context.Context, l *listeners, scope doctor.Scope)
 	if c.service.cfg.DNS.Private {
 		scope &^= doctor.Outside
 	}
-	x, err := c.doctor(l)
+	x, err := c.doctor()
 	if err != nil {
 		return fmt.Errorf("self-check: %w", err)
 	}
@@ -230,6 +240,13 @@ func (c *selfCheck) current() outcome {
 	return c.last
 }
 
+// ports returns where our listeners are, once they are known.
+func (c *selfCheck) ports() ourPorts {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.at
+}
+
 // speaksFor reports whether a check that began at a time or later found our
 // servers to be what they have to be. If not, it asks for one.
 func (c *selfCheck) speaksFor(t time.Time) bool {
@@ -259,7 +276,7 @@ func (c *selfCheck) asks(client string) bool {
 }
 
 // doctor is set up to look at our own listeners and, for the rest, as the world.
-func (c *selfCheck) doctor(l *listeners) (*doctor.Doctor, error) {
+func (c *selfCheck) doctor() (*doctor.Doctor, error) {
 	o, err := c.service.doctorOptions(c.service.network.resolver)
 	if err != nil {
 		return nil, err
@@ -267,10 +284,10 @@ func (c *selfCheck) doctor(l *listeners) (*doctor.Doctor, error) {
 	if o.Token, err = c.probeToken(); err != nil {
 		return nil, err
 	}
-	if o.Own, err = c.own(l); err != nil {
+	if o.Own, err = c.own(); err != nil {
 		return nil, err
 	}
-	o.Dial, o.SMTP, o.HTTPS = c.service.network.dial, reachable(l.smtp[0].Addr()), reachable(l.https[0].Addr())
+	o.Dial, o.SMTP, o.HTTPS = c.service.network.dial, c.at.SMTP, c.at.HTTPS
 	return doctor.New(o)
 }
 
@@ -290,7 +307,7 @@ func (c *selfCheck) probeToken() (string, error) {
 
 // own validates what our own server says, from our own DS record; nil if another
 // name server has the zone.
-func (c *selfCheck) own(l *listeners) (doctor.Resolver, error) {
+func (c *selfCheck) own() (doctor.Resolver, error) {
 	zone := c.service.zone
 	if zone == nil {
 		return nil, nil
@@ -301,8 +318,8 @@ func (c *selfCheck) own(l *listeners) (doctor.Resolver, error) {
 	}
 	o := dnssec.Options{TrustAnchors: anchors, Servers: []string{"own zone"}, Exchange: c.service.network.exchange, CacheEntries: -1}
 	switch {
-	case l.dns != nil:
-		o.Servers[0] = reachable(l.dns.UDP[0].LocalAddr())
+	case c.at.DNS != "":
+		o.Servers[0] = c.at.DNS
 	case o.Exchange == nil:
 		// Somebody else serves the zone to the world; what is in it still counts.
 		o.Exchange = func(ctx context.Context, q *dns.Msg, network, _ string) (*dns.Msg, error) {
