@@ -58,7 +58,7 @@ func (s *service) openACME() (*acme.Issuer, error) {
 	}
 	o := acme.Options{
 		Directory: c.Directory, Staging: c.Staging, Email: c.Email, TermsAgreed: c.AgreeTerms, EAB: acme.EAB{KeyID: c.EABKeyID, MACKey: mac},
-		Provider: challenges{s}, Zone: s.cfg.Zone, Setup: s.cfg.DNS.Provider + " " + s.cfg.DNS.RFC2136.Server,
+		Provider: challenges{s}, Zone: s.cfg.Zone, Setup: s.cfg.DNS.Provider + " " + s.cfg.DNS.RFC2136.Server + " " + s.cfg.DNS.Desec.API,
 		Propagated: func(ctx context.Context, fqdn, txt string) error { return s.names.hasTXT(ctx, fqdn, txt) },
 		State:      values{s.store}, Logger: s.log.With("part", "acme"),
 	}

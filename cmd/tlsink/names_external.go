@@ -36,7 +36,7 @@ func (s *service) openExternal(ctx context.Context) (*externalNames, error) {
 		return nil, err
 	}
 	log := s.log.With("part", "dns")
-	if n.servers, err = propagation.New(propagation.Options{Zone: s.cfg.Zone, Lookup: s.lookup, Logger: log}); err != nil {
+	if n.servers, err = propagation.New(propagation.Options{Zone: s.cfg.Zone, Lookup: propagation.Through(s.network.resolver), Logger: log}); err != nil {
 		return nil, err
 	}
 	n.confirmed = propagation.Confirm(n.Provider, n.servers)

@@ -40,7 +40,7 @@ func (s *service) openOwn() error {
 		o.Keys.Synced = n.synced
 	}
 	if !s.cfg.DNS.Private {
-		all, err := propagation.New(propagation.Options{Zone: s.cfg.Zone, Lookup: s.lookup, Logger: o.Log})
+		all, err := propagation.New(propagation.Options{Zone: s.cfg.Zone, Lookup: propagation.Through(s.network.resolver), Logger: o.Log})
 		if err != nil {
 			return err
 		}
@@ -80,12 +80,6 @@ func (c transferConfig) options() (t zones.Transfer, err error) {
 		t.Secondaries = append(t.Secondaries, address)
 	}
 	return t, nil
-}
-
-// lookup asks the recursive resolver.
-func (s *service) lookup(ctx context.Context, name string, qtype uint16) ([]dns.RR, error) {
-	a, err := s.network.resolver.Lookup(ctx, name, qtype)
-	return a.RRs, err
 }
 
 // synced returns nil once all name servers serve serial, or a later one.

@@ -142,9 +142,12 @@ func (s *service) openSink() error {
 	return err
 }
 
+// publishTimeout is for all name servers to have a change.
+const publishTimeout = 2 * time.Minute
+
 func (s *service) openRotator() (err error) {
 	s.rotator, err = mxrotator.New(mxrotator.Options{
-		Zone: s.cfg.Zone, Slots: s.cfg.Slots, Provider: s.names, Interval: s.cfg.timing().Rotation, TTL: time.Duration(s.cfg.DNS.TTL), Seed: mathrand.Uint64(),
+		Zone: s.cfg.Zone, Slots: s.cfg.Slots, Provider: s.names, Interval: s.cfg.timing().Rotation, TTL: time.Duration(s.cfg.DNS.TTL), Timeout: publishTimeout, Seed: mathrand.Uint64(),
 		Need: func() mxrotator.Need { return mxrotator.Need{Choices: s.assess.Needs()} },
 		OnState: func(at time.Time, mx map[string]int) {
 			for slot := range s.cfg.Slots {
