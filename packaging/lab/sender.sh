@@ -30,12 +30,14 @@ resolve_by_ours() {
 	printf 'nameserver %s\noptions edns0 trust-ad\n' "$resolver" >/etc/resolv.conf
 }
 
-# The sink is ready when it has certificates: its policy host shows one.
+# The sink is ready when it has its certificates and its own checks pass: until
+# then it puts off whoever asks, and suspends verdicts.
 await_sink() {
-	say "wait for the sink's certificates"
-	until curl --silent --fail --output /dev/null --max-time 5 --cacert "$lab/roots.pem" \
-		"https://mta-sts.et.$zone/.well-known/mta-sts.txt"; do
-		sleep 1
+	say "wait for the sink"
+	until curl --silent --fail --max-time 5 --cacert "$lab/roots.pem" "https://$zone/status" >"$work/status" &&
+		grep -q "<td>possible<" "$work/status" && grep -q "<td>verifies<" "$work/status" &&
+		grep -q "<td>as they should be<" "$work/status"; do
+		sleep 2
 	done
 }
 
