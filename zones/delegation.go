@@ -51,6 +51,13 @@ func (z *Zone) DNSKEY() *dns.DNSKEY {
 // Options say. The zone validates by them at any time.
 func (z *Zone) DS() []*dns.DS { return z.current.Load().keys.ds(KeyActive) }
 
+// ValidDS returns the DS records of which any at the parent is good: those of DS,
+// first, and in a key roll those of the old key, which the parent may still have.
+func (z *Zone) ValidDS() []*dns.DS {
+	keys := z.current.Load().keys
+	return append(keys.ds(KeyActive), keys.ds(KeyRetiring)...)
+}
+
 // Delegation returns the records for the parent zone.
 func (z *Zone) Delegation() Delegation {
 	d := Delegation{DS: z.DS()}

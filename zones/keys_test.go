@@ -33,6 +33,17 @@ func TestCDS(t *testing.T) {
 	w.restart()
 	check := func(stage string, keys, signers int) {
 		t.Helper()
+		valid := 0
+		for _, ds := range w.zone.ValidDS() {
+			for _, served := range w.parent.served[0] {
+				if served.Digest == ds.Digest {
+					valid++
+				}
+			}
+		}
+		if served := len(w.parent.served[0]); valid != served {
+			t.Errorf("%s: %d of %d DS records that the parent has are good", stage, valid, served)
+		}
 		cds := ask(t, w.zone, zoneName, dns.TypeCDS, true)
 		cdnskey := ask(t, w.zone, zoneName, dns.TypeCDNSKEY, true)
 		dnskey := ask(t, w.zone, zoneName, dns.TypeDNSKEY, true)
