@@ -156,7 +156,7 @@ func (s secondaryServer) start(t *testing.T, own, primary string, key zones.TSIG
 // eventually waits for something that another program does.
 func eventually(t *testing.T, what string, done func() bool) time.Duration {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 40*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
