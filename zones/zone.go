@@ -20,6 +20,12 @@ const serialReserve = 256
 // saveInterval is after what time the state is saved for the time alone.
 const saveInterval = time.Hour
 
+// What Run does for a key roll that waits for the parent.
+const (
+	parentTicks = 10 // intervals between two questions
+	askLimit    = time.Minute
+)
+
 // Zone is the signed zone with its server. It is safe for concurrent use.
 type Zone struct {
 	opts  Options
@@ -222,7 +228,8 @@ func (z *Zone) Run(ctx context.Context) error {
 	timer := time.NewTimer(z.opts.Keys.Interval)
 	defer timer.Stop()
 	hour := min(time.Hour, z.opts.Validity/24)
-	for since := time.Duration(0); ; since += z.opts.Keys.Interval {
+	since := time.Duration(0)
+	for tick := 0; ; tick++ {
 		select {
 		case <-ctx.Done():
 			return nil
@@ -240,16 +247,22 @@ func (z *Zone) Run(ctx context.Context) error {
 		if more {
 			since = hour
 		}
-		z.maintain(ctx)
+		z.maintain(ctx, tick)
+		since += z.opts.Keys.Interval
 		timer.Reset(z.opts.Keys.Interval)
 	}
 }
 
 // maintain goes on with a key roll, and saves now and then how far it is.
-func (z *Zone) maintain(ctx context.Context) {
-	before := z.Roll().Problem
-	if err := z.Advance(ctx); err != nil && ctx.Err() == nil && z.Roll().Problem != before {
-		z.opts.Log.Warn("key roll waits", slog.Any("err", err))
+func (z *Zone) maintain(ctx context.Context, tick int) {
+	before := z.Roll()
+	if before.Phase == PhasePublish || tick%parentTicks == 0 {
+		asking, cancel := context.WithTimeout(ctx, askLimit)
+		err := z.Advance(asking)
+		cancel()
+		if err != nil && ctx.Err() == nil && z.Roll().Problem != before.Problem {
+			z.opts.Log.Warn("key roll waits", slog.Any("err", err))
+		}
 	}
 	z.mu.Lock()
 	defer z.mu.Unlock()
