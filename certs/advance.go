@@ -11,6 +11,8 @@ import (
 const (
 	firstPublish = 5 * time.Second
 	lastPublish  = 5 * time.Minute
+	// publishTimeout bounds one call of Publish.
+	publishTimeout = 15 * time.Minute
 )
 
 // RollPhase says what a key roll waits for.
@@ -99,7 +101,9 @@ func (s *Store) publishChanges(ctx context.Context) time.Time {
 	if again.After(now) {
 		return earlier(next, again)
 	}
-	err := s.opts.Publish(ctx)
+	publishing, cancel := context.WithTimeout(ctx, publishTimeout)
+	defer cancel()
+	err := s.opts.Publish(publishing)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now = s.opts.Now()

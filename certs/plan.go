@@ -9,6 +9,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -23,10 +24,12 @@ const (
 	farthestRetry = 7 * 24 * time.Hour
 	week          = 7 * 24 * time.Hour
 	// askEvery is how often the issuer is asked for a renewal window, and
-	// askAgain after it did not answer. RFC 9773 §4.3.
-	askEvery = 6 * time.Hour
-	askAgain = time.Hour
-	maxError = 500 // octets of an error that are kept
+	// askAgain after it did not answer. RFC 9773 §4.3. After askFailures it may
+	// be down, and issuing must not wait for it.
+	askEvery    = 6 * time.Hour
+	askAgain    = time.Hour
+	askFailures = 3
+	maxError    = 500 // octets of an error that are kept
 )
 
 // The keys of Options.State.
@@ -203,9 +206,10 @@ func (s *Store) askWindows(ctx context.Context) time.Time {
 	if !ok {
 		return next
 	}
-	for _, v := range s.wanted() {
-		if v.id.Kind == scenario.SelfSigned || !s.valid(v) || ctx.Err() != nil {
-			continue
+	failures := 0
+	for _, v := range s.longestUnasked() {
+		if ctx.Err() != nil {
+			break
 		}
 		s.mu.Lock()
 		p := s.plans[v]
@@ -214,12 +218,31 @@ func (s *Store) askWindows(ctx context.Context) time.Time {
 			next = earlier(next, ask)
 			continue
 		}
-		if err := s.askWindow(ctx, renewer, v, p); err != nil {
-			s.opts.Logger.DebugContext(ctx, "renewal window not known", "certificate", v.String(), "err", err)
-			return now.Add(askAgain)
+		err := s.askWindow(ctx, renewer, v, p)
+		if err == nil || ctx.Err() != nil {
+			continue
+		}
+		s.opts.Logger.DebugContext(ctx, "renewal window not known", "certificate", v.String(), "err", err)
+		s.mu.Lock()
+		p.asked = now.Add(askAgain - askEvery)
+		s.plans[v] = p
+		s.mu.Unlock()
+		next = earlier(next, now.Add(askAgain))
+		if failures++; failures == askFailures {
+			return next // the others' turn comes then
 		}
 	}
 	return next
+}
+
+// longestUnasked lists the certificates that have a window, those first that the
+// issuer was not asked about for the longest time.
+func (s *Store) longestUnasked() []version {
+	out := slices.DeleteFunc(s.wanted(), func(v version) bool { return v.id.Kind == scenario.SelfSigned || !s.valid(v) })
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	slices.SortStableFunc(out, func(a, b version) int { return s.plans[a].asked.Compare(s.plans[b].asked) })
+	return out
 }
 
 func (s *Store) askWindow(ctx context.Context, renewer Renewer, v version, p plan) error {

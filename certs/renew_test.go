@@ -231,7 +231,7 @@ func TestRenewalWindow(t *testing.T) {
 		}
 		stop()
 		s = openOn(t, o, d)
-		stop = run(t, s)
+		run(t, s)
 		after(time.Minute)
 		if diff := cmp.Diff(first, moments(s)); diff != "" {
 			t.Errorf("moments after a restart (-want +got):\n%s", diff)
@@ -262,6 +262,33 @@ func TestRenewalWindow(t *testing.T) {
 		}
 		if diff := cmp.Diff(first, moments(s)); diff == "" {
 			t.Error("moments did not change")
+		}
+	})
+}
+
+// An issuer that knows nothing about some certificates still tells about others.
+func TestWindowOfSomeUnknown(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ca := newTestCA(t)
+		begin := time.Now()
+		ca.window = func(leaf *x509.Certificate) (start, end time.Time, err error) {
+			if strings.HasSuffix(leaf.DNSNames[0], ".et.sink.example") || leaf.DNSNames[0] == zone {
+				return start, end, errors.New("unknown")
+			}
+			return begin.Add(30 * day), begin.Add(31 * day), nil
+		}
+		o := options(renewable{ca})
+		o.Slots = 3
+		s := open(t, o)
+		run(t, s)
+		after(3 * time.Hour)
+		for _, host := range []string{"ut.sink.example", "mx06.et1.sink.example", "mta-sts.et2.sink.example"} {
+			if k := status(t, s, host, scenario.CA); k.Next.After(begin.Add(31 * day)) {
+				t.Errorf("%s: renewal on %s", host, k.Next)
+			}
+		}
+		if k := status(t, s, "mx06.et.sink.example", scenario.CA); !k.Next.Equal(k.NotAfter.Add(-k.NotAfter.Sub(k.NotBefore) / 3)) {
+			t.Errorf("without a window: renewal on %s", k.Next)
 		}
 	})
 }

@@ -45,7 +45,7 @@ func TestRoll(t *testing.T) {
 			{2*rollWait + time.Second, certs.NoRoll, 2},
 		} {
 			k := status(t, s, "mx06.et.sink.example", scenario.CA)
-			after(k.RollSince.Add(step.at).Sub(time.Now()))
+			after(time.Until(k.RollSince.Add(step.at)))
 			k = status(t, s, "mx06.et.sink.example", scenario.CA)
 			if got := len(s.TLSA()["mx06.et.sink.example"]); k.Roll != step.phase || got != step.tlsa {
 				t.Errorf("after %s: phase %q with %d records, want %q with %d", step.at, k.Roll, got, step.phase, step.tlsa)

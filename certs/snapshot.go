@@ -1,7 +1,6 @@
 package certs
 
 import (
-	"bytes"
 	"context"
 	"crypto"
 	"crypto/sha256"
@@ -296,9 +295,4 @@ func holds(leaf *x509.Certificate, now time.Time) bool {
 
 func sameNames(a, b []string) bool {
 	return slices.Equal(slices.Sorted(slices.Values(a)), slices.Sorted(slices.Values(b)))
-}
-
-// sameChain reports whether two certificates are the same one.
-func sameChain(a, b tls.Certificate) bool {
-	return slices.EqualFunc(a.Certificate, b.Certificate, bytes.Equal)
 }
