@@ -119,15 +119,15 @@ func (a *Assessor) doubtful(f Fault, now time.Time) (from time.Time) {
 // was accepted.
 func (a *Assessor) takeBack(t *test, now time.Time) {
 	var was policyinfer.Verdict
-	if json.Unmarshal(t.rec.Verdict, &was) != nil || !was.Conclusive {
+	if json.Unmarshal(t.rec.Verdict, &was) != nil || was.Policy == policyinfer.Undetermined {
 		return
 	}
 	v := a.engine.Infer(a.evidenceLocked(t), policyinfer.Options{})
 	if v.Policy == was.Policy {
 		return
 	}
-	if v.Conclusive {
-		v.Policy, v.Conclusive, v.Candidates = policyinfer.Undetermined, false, append(v.Candidates, was.Policy)
+	if v.Policy != policyinfer.Undetermined {
+		v.Policy, v.Conclusive, v.Candidates = policyinfer.Undetermined, false, append(v.Candidates, was.Candidates...)
 	}
 	t.verdict = &v
 	t.rec.Verdict, t.rec.Engine, t.rec.Concluded = verdictJSON(&v), policyinfer.EngineVersion, now

@@ -439,6 +439,9 @@ func (x *exam) ut(ctx context.Context) {
 			case err != nil:
 				x.cannot(n.UT, none.name+": "+err.Error())
 				good = false
+			case len(a.RRs) == 0 && a.Status != dnssec.Secure:
+				x.cannot(n.UT, "nothing proves that "+none.name+" has no "+dns.TypeToString[none.qtype]+" records: "+a.Why)
+				good = false
 			case len(a.RRs) > 0:
 				x.wrong(n.UT, fmt.Sprintf("%s has %d %s records; want none", none.name, len(a.RRs), dns.TypeToString[none.qtype]), "")
 				good = false

@@ -24,9 +24,9 @@ func (x *exam) withheld(ctx context.Context) {
 	}
 	defer s.quit()
 	switch {
-	case s.offers("STARTTLS") && x.Token == "":
+	case s.offersTLS() && x.Token == "":
 		x.cannot(x.SMTP, "STARTTLS is offered: this address was there before, so that its downgrade phase may be over. Run it where the service runs, or again after a day")
-	case s.offers("STARTTLS"):
+	case s.offersTLS():
 		x.wrong(x.SMTP, "STARTTLS is offered in the downgrade phase", "")
 	default:
 		if code, _, _ := s.cmd(454, "STARTTLS"); code != 454 {
@@ -49,7 +49,7 @@ func (x *exam) offered(ctx context.Context) {
 			x.cannot(x.SMTP, unreachable(err))
 			return
 		}
-		offered := s.offers("STARTTLS")
+		offered := s.offersTLS()
 		s.quit()
 		left := end.Sub(x.Now())
 		switch {
@@ -292,10 +292,10 @@ func (x *exam) relay(ctx context.Context) {
 		return
 	}
 	code, message, _ := s.cmd(550, "RCPT TO:<nobody@relay-test.invalid>")
-	switch {
-	case code/100 == 5:
+	switch code / 100 {
+	case 5:
 		x.ok(x.SMTP, "a recipient elsewhere is refused: %d", code)
-	case code/100 == 2:
+	case 2:
 		x.wrong(x.SMTP, fmt.Sprintf("a recipient elsewhere is accepted: %d %s", code, message), "")
 	default:
 		x.cannot(x.SMTP, fmt.Sprintf("a recipient elsewhere is answered %d %s", code, clip(message)))

@@ -9,6 +9,7 @@ import (
 	"io"
 	"net"
 	"net/textproto"
+	"slices"
 	"strings"
 	"time"
 
@@ -70,14 +71,7 @@ func (s *session) ehlo(name string) error {
 	return nil
 }
 
-func (s *session) offers(keyword string) bool {
-	for _, k := range s.keys {
-		if k == keyword {
-			return true
-		}
-	}
-	return false
-}
+func (s *session) offersTLS() bool { return slices.Contains(s.keys, "STARTTLS") }
 
 func (s *session) cmd(code int, line string) (int, string, error) {
 	id, err := s.text.Cmd("%s", line)
@@ -130,7 +124,7 @@ func (x *exam) present(ctx context.Context, sni string, kind scenario.Kind, algo
 		return nil, err
 	}
 	defer s.conn.Close()
-	if !s.offers("STARTTLS") {
+	if !s.offersTLS() {
 		s.quit()
 		return nil, noTLSError{}
 	}

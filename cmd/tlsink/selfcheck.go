@@ -220,10 +220,15 @@ func (c *selfCheck) check(ctx context.Context, scope doctor.Scope) error {
 // when it changes.
 func (c *selfCheck) tell(before, now outcome) {
 	log := c.service.log.With("part", "self-check")
-	if now.failed() {
-		log.Error("self-check fails, verdicts are suspended", "unverifiable", now.fault.Unverifiable, "broken", now.fault.Broken, "decided", now.decided)
-	} else if before.at.IsZero() || before.failed() {
-		log.Info("self-check passed")
+	switch f := now.fault; {
+	case f.Broken != "":
+		log.Error("self-check fails: a server is not what it has to be, so there are no verdicts and no reports", "err", f.Broken)
+	case f.Unverifiable != "":
+		log.Error("self-check fails: own zone or policy does not verify, so there are no verdicts without protection", "err", f.Unverifiable)
+	case !now.decided:
+		log.Warn("the self-check could not look at every server: reports wait")
+	case before.at.IsZero() || before.failed():
+		log.Info("own zone and policy verified")
 	}
 	for _, r := range now.results {
 		if r.Status != doctor.Wrong || slices.Contains(before.results, r) {
