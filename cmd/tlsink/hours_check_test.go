@@ -13,7 +13,9 @@ import (
 	"time"
 
 	"github.com/libdns/libdns"
+	"github.com/miekg/dns"
 
+	"github.com/tlsink/tlsink/dnssec"
 	"github.com/tlsink/tlsink/doctor"
 	"github.com/tlsink/tlsink/policyinfer"
 	"github.com/tlsink/tlsink/scenario"
@@ -263,3 +265,28 @@ func TestSelfCheckIsNoEvidence(t *testing.T) {
 
 // settle waits for the next check of everything.
 func (w *world) settle() { time.Sleep(6 * time.Minute) }
+
+// What our resolver asks is not taken for the queries of a sender.
+func TestSelfCheckKnowsItsResolver(t *testing.T) {
+	hours(t, func(w *world) {
+		s, resolver, sender := w.service(), w.resolver(clientIP(53), nil), w.resolver(clientIP(1), nil)
+		ask := func() {
+			for _, r := range []*dnssec.Resolver{resolver, sender} {
+				if _, err := r.Lookup(w.t.Context(), scenario.Names(worldZone, 0).TLSA(scenario.MX04), dns.TypeTLSA); err != nil {
+					t.Error(err)
+				}
+			}
+		}
+		ask()
+		s.check.learn(w.t.Context(), resolver)
+		s.check.learn(w.t.Context(), resolver)
+		for _, q := range s.queries(bubbleStart()) {
+			if q.Client != clientIP(1).String() {
+				t.Errorf("query %+v", q)
+			}
+		}
+		if len(s.queries(bubbleStart())) == 0 || len(s.check.asking) != 1 {
+			t.Errorf("%d queries of a sender, asking %v", len(s.queries(bubbleStart())), s.check.asking)
+		}
+	})
+}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/rand"
 	"crypto/x509"
 	"encoding/json"
 	"fmt"
@@ -9,6 +10,7 @@ import (
 	"net/http"
 	"net/netip"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -38,6 +40,7 @@ type selfCheck struct {
 	token   string
 	tokenAt time.Time
 	from    netip.Addr // address that our DNS queries come from, if not one of the service
+	asking  []string   // addresses that those of our resolver come from
 	at      ourPorts
 }
 
@@ -167,6 +170,9 @@ func (c *selfCheck) check(ctx context.Context, scope doctor.Scope) error {
 	if err != nil {
 		return fmt.Errorf("self-check: %w", err)
 	}
+	if scope&doctor.Outside != 0 {
+		c.learn(limit, c.service.network.resolver)
+	}
 	results := x.Run(limit, scope, nil)
 	if ctx.Err() != nil {
 		return nil
@@ -277,7 +283,29 @@ func (c *selfCheck) asks(client string) bool {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return ip == c.from || slices.Contains(c.service.cfg.DNS.Addresses, ip)
+	return ip == c.from || slices.Contains(c.service.cfg.DNS.Addresses, ip) || slices.Contains(c.asking, client)
+}
+
+// mostAsking bounds the addresses of resolvers that are remembered.
+const mostAsking = 100
+
+// learn finds out from where our resolver asks: it looks up a name that nobody
+// else can know. Its queries for TLSA records would look like those of a sender
+// that does not enforce them.
+func (c *selfCheck) learn(ctx context.Context, r doctor.Resolver) {
+	began, name := time.Now(), strings.ToLower(rand.Text())+".resolver."+dns.Fqdn(c.service.cfg.Zone)
+	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
+	defer cancel()
+	if _, err := r.Lookup(ctx, name, dns.TypeA); err != nil {
+		return // the checks will say so
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, q := range c.service.names.queries(began.Add(-time.Minute)) {
+		if strings.EqualFold(q.Name, name) && !slices.Contains(c.asking, q.Client) {
+			c.asking = append(c.asking[max(0, len(c.asking)-mostAsking+1):], q.Client)
+		}
+	}
 }
 
 // doctor is set up to look at our own listeners and, for the rest, as the world.
