@@ -49,7 +49,7 @@ func TestReload(t *testing.T) {
 	p := start(t, newSettings(t))
 	open := p.connect(t, "open.sender.example")
 	open.cmd(250, "MAIL FROM:<a@sender.example>")
-	p.configure(t, "limits.per_client", 2, "log.level", "debug", "slots", 2, "timing.settle", "9m", "mail.smarthost.address", "mail.example.org:587",
+	p.configure(t, "limits.message_size", 12345, "log.level", "debug", "slots", 2, "timing.settle", "9m", "mail.smarthost.address", "mail.example.org:587",
 		"mail.smarthost.username", "tlsink", "mail.smarthost.password_file", password)
 	p.hangUp(t)
 	var line struct {
@@ -61,26 +61,25 @@ func TestReload(t *testing.T) {
 	if err := json.Unmarshal([]byte(p.waitFor(t, "need a restart")), &line); err != nil {
 		t.Fatal(err)
 	}
-	if want := []string{"limits.per_client", "log.level", "mail.smarthost.address", "mail.smarthost.password_file", "mail.smarthost.username"}; !slices.Equal(line.Applied, want) {
+	if want := []string{"limits.message_size", "log.level", "mail.smarthost.address", "mail.smarthost.password_file", "mail.smarthost.username"}; !slices.Equal(line.Applied, want) {
 		t.Errorf("applied %q, want %q", line.Applied, want)
 	}
 	if want := []string{"slots", "timing.settle"}; !slices.Equal(line.Settings, want) {
 		t.Errorf("need a restart: %q, want %q", line.Settings, want)
 	}
 	open.cmd(250, "RCPT TO:<en@et.sink.example>") // still there
-	second := p.connect(t, "second.sender.example")
-	c, err := dialSession(t, p.smtp)
-	if err != nil {
-		t.Fatal(err)
+	fresh := p.dial(t)
+	fresh.expect(220)
+	if text := fresh.cmd(250, "EHLO fresh.sender.example"); !strings.Contains(text, "SIZE 12345") {
+		t.Errorf("a new connection has other limits: %s", text)
 	}
-	c.expect(421)
-	second.cmd(221, "QUIT")
+	fresh.cmd(221, "QUIT")
 	open.cmd(221, "QUIT")
 	p.waitFor(t, `"level":"DEBUG"`)
 
-	p.configure(t, "limits.per_client", 0, "log.level", "loud", "mail.smarthost.address", "")
+	p.configure(t, "limits.message_size", 0, "log.level", "loud", "mail.smarthost.address", "")
 	p.hangUp(t)
-	for _, want := range []string{`limits.per_client is 0`, `log.level is`, `mail.smarthost.address is missing`} {
+	for _, want := range []string{`limits.message_size is 0`, `log.level is`, `mail.smarthost.address is missing`} {
 		if line := p.waitFor(t, want); !strings.Contains(line, "configuration not reloaded") {
 			t.Errorf("logged %s", line)
 		}
@@ -90,13 +89,13 @@ func TestReload(t *testing.T) {
 		t.Errorf("reload with a bad file: status %d, %q", status, stderr)
 	}
 
-	p.configure(t, "limits.per_client", 5, "log.level", "debug", "mail.smarthost.address", "mail.example.org:587", "mail.smarthost.password_file", password+"-none")
+	p.configure(t, "limits.message_size", 54321, "log.level", "debug", "mail.smarthost.address", "mail.example.org:587", "mail.smarthost.password_file", password+"-none")
 	_, stderr, status = runCLI(t, "", "reload", "--config", p.config)
 	if status != 1 || !strings.Contains(stderr, "nothing was changed: mail.smarthost.password_file") {
 		t.Errorf("reload without the password: status %d, %q", status, stderr)
 	}
 	p.configure(t, "mail.smarthost.password_file", password)
-	if out := p.ask(t, "reload"); out != "reloaded: limits.per_client\nneeds a restart: slots, timing.settle\n" {
+	if out := p.ask(t, "reload"); out != "reloaded: limits.message_size\nneeds a restart: slots, timing.settle\n" {
 		t.Errorf("reload printed %q", out)
 	}
 	p.configure(t, "slots", 1, "timing.settle", "10m")
