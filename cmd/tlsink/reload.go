@@ -80,6 +80,10 @@ func (r *reloader) reload() (reloaded, error) {
 	if len(out.Restart) > 0 {
 		s.log.Warn("settings that have changed need a restart", "settings", out.Restart)
 	}
+	if err := s.certs.Reload(); err != nil {
+		s.log.Error("certificates not read again, those in use stay", "err", err)
+		return out, fmt.Errorf("the configuration was reloaded, but: %w", err)
+	}
 	return out, nil
 }
 

@@ -102,6 +102,12 @@ func TestReload(t *testing.T) {
 	if out := p.ask(t, "reload"); out != "reloaded: no setting has changed\n" {
 		t.Errorf("reload printed %q", out)
 	}
+	if err := os.WriteFile(filepath.Join(p.settings.dir(), "certs", "certificates", "0-mx06-ca-ecdsa.pem"), []byte("?"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, stderr, status := runCLI(t, "", "reload", "--config", p.config); status != 1 || !strings.Contains(stderr, "0-mx06-ca-ecdsa.pem") {
+		t.Errorf("reload with a damaged certificate: status %d, %q", status, stderr)
+	}
 	if strings.Contains(p.log.text(), "s3cret-password") {
 		t.Error("the log has the password")
 	}

@@ -1,0 +1,53 @@
+package certs
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"path"
+)
+
+// Reload reads the certificates in Dir again, for those that were put there by
+// hand or by a restore. It blocks for no issuer. A file that cannot be used
+// changes nothing, and is an error that names it; the others are taken.
+func (s *Store) Reload() error {
+	if !s.issuing.TryLock() {
+		return errors.New("certificates not read again: one is being issued now: try again in a minute")
+	}
+	defer s.issuing.Unlock()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var errs []error
+	loaded := make(map[version]pair)
+	for v, p := range s.current.Load().pairs {
+		if p.unsaved != nil {
+			continue // what is on disk is older
+		}
+		if err := s.reread(v, &p); err != nil {
+			errs = append(errs, fmt.Errorf("certificate %s not used: %w", path.Base(v.chainFile()), err))
+			continue
+		}
+		loaded[v] = p
+	}
+	s.change(func(next *snapshot) { maps.Copy(next.pairs, loaded) })
+	return errors.Join(errs...)
+}
+
+// reread replaces the certificate of p with the one on disk, if there is one.
+func (s *Store) reread(v version, p *pair) error {
+	chain, err := s.vault.readChain(v.chainFile())
+	if err != nil || chain == nil {
+		return err
+	}
+	cert, err := certificate(p.key, chain)
+	switch {
+	case err != nil:
+		return err
+	case !sameNames(cert.Leaf.DNSNames, s.names(v)):
+		return fmt.Errorf("it is of %v instead of %v", cert.Leaf.DNSNames, s.names(v))
+	case !s.recognized(v, cert.Leaf):
+		return errors.New("it is of another CA")
+	}
+	p.cert, p.fit = cert, true
+	return nil
+}
