@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -51,9 +52,15 @@ func (x *exam) ports(ctx context.Context) {
 func (x *exam) portsOf(ctx context.Context, a netip.Addr, list []port) {
 	var good []string
 	failed := make(map[port]error)
-	for _, p := range list {
-		if err := x.connect(ctx, a, p); err != nil {
-			failed[p] = err
+	errs := make([]error, len(list))
+	var wait sync.WaitGroup
+	for i, p := range list {
+		wait.Go(func() { errs[i] = x.connect(ctx, a, p) })
+	}
+	wait.Wait()
+	for i, p := range list {
+		if errs[i] != nil {
+			failed[p] = errs[i]
 		} else {
 			good = append(good, p.String())
 		}

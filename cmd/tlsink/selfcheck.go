@@ -33,15 +33,17 @@ type selfCheck struct {
 	service *service
 	wake    chan struct{}
 
-	mu      sync.Mutex
-	last    outcome
-	outside []doctor.Result // of the last check of everything
-	good    passes
-	token   string
-	tokenAt time.Time
-	from    netip.Addr // address that our DNS queries come from, if not one of the service
-	asking  []string   // addresses that those of our resolver come from
-	at      ourPorts
+	mu         sync.Mutex
+	last       outcome
+	outside    []doctor.Result // of the last check
+	faces      []doctor.Result
+	facesBegan time.Time
+	good       passes
+	token      string
+	tokenAt    time.Time
+	from       netip.Addr // address that our DNS queries come from, if not one of the service
+	asking     []string   // addresses that those of our resolver come from
+	at         ourPorts
 }
 
 // ourPorts is where our own listeners are reached from this host, host:port.
@@ -95,7 +97,11 @@ func (c *selfCheck) run(ctx context.Context, l *listeners) error {
 		if scope == 0 {
 			return nil
 		}
-		if err := c.check(ctx, scope); err != nil {
+		check := c.checkAll
+		if scope == doctor.Faces {
+			check = func(ctx context.Context) error { return c.check(ctx, doctor.Faces) }
+		}
+		if err := check(ctx); err != nil {
 			return err
 		}
 		ended = time.Now()
@@ -157,20 +163,17 @@ func (c *selfCheck) load(l *listeners) error {
 	return nil
 }
 
-// check makes one check and lets everyone know.
+// check makes one check of our faces, or of what the world sees, and lets
+// everyone know.
 func (c *selfCheck) check(ctx context.Context, scope doctor.Scope) error {
 	began := time.Now()
 	limit, cancel := context.WithTimeout(ctx, 5*time.Minute)
 	defer cancel()
-	everything := scope == doctor.All
-	if c.service.cfg.DNS.Private {
-		scope &^= doctor.Outside
-	}
 	x, err := c.doctor()
 	if err != nil {
 		return fmt.Errorf("self-check: %w", err)
 	}
-	if scope&doctor.Outside != 0 {
+	if scope == doctor.Outside {
 		c.learn(limit, c.service.network.resolver)
 	}
 	results := x.Run(limit, scope, nil)
@@ -179,26 +182,23 @@ func (c *selfCheck) check(ctx context.Context, scope doctor.Scope) error {
 	}
 	c.mu.Lock()
 	before := c.last
-	if everything {
-		c.outside = slices.DeleteFunc(slices.Clone(results), func(r doctor.Result) bool { return doctor.Scopes(r.Check) != doctor.Outside })
+	if scope == doctor.Outside {
+		c.outside = results
 	} else {
-		results = append(slices.Clone(c.outside), results...)
+		c.faces, c.facesBegan = results, began
 	}
-	now := outcome{results: results}
-	now.fault.Unverifiable, now.fault.Broken, now.decided = doctor.Worst(results)
+	now := outcome{results: slices.Concat(c.outside, c.faces)}
+	now.fault.Unverifiable, now.fault.Broken, now.decided = doctor.Worst(now.results)
 	if now.fault.Unverifiable != "" {
 		now.fault.UnverifiableSince = c.good.Verifiable
+	} else if scope == doctor.Outside || c.service.cfg.DNS.Private {
+		c.good.Verifiable = c.facesBegan // the first half of this check
 	}
 	if now.fault.Broken != "" {
 		now.fault.BrokenSince = c.good.Faces
-	}
-	if now.fault.Unverifiable == "" && everything {
-		c.good.Verifiable = began
-	}
-	if now.fault.Broken == "" && now.decided {
+	} else if now.decided && scope == doctor.Faces {
 		c.good.Faces = began
 	}
-	good := c.good
 	c.mu.Unlock()
 
 	// First what it means for tests, and only then may reports go.
@@ -209,9 +209,23 @@ func (c *selfCheck) check(ctx context.Context, scope doctor.Scope) error {
 	c.mu.Unlock()
 	c.service.mailer.Kick()
 	c.tell(before, now)
-	if !everything {
-		return nil
+	return nil
+}
+
+// checkAll checks our faces first, which is a matter of milliseconds, and then
+// what the world sees, where others may take their time.
+func (c *selfCheck) checkAll(ctx context.Context) error {
+	if err := c.check(ctx, doctor.Faces); err != nil {
+		return err
 	}
+	if !c.service.cfg.DNS.Private && ctx.Err() == nil {
+		if err := c.check(ctx, doctor.Outside); err != nil {
+			return err
+		}
+	}
+	c.mu.Lock()
+	good := c.good
+	c.mu.Unlock()
 	b, err := json.Marshal(good)
 	if err != nil {
 		return err
@@ -226,11 +240,14 @@ func (c *selfCheck) check(ctx context.Context, scope doctor.Scope) error {
 // when it changes.
 func (c *selfCheck) tell(before, now outcome) {
 	log := c.service.log.With("part", "self-check")
-	switch f := now.fault; {
-	case f.Broken != "":
-		log.Error("self-check fails: a server is not what it has to be, so there are no verdicts and no reports", "err", f.Broken)
-	case f.Unverifiable != "":
-		log.Error("self-check fails: own zone or policy does not verify, so there are no verdicts without protection", "err", f.Unverifiable)
+	if f := now.fault; f.Broken != "" {
+		log.Error("self-check fails: a server is not what it has to be, no verdicts and no reports", "err", f.Broken)
+	}
+	if f := now.fault; f.Unverifiable != "" {
+		log.Error("self-check fails: own zone or policy not verifiable, unprotected verdicts are suspended", "err", f.Unverifiable, "fix", fixOf(now.results))
+	}
+	switch {
+	case now.fault != assess.Fault{}:
 	case !now.decided:
 		log.Warn("the self-check could not look at every server: reports wait")
 	case before.at.IsZero() || before.failed():
@@ -242,6 +259,18 @@ func (c *selfCheck) tell(before, now outcome) {
 		}
 		log.Warn("self-check", "check", r.Check, "subject", r.Subject, "seen", r.Seen, "fix", r.Fix)
 	}
+}
+
+// fixOf is what to do about the first thing that keeps our zone or policy from
+// being verified.
+func fixOf(results []doctor.Result) string {
+	i := slices.IndexFunc(results, func(r doctor.Result) bool {
+		return r.Status == doctor.Wrong && (r.Effect == doctor.Unverifiable || r.Check == "delegation" || r.Check == "ds")
+	})
+	if i < 0 {
+		return ""
+	}
+	return results[i].Fix
 }
 
 // current returns the last outcome.
@@ -320,7 +349,7 @@ func (c *selfCheck) doctor() (*doctor.Doctor, error) {
 	if o.Own, err = c.own(); err != nil {
 		return nil, err
 	}
-	o.Dial, o.SMTP, o.HTTPS = c.service.network.dial, c.at.SMTP, c.at.HTTPS
+	o.Dial, o.SMTP, o.HTTPS, o.Timeout = c.service.network.dial, c.at.SMTP, c.at.HTTPS, 5*time.Second
 	return doctor.New(o)
 }
 

@@ -353,7 +353,7 @@ func TestZoneThatTheWorldCannotVerify(t *testing.T) {
 	t.Parallel()
 	o := newOutside(t)
 	p := start(t, o.settings(t, "dns.private", false))
-	if line := p.waitFor(t, "unprotected verdicts are suspended"); !strings.Contains(line, "does the parent zone publish the records") {
+	if line := p.waitFor(t, "unprotected verdicts are suspended"); !strings.Contains(line, "`tlsink zone`") {
 		t.Errorf("the fix is missing: %s", line)
 	}
 }
