@@ -142,3 +142,24 @@ func TestProbesLeaveNoTrace(t *testing.T) {
 		}
 	})
 }
+
+// In the mode first-contact a probe takes no contact away.
+func TestProbeIsNoFirstContact(t *testing.T) {
+	now := time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC)
+	f := &firstContact{gap: time.Second}
+	f.begin(now)
+	f.accept("probe", scenario.ET, now)
+	f.dismiss("probe", now)
+	f.accept("first", scenario.ET, now)
+	if got := f.phase("first", now); got != evidence.Downgrade {
+		t.Errorf("the first contact after a probe is in phase %s", got)
+	}
+	f.accept("probe", scenario.ET, now)
+	if got := f.phase("probe", now); got != evidence.Secure {
+		t.Errorf("a second connection is in phase %s", got)
+	}
+	f.dismiss("probe", now)
+	if !f.secureSince().IsZero() || f.phase("first", now) != evidence.Downgrade {
+		t.Errorf("a probe changed the treatment: %+v", f)
+	}
+}

@@ -209,7 +209,7 @@ func faceFaults() []fault {
 		{"no policy record", func(d *deployment) { delete(d.records, "_mta-sts.et.sink.example TXT") }, []string{"wrong policy"}, doctor.Unverifiable},
 		{"STARTTLS in the downgrade phase", func(d *deployment) { d.offer[false] = true }, []string{"wrong withheld"}, broken},
 		{"no STARTTLS at all", func(d *deployment) { d.offer[true] = false }, []string{"wrong offered"}, broken},
-		{"mx06 expired", func(d *deployment) { d.swap[mx06] = mx04 }, []string{"wrong certificates", "wrong tlsa"}, broken},
+		{"mx06 self-signed", func(d *deployment) { d.swap[mx06] = mx04 }, []string{"wrong certificates", "wrong tlsa"}, broken},
 		{"mx05 self-signed", func(d *deployment) { d.swap[mx05] = mx03 }, []string{"wrong certificates"}, broken},
 		{"ut not issued", func(d *deployment) { d.ended[ut] = true }, []string{"wrong certificates"}, broken},
 		{"default not issued", func(d *deployment) { d.ended[certificate(scenario.OwnerDefault, scenario.CA)] = true }, []string{"wrong certificates", "cannot tlsa", "cannot tlsa", "cannot tlsa", "cannot tlsa"}, broken},
@@ -324,6 +324,26 @@ func TestWaitingForTheDowngradePhase(t *testing.T) {
 				t.Errorf("without waiting: %s", r.Line())
 			}
 		}
+	}
+}
+
+// Certificates expire, and those of the CA must not.
+func TestExpiredCertificates(t *testing.T) {
+	d := newDeployment(t)
+	d.o.Now = func() time.Time { return time.Now().AddDate(2, 0, 0) }
+	results := d.run(doctor.Faces)
+	for _, r := range results {
+		want := doctor.OK
+		switch {
+		case r.Check == "policy", r.Check == "certificates" && !strings.Contains(r.Subject, "self-signed") && !strings.Contains(r.Subject, "mx03") && !strings.Contains(r.Subject, "mx04"):
+			want = doctor.Wrong
+		}
+		if r.Status != want || want == doctor.Wrong && !strings.Contains(r.Seen, "expired") {
+			t.Errorf("want %s: %s", want, r.Line())
+		}
+	}
+	if _, broken, _ := doctor.Worst(results); broken == "" {
+		t.Error("nothing is broken")
 	}
 }
 
