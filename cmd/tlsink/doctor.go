@@ -178,7 +178,7 @@ func (h doctorHelp) complete(o *doctor.Options, private bool) error {
 }
 
 // doctorHelp tells `tlsink doctor` what it needs to know.
-func (s *service) doctorHelp(_ context.Context) (doctorHelp, error) {
+func (s *service) doctorHelp(ctx context.Context) (doctorHelp, error) {
 	token, err := s.assess.ProbeToken()
 	if err != nil {
 		return doctorHelp{}, err
@@ -187,7 +187,11 @@ func (s *service) doctorHelp(_ context.Context) (doctorHelp, error) {
 	if err != nil {
 		return doctorHelp{}, err
 	}
-	h := doctorHelp{Token: token, Delegation: o.Delegation, DKIM: o.DKIM, Ports: s.check.ports()}
+	ports, err := s.check.ports(ctx)
+	if err != nil {
+		return doctorHelp{}, fmt.Errorf("the service does not listen yet: %w", err)
+	}
+	h := doctorHelp{Token: token, Delegation: o.Delegation, DKIM: o.DKIM, Ports: ports}
 	for _, ds := range o.DS {
 		h.DS = append(h.DS, ds.String())
 	}

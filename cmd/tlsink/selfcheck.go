@@ -32,6 +32,7 @@ import (
 type selfCheck struct {
 	service *service
 	wake    chan struct{}
+	known   chan struct{} // closed once at is known
 
 	mu         sync.Mutex
 	last       outcome
@@ -71,7 +72,7 @@ type passes struct {
 const passesKey = "selfcheck/passes"
 
 func newSelfCheck(s *service) *selfCheck {
-	return &selfCheck{service: s, wake: make(chan struct{}, 1), last: outcome{decided: true}}
+	return &selfCheck{service: s, wake: make(chan struct{}, 1), known: make(chan struct{}), last: outcome{decided: true}}
 }
 
 // decided asks for a check: a verdict was reached. It does not block.
@@ -153,6 +154,7 @@ func (c *selfCheck) load(l *listeners) error {
 			c.from = to.Addr()
 		}
 	}
+	close(c.known)
 	b, err := values{c.service.store}.Load(passesKey)
 	if err != nil {
 		return fmt.Errorf("read when the last self-check passed: %w", err)
@@ -281,10 +283,15 @@ func (c *selfCheck) current() outcome {
 }
 
 // ports returns where our listeners are, once they are known.
-func (c *selfCheck) ports() ourPorts {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.at
+func (c *selfCheck) ports(ctx context.Context) (ourPorts, error) {
+	select {
+	case <-c.known:
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		return c.at, nil
+	case <-ctx.Done():
+		return ourPorts{}, ctx.Err()
+	}
 }
 
 // speaksFor reports whether a check that began at a time or later found our
@@ -367,12 +374,12 @@ func (c *selfCheck) probeToken() (string, error) {
 	return c.token, nil
 }
 
-// own validates what our own server says, from our own DS record; nil if another
-// name server has the zone.
+// own validates what our own server says, from our own DS record; as the world
+// does, if another name server has the zone.
 func (c *selfCheck) own() (doctor.Resolver, error) {
 	zone := c.service.zone
 	if zone == nil {
-		return nil, nil
+		return c.service.network.resolver, nil
 	}
 	var anchors []dns.RR
 	for _, ds := range zone.DS() {
