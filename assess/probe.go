@@ -5,6 +5,7 @@ import (
 	"encoding/base32"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -17,11 +18,9 @@ import (
 // they say a token in EHLO that only this service gives away, choose their phase
 // themselves, hand over nothing, and are no evidence.
 
-// probeLife is how long a token is valid; mostProbes is how many are at a time.
-const (
-	probeLife  = 10 * time.Minute
-	mostProbes = 16
-)
+// probeLife is how long a token is valid at least. It is given away for half of
+// that time, so that there are few, however many ask.
+const probeLife = 10 * time.Minute
 
 // probeToken is one that was given away.
 type probeToken struct {
@@ -30,16 +29,21 @@ type probeToken struct {
 }
 
 // ProbeToken returns a token for probes (scenario.Probe) of the next ten
-// minutes.
+// minutes. Others may have the same one.
 func (a *Assessor) ProbeToken() (string, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	now := a.o.Now()
+	a.probes = slices.DeleteFunc(a.probes, func(t probeToken) bool { return !now.Before(t.until) })
+	if n := len(a.probes); n > 0 && a.probes[n-1].until.Sub(now) > probeLife {
+		return a.probes[n-1].token, nil
+	}
 	b := make([]byte, 16)
 	if _, err := io.ReadFull(a.o.Rand, b); err != nil {
 		return "", fmt.Errorf("token of a probe: %w", err)
 	}
 	token := strings.ToLower(base32.StdEncoding.WithPadding(base32.NoPadding).EncodeToString(b))
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	a.probes = append(a.probes[max(0, len(a.probes)-mostProbes+1):], probeToken{token, a.o.Now().Add(probeLife)})
+	a.probes = append(a.probes, probeToken{token, now.Add(probeLife + probeLife/2)})
 	return token, nil
 }
 
