@@ -1,10 +1,12 @@
 package certs
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"maps"
 	"path"
+	"time"
 )
 
 // Reload reads the certificates in Dir again, for those that were put there by
@@ -50,4 +52,25 @@ func (s *Store) reread(v version, p *pair) error {
 	}
 	p.cert, p.fit = cert, true
 	return nil
+}
+
+// Retry forgets failures and waits: what is due is asked for again at once. It
+// is for an operator who has cured the cause. What the issuer itself remembers
+// is its own matter.
+func (s *Store) Retry(ctx context.Context) {
+	s.setHold(ctx, hold{})
+	s.mu.Lock()
+	again := make(map[version]plan)
+	for v, p := range s.plans {
+		if p.Failures > 0 || !p.Retry.IsZero() {
+			p.Failures, p.Retry = 0, time.Time{}
+			again[v] = p
+		}
+	}
+	s.mu.Unlock()
+	for v, p := range again {
+		s.setPlan(ctx, v, p)
+	}
+	kick(s.renewKick)
+	kick(s.rollKick)
 }

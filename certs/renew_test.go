@@ -424,3 +424,31 @@ func TestNameLimit(t *testing.T) {
 		t.Errorf("Open: %v", err)
 	}
 }
+
+// The operator has cured the cause: what the CA wanted is forgotten.
+func TestRetry(t *testing.T) {
+	for _, all := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			ca, broken := newTestCA(t), true
+			ca.set(func([]string) error {
+				if broken {
+					return limited{time.Now().Add(100 * time.Hour), all}
+				}
+				return nil
+			})
+			o := options(ca)
+			o.DeferIssue = true
+			s := openOn(t, o, &certs.MemoryDisk{})
+			run(t, s)
+			after(time.Hour)
+			broken = false
+			after(time.Hour)
+			if k := status(t, s, "mta-sts.et.sink.example", scenario.CA); k.Issued {
+				t.Errorf("all %v: issued before the CA wants it", all)
+			}
+			s.Retry(t.Context())
+			after(time.Minute)
+			mustHold(t, s, 1)
+		})
+	}
+}

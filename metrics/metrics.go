@@ -28,9 +28,11 @@ type Options struct {
 	Suspended    func() (unprotected, all bool)
 	Checked      func() time.Time // when the last check ended
 	Certificates func() []Certificate
-	Serial       func() uint32 // of the zone
-	Running      func() int    // tests without a verdict
-	Queue        func() int    // reports that wait; negative: not known
+	Serial       func() uint32          // of the zone
+	Running      func() int             // tests without a verdict
+	Queue        func() int             // reports that wait; negative: not known
+	Storage      func() bool            // what is new is on disk
+	Secondaries  func() map[string]bool // whether they know of the zone's last change
 	// DNS are totals of the name server by what happened, e.g. "udp".
 	DNS func() map[string]uint64
 	Now func() time.Time // default time.Now
@@ -48,8 +50,8 @@ func Handler(o Options) http.Handler {
 
 // collector implements prometheus.Collector.
 type collector struct {
-	o                                                              Options
-	check, suspended, checked, expiry, serial, running, queue, dns *prometheus.Desc
+	o                                                                                           Options
+	check, suspended, checked, expiry, missing, serial, running, queue, storage, secondary, dns *prometheus.Desc
 }
 
 func newCollector(o Options) *collector {
@@ -62,6 +64,9 @@ func newCollector(o Options) *collector {
 		suspended: d("verdicts_suspended", "1 if verdicts are suspended because of a fault of this sink: those without protection, or all.", "verdicts"),
 		checked:   d("check_timestamp_seconds", "When the deployment was last checked."),
 		expiry:    d("certificate_expiry_seconds", "Time until a certificate expires; negative if it has, absent if it is not issued.", "face", "kind", "algorithm"),
+		missing:   d("certificates_missing", "Certificates that are not issued yet."),
+		storage:   d("storage_ok", "1 if what is new is on disk, 0 if the disk takes nothing."),
+		secondary: d("secondary_notified", "1 if a secondary name server has acknowledged the last change of the zone.", "address"),
 		serial:    d("zone_serial", "Serial of the zone."),
 		running:   d("tests_running", "Tests without a verdict."),
 		queue:     d("reports_queued", "Reports that wait to be mailed."),
@@ -71,7 +76,7 @@ func newCollector(o Options) *collector {
 
 // Describe implements prometheus.Collector.
 func (c *collector) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{c.check, c.suspended, c.checked, c.expiry, c.serial, c.running, c.queue, c.dns} {
+	for _, d := range []*prometheus.Desc{c.check, c.suspended, c.checked, c.expiry, c.missing, c.serial, c.running, c.queue, c.storage, c.secondary, c.dns} {
 		ch <- d
 	}
 }
@@ -97,10 +102,22 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 		}
 	}
 	if c.o.Certificates != nil {
+		missing := 0
 		for _, x := range c.o.Certificates() {
-			if !x.NotAfter.IsZero() {
-				gauge(c.expiry, x.NotAfter.Sub(c.o.Now()).Seconds(), x.Face, x.Kind, x.Algorithm)
+			if x.NotAfter.IsZero() {
+				missing++
+				continue
 			}
+			gauge(c.expiry, x.NotAfter.Sub(c.o.Now()).Seconds(), x.Face, x.Kind, x.Algorithm)
+		}
+		gauge(c.missing, float64(missing))
+	}
+	if c.o.Storage != nil {
+		gauge(c.storage, number(c.o.Storage()))
+	}
+	if c.o.Secondaries != nil {
+		for address, ok := range c.o.Secondaries() {
+			gauge(c.secondary, number(ok), address)
 		}
 	}
 	if c.o.Serial != nil {

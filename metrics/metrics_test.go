@@ -34,11 +34,15 @@ func TestMetrics(t *testing.T) {
 			}
 		},
 		Serial: func() uint32 { return 4_000_000_000 }, Running: func() int { return 3 }, Queue: func() int { return -1 },
+		Storage: func() bool { return false }, Secondaries: func() map[string]bool { return map[string]bool{"192.0.2.53:53": true} },
 		DNS: func() map[string]uint64 { return map[string]uint64{"udp": 7} },
 	})
 	want := `# HELP tlsink_certificate_expiry_seconds Time until a certificate expires; negative if it has, absent if it is not issued.
 # TYPE tlsink_certificate_expiry_seconds gauge
 tlsink_certificate_expiry_seconds{algorithm="rsa",face="mx06.et.sink.example",kind="ca"} 3600
+# HELP tlsink_certificates_missing Certificates that are not issued yet.
+# TYPE tlsink_certificates_missing gauge
+tlsink_certificates_missing 1
 # HELP tlsink_check_ok 1 if a check of the deployment is ok, 0 if something is wrong; absent if it could not be made.
 # TYPE tlsink_check_ok gauge
 tlsink_check_ok{check="ptr"} 0
@@ -49,6 +53,12 @@ tlsink_check_timestamp_seconds 1.7952624e+09
 # HELP tlsink_dns_messages_total Messages of the name server by what happened.
 # TYPE tlsink_dns_messages_total counter
 tlsink_dns_messages_total{event="udp"} 7
+# HELP tlsink_secondary_notified 1 if a secondary name server has acknowledged the last change of the zone.
+# TYPE tlsink_secondary_notified gauge
+tlsink_secondary_notified{address="192.0.2.53:53"} 1
+# HELP tlsink_storage_ok 1 if what is new is on disk, 0 if the disk takes nothing.
+# TYPE tlsink_storage_ok gauge
+tlsink_storage_ok 0
 # HELP tlsink_tests_running Tests without a verdict.
 # TYPE tlsink_tests_running gauge
 tlsink_tests_running 3

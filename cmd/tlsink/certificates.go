@@ -36,9 +36,8 @@ func (s *service) openCertificates(ctx context.Context) error {
 	var err error
 	if s.cfg.Certificates.CA == caACME {
 		o.DeferIssue, o.PerWeek = true, perWeek
-		var ca *acme.Issuer
-		ca, err = s.openACME()
-		o.Issuer = delegated{ca, s}
+		s.acme, err = s.openACME()
+		o.Issuer = delegated{s.acme, s}
 	} else {
 		s.ca, err = certs.OpenLocalCA(certs.LocalCAOptions{Dir: s.cfg.path("ca"), Zone: s.cfg.Zone})
 		o.Issuer = s.ca
@@ -60,6 +59,7 @@ func (s *service) openACME() (*acme.Issuer, error) {
 		Directory: c.Directory, Staging: c.Staging, Email: c.Email, TermsAgreed: c.AgreeTerms, EAB: acme.EAB{KeyID: c.EABKeyID, MACKey: mac},
 		Provider: challenges{s}, Zone: s.cfg.Zone, Setup: s.cfg.DNS.Provider + " " + s.cfg.DNS.RFC2136.Server + " " + s.cfg.DNS.Desec.API,
 		Propagated: func(ctx context.Context, fqdn, txt string) error { return s.names.hasTXT(ctx, fqdn, txt) },
+		Settle:     time.Duration(s.cfg.DNS.TTL) + time.Second,
 		State:      values{s.store}, Logger: s.log.With("part", "acme"),
 	}
 	if c.ServerRoots != "" {
@@ -68,6 +68,18 @@ func (s *service) openACME() (*acme.Issuer, error) {
 		}
 	}
 	return acme.New(o)
+}
+
+// retryCertificates forgets why the CA was not to be asked: the operator has
+// cured it.
+func (s *service) retryCertificates(ctx context.Context) error {
+	if s.acme != nil {
+		if err := s.acme.Retry(ctx); err != nil {
+			return err
+		}
+	}
+	s.certs.Retry(ctx)
+	return nil
 }
 
 // delegated asks a public CA only while the zone is seen from outside: before,

@@ -20,7 +20,7 @@ import (
 
 // configFlag names the configuration of the service that is asked.
 type configFlag struct {
-	Config string `required:"" help:"Configuration file of the running service." type:"path" placeholder:"FILE"`
+	Config string `default:"/etc/tlsink/tlsink.toml" help:"Configuration file of the running service." type:"path" placeholder:"FILE"`
 }
 
 func (c configFlag) ask(e *env, method, path string) ([]byte, error) {

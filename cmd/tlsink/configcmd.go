@@ -22,7 +22,7 @@ type configCmd struct {
 }
 
 type configCheckCmd struct {
-	Config string `required:"" help:"Configuration file." type:"path" placeholder:"FILE"`
+	Config string `default:"/etc/tlsink/tlsink.toml" help:"Configuration file." type:"path" placeholder:"FILE"`
 	JSON   bool   `name:"json" help:"Print JSON."`
 }
 

@@ -21,7 +21,7 @@ import (
 )
 
 type doctorCmd struct {
-	Config  string   `required:"" help:"Configuration file of the sink." type:"path" placeholder:"FILE"`
+	Config  string   `default:"/etc/tlsink/tlsink.toml" help:"Configuration file of the sink." type:"path" placeholder:"FILE"`
 	JSON    bool     `name:"json" help:"Print JSON: an array of results."`
 	Wait    bool     `default:"true" negatable:"" help:"Without access to the running service: wait for the end of this address's downgrade phase."`
 	Address []string `help:"Look at these public addresses instead of the configured ones." placeholder:"IP"`

@@ -14,8 +14,8 @@ import (
 
 // listeners are the sockets of a service.
 type listeners struct {
-	smtp, http, https []net.Listener
-	dns               *zones.Listeners
+	smtp, http, https, metrics []net.Listener
+	dns                        *zones.Listeners
 }
 
 func listen(ctx context.Context, c listenConfig) (_ *listeners, err error) {
@@ -29,7 +29,7 @@ func listen(ctx context.Context, c listenConfig) (_ *listeners, err error) {
 		name      string
 		addresses []string
 		to        *[]net.Listener
-	}{{"listen.smtp", c.SMTP, &l.smtp}, {"listen.http", c.HTTP, &l.http}, {"listen.https", c.HTTPS, &l.https}} {
+	}{{"listen.smtp", c.SMTP, &l.smtp}, {"listen.http", c.HTTP, &l.http}, {"listen.https", c.HTTPS, &l.https}, {"listen.metrics", c.Metrics, &l.metrics}} {
 		for _, a := range part.addresses {
 			one, err := (&net.ListenConfig{}).Listen(ctx, "tcp", a)
 			if err != nil {
@@ -82,7 +82,7 @@ func (l *listeners) dnsAddresses() []string {
 }
 
 func (l *listeners) close() {
-	for _, list := range [][]net.Listener{l.smtp, l.http, l.https} {
+	for _, list := range [][]net.Listener{l.smtp, l.http, l.https, l.metrics} {
 		for _, one := range list {
 			one.Close()
 		}

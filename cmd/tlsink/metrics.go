@@ -2,14 +2,16 @@ package main
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"net"
 	"net/http"
-	"strings"
 	"time"
 
-	"github.com/tlsink/tlsink/certs"
+	"golang.org/x/sync/errgroup"
+
 	"github.com/tlsink/tlsink/doctor"
 	"github.com/tlsink/tlsink/metrics"
-	"github.com/tlsink/tlsink/scenario"
 )
 
 // metrics are for listen.metrics.
@@ -19,13 +21,31 @@ func (s *service) metrics() http.Handler {
 		Suspended: s.check.suspended,
 		Checked:   func() time.Time { return s.check.current().at },
 		Running:   s.assess.Running, Queue: s.queued, Certificates: s.certificateMetrics,
+		Storage: func() bool { return s.store.Trouble() == nil },
 	}
 	if s.zone != nil {
-		o.Serial, o.DNS = s.zone.Serial, s.dnsMetrics
+		o.Serial, o.DNS, o.Secondaries = s.zone.Serial, s.dnsMetrics, s.secondaries
 	}
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", metrics.Handler(o))
 	return mux
+}
+
+// serveMetrics answers on its listeners until ctx ends.
+func (s *service) serveMetrics(ctx context.Context, l []net.Listener) error {
+	srv := &http.Server{Handler: s.metrics(), ReadHeaderTimeout: 10 * time.Second, WriteTimeout: 30 * time.Second, MaxHeaderBytes: 8 << 10}
+	stop := context.AfterFunc(ctx, func() { srv.Close() })
+	defer stop()
+	var g errgroup.Group
+	for _, one := range l {
+		g.Go(func() error {
+			if err := srv.Serve(one); !errors.Is(err, http.ErrServerClosed) {
+				return fmt.Errorf("listen.metrics %s: %w", one.Addr(), err)
+			}
+			return nil
+		})
+	}
+	return g.Wait()
 }
 
 // checks says which checks are ok as a whole.
@@ -61,22 +81,19 @@ func (s *service) queued() (n int) {
 	return n
 }
 
-func (s *service) certificateMetrics() (out []metrics.Certificate) {
-	for _, id := range scenario.Certificates(s.cfg.Slots) {
-		pairs, err := s.certs.Certificates(id)
-		if err != nil {
-			continue // not issued
-		}
-		for i, pair := range pairs {
-			c := metrics.Certificate{
-				Face: strings.Join(scenario.CertificateNames(s.cfg.Zone, 1, id)[:1], ""), Kind: string(id.Presented()), NotAfter: pair.Leaf.NotAfter,
-				Algorithm: string([]certs.KeyAlgorithm{certs.ECDSA, certs.RSA}[min(i, 1)]),
-			}
-			if id.Owner == scenario.OwnerDefault {
-				c.Face = string(scenario.OwnerDefault)
-			}
-			out = append(out, c)
-		}
+func (s *service) certificateMetrics() []metrics.Certificate {
+	var out []metrics.Certificate
+	for _, k := range s.certs.Status() {
+		out = append(out, metrics.Certificate{Face: k.Host, Kind: string(k.Certificate.Presented()), Algorithm: string(k.Algorithm), NotAfter: k.NotAfter})
+	}
+	return out
+}
+
+// secondaries says which of them have acknowledged the last change.
+func (s *service) secondaries() map[string]bool {
+	out := make(map[string]bool)
+	for _, n := range s.zone.Secondaries() {
+		out[n.Address.String()] = n.Problem == "" && !n.NotifiedAt.IsZero()
 	}
 	return out
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
 	"maps"
@@ -80,7 +81,7 @@ func (r *reloader) reload() (reloaded, error) {
 	if len(out.Restart) > 0 {
 		s.log.Warn("settings that have changed need a restart", "settings", out.Restart)
 	}
-	if err := s.certs.Reload(); err != nil {
+	if err := errors.Join(s.certs.Reload(), s.retryCertificates(context.Background())); err != nil {
 		s.log.Error("certificates not read again, those in use stay", "err", err)
 		return out, fmt.Errorf("the configuration was reloaded, but: %w", err)
 	}

@@ -18,7 +18,7 @@ import (
 const unfinishedRestore = ".restore"
 
 type restoreCmd struct {
-	Config string `required:"" help:"Configuration file; its data_dir must be empty or missing." type:"path" placeholder:"FILE"`
+	Config string `default:"/etc/tlsink/tlsink.toml" help:"Configuration file; its data_dir must be empty or missing." type:"path" placeholder:"FILE"`
 	File   string `arg:"" help:"File that 'tlsink backup' wrote; - is standard input." type:"path" placeholder:"BACKUP"`
 }
 

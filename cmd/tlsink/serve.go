@@ -16,7 +16,7 @@ import (
 )
 
 type serveCmd struct {
-	Config string `required:"" help:"Configuration file; 'tlsink config example' prints one." type:"path" placeholder:"FILE"`
+	Config string `default:"/etc/tlsink/tlsink.toml" help:"Configuration file; 'tlsink config example' prints one." type:"path" placeholder:"FILE"`
 }
 
 // Run serves until it is interrupted.
@@ -60,7 +60,7 @@ func (s *service) serve(ctx context.Context, l *listeners, r *reloader) error {
 	s.cfg.removeLeftovers()
 	manager := newNotifier(s.log)
 	s.log.Info("tlsink serves", "zone", s.cfg.Zone, "data_dir", s.cfg.DataDir, "smtp", addresses(l.smtp), "dns", l.dnsAddresses(),
-		"http", addresses(l.http), "https", addresses(l.https))
+		"http", addresses(l.http), "https", addresses(l.https), "metrics", addresses(l.metrics))
 	s.announce()
 	manager.ready("")
 	stopping := context.AfterFunc(ctx, func() {

@@ -20,6 +20,7 @@ import (
 
 	"github.com/tlsink/tlsink/assess"
 	"github.com/tlsink/tlsink/certs"
+	"github.com/tlsink/tlsink/certs/acme"
 	"github.com/tlsink/tlsink/deliver"
 	"github.com/tlsink/tlsink/dnssec"
 	"github.com/tlsink/tlsink/evidence"
@@ -53,6 +54,7 @@ type service struct {
 
 	store   *history.Store
 	ca      *certs.LocalCA // nil: a public one
+	acme    *acme.Issuer   // nil: the local one
 	certs   *certs.Store
 	zone    *zones.Zone // nil: another name server has it
 	names   nameService
@@ -234,6 +236,7 @@ func (s *service) run(ctx context.Context, l *listeners) error {
 	})
 	g.Go(func() error { return s.sink.Serve(gctx, l.smtp...) })
 	g.Go(func() error { return s.web.Serve(gctx, l.http, l.https) })
+	g.Go(func() error { return s.serveMetrics(gctx, l.metrics) })
 	g.Go(func() error { return s.certs.Run(gctx) })
 	g.Go(func() error { return s.rotator.Run(gctx) })
 	g.Go(func() error { return s.assess.Run(gctx) })
