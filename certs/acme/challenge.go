@@ -145,7 +145,8 @@ type publisher struct {
 	docs *documents
 
 	mu   sync.Mutex
-	live map[txt]int // orders that need the record; CAs reuse authorizations
+	live map[txt]int          // orders that need the record; CAs reuse authorizations
+	gone map[string]time.Time // when a record of that name was removed last
 }
 
 // publish makes t be served. withdraw must follow, whatever it returns.
@@ -170,14 +171,38 @@ func (p *publisher) publish(ctx context.Context, t txt) error {
 	return nil
 }
 
+// wait returns once every name server serves t, and no resolver remembers any
+// more what was there before the last order for the same name.
 func (p *publisher) wait(ctx context.Context, t txt) error {
-	if p.opts.Propagated == nil {
-		return nil
+	var err error
+	if p.opts.Propagated != nil {
+		err = p.opts.Propagated(ctx, t.Name, t.Value)
 	}
-	if err := p.opts.Propagated(ctx, t.Name, t.Value); err != nil {
+	if err == nil {
+		err = p.settle(ctx, t.Name)
+	}
+	if err != nil {
 		return &failure{kind: kindLocal, err: err, text: fmt.Sprintf("the TXT record %s is not served by every name server of the zone: %s; check that all of them are updated, `tlsink doctor` tells", t.Name, clean(err.Error()))}
 	}
 	return nil
+}
+
+func (p *publisher) settle(ctx context.Context, name string) error {
+	p.mu.Lock()
+	removed, known := p.gone[name]
+	p.mu.Unlock()
+	left := p.opts.Settle - p.opts.Now().Sub(removed)
+	if !known || left <= 0 {
+		return nil
+	}
+	timer := time.NewTimer(min(left, p.opts.Settle))
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-timer.C:
+		return nil
+	}
 }
 
 // withdraw removes records that no order needs any longer, even if ctx has
@@ -230,6 +255,7 @@ func (p *publisher) remove(ctx context.Context, records []txt) {
 			continue
 		}
 		gone[t] = true
+		p.gone[t.Name] = p.opts.Now()
 	}
 	errs = append(errs, note(ctx, p.docs, challengesDoc, func(list *[]txt) {
 		*list = slices.DeleteFunc(*list, func(t txt) bool { return gone[t] })

@@ -482,3 +482,27 @@ func TestDiskFillsUp(t *testing.T) {
 		}
 	})
 }
+
+// Resolvers of the CA may remember that the record of the last order is gone.
+func TestSettlesAfterAnOrderForTheSameName(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const ttl = time.Minute
+		b := newBench(t, func(o *acme.Options) { o.Settle = ttl })
+		took := func(names ...string) time.Duration {
+			began := time.Now()
+			b.must(ecdsaKey(t), names...)
+			return time.Since(began)
+		}
+		if d := took(mx05); d >= ttl {
+			t.Errorf("the first order took %v", d)
+		}
+		b.must(ecdsaKey(t), mx06) // its record goes now
+		if d := took(mx06); d < ttl {
+			t.Errorf("the second order took %v, want at least %v", d, ttl)
+		}
+		time.Sleep(ttl)
+		if d := took(mx06); d >= ttl {
+			t.Errorf("the order after a pause took %v", d)
+		}
+	})
+}

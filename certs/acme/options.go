@@ -75,6 +75,11 @@ type Options struct {
 	// nil: they do at once.
 	Propagated func(ctx context.Context, fqdn, txt string) error
 
+	// Settle is how long resolvers remember what is in the zone, and what is not:
+	// the longest TTL and negative TTL. An order for a name that has just been
+	// validated, as for the key of another algorithm, waits for that.
+	Settle time.Duration
+
 	State State // required
 
 	// Roots are those that the server of the ACME API is verified with; nil:
