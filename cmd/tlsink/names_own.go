@@ -38,6 +38,9 @@ func (s *service) openOwn() error {
 			return fmt.Errorf("dns.transfer.secondaries: %w", err)
 		}
 		o.Keys.Synced = n.synced
+		// Knot, where it validates what it copies, refuses a zone with two CSKs, as
+		// there are in a roll.
+		o.Keys.Split = true
 	}
 	if !s.cfg.DNS.Private {
 		all, err := propagation.New(propagation.Options{Zone: s.cfg.Zone, Lookup: propagation.Through(s.network.resolver), Logger: o.Log})
