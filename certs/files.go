@@ -7,6 +7,8 @@ import (
 	"os"
 	"path/filepath"
 	"syscall"
+
+	"github.com/tlsink/tlsink/internal/durable"
 )
 
 // maxFile is the largest file that is read, in octets. Chains of a public CA
@@ -83,36 +85,14 @@ func (f files) write(name string, b []byte, mode fs.FileMode) error {
 		return nil
 	}
 	path := f.path(name)
-	if err := replaceFile(path, b, mode); err != nil {
+	err := os.MkdirAll(filepath.Dir(path), 0o755)
+	if err == nil {
+		err = durable.Replace(path, b, mode)
+	}
+	if err != nil {
 		return fmt.Errorf("write %q: %w", path, withFix(err))
 	}
 	return nil
-}
-
-func replaceFile(path string, b []byte, mode fs.FileMode) error {
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-		return err
-	}
-	tmp, err := os.CreateTemp(filepath.Dir(path), ".new-*")
-	if err != nil {
-		return err
-	}
-	_, err = tmp.Write(b)
-	if err == nil {
-		err = tmp.Chmod(mode)
-	}
-	if err == nil {
-		err = tmp.Sync()
-	}
-	err = errors.Join(err, tmp.Close())
-	if err == nil {
-		err = os.Rename(tmp.Name(), path)
-	}
-	if err != nil {
-		_ = os.Remove(tmp.Name()) // there is nothing better to do with it
-		return err
-	}
-	return syncDir(filepath.Dir(path))
 }
 
 // withFix adds what to do about a disk that does not take a file.
@@ -131,13 +111,4 @@ func withFix(err error) error {
 		return err
 	}
 	return fmt.Errorf("%w; %s", err, fix)
-}
-
-// syncDir makes a rename durable.
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
 }

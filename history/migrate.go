@@ -11,6 +11,8 @@ import (
 	"strconv"
 
 	bolt "go.etcd.io/bbolt"
+
+	"github.com/tlsink/tlsink/internal/durable"
 )
 
 // Version is the version of the file as this package writes it.
@@ -144,7 +146,7 @@ func (s *Store) keep(version int) (string, error) {
 			if err := os.Rename(part, name); err != nil {
 				return "", err
 			}
-			return name, syncDir(filepath.Dir(name))
+			return name, durable.SyncDir(filepath.Dir(name))
 		case err != nil:
 			return "", err
 		case same:

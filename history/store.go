@@ -16,6 +16,7 @@ import (
 	bolterrors "go.etcd.io/bbolt/errors"
 
 	"github.com/tlsink/tlsink/evidence"
+	"github.com/tlsink/tlsink/internal/durable"
 )
 
 // maxPerTransaction bounds the batches that share one transaction.
@@ -128,7 +129,7 @@ func Open(opt Options) (*Store, error) {
 	if err := guard(s.initialize); err != nil {
 		return nil, errors.Join(fmt.Errorf("open history %q: %w", opt.Path, err), db.Close())
 	}
-	if err := syncDir(dir); err != nil {
+	if err := durable.SyncDir(dir); err != nil {
 		return nil, errors.Join(unwritable(dir, err), db.Close())
 	}
 	go s.run()
@@ -147,15 +148,6 @@ func openError(path string, err error) error {
 
 func unwritable(dir string, err error) error {
 	return fmt.Errorf("data_dir: cannot write to %q: set data_dir to a directory that tlsink may write to: %w", dir, err)
-}
-
-// syncDir makes the directory entry of a new file durable.
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
 }
 
 // initialize makes the buckets of a new file, or brings an older one up to

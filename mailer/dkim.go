@@ -11,9 +11,10 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 
 	"github.com/emersion/go-msgauth/dkim"
+
+	"github.com/tlsink/tlsink/internal/durable"
 )
 
 // keyBits is the size of the RSA key. RSA, since many verifiers do not know
@@ -69,8 +70,7 @@ func readKey(path string) (*rsa.PrivateKey, error) {
 	return key, nil
 }
 
-// makeKey stores the key under another name first: a crash leaves no half of
-// a key behind.
+// makeKey makes a key and stores it: a crash leaves no half of it behind.
 func makeKey(path string) (*rsa.PrivateKey, error) {
 	key, err := rsa.GenerateKey(rand.Reader, keyBits)
 	if err != nil {
@@ -80,18 +80,7 @@ func makeKey(path string) (*rsa.PrivateKey, error) {
 	if err != nil {
 		return nil, err
 	}
-	f, err := os.CreateTemp(filepath.Dir(path), ".dkim-*") // mode 0600
-	if err != nil {
-		return nil, err
-	}
-	err = pem.Encode(f, &pem.Block{Type: "PRIVATE KEY", Bytes: der})
-	if err = errors.Join(err, f.Sync(), f.Close()); err == nil {
-		err = os.Rename(f.Name(), path)
-	}
-	if err != nil {
-		return nil, errors.Join(err, os.Remove(f.Name()))
-	}
-	return key, nil
+	return key, durable.Replace(path, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}), 0o600)
 }
 
 // Name returns the owner name of the key record, without a trailing dot.

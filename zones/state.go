@@ -7,11 +7,11 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
-	"path/filepath"
 	"slices"
 	"time"
+
+	"github.com/tlsink/tlsink/internal/durable"
 )
 
 // StateData is what a zone must not forget.
@@ -237,45 +237,8 @@ func (f FileState) Save(data StateData) error {
 	if err != nil {
 		return fmt.Errorf("save zone state: %w", err)
 	}
-	if err := replaceFile(f.Path, append(b, '\n')); err != nil {
+	if err := durable.Replace(f.Path, append(b, '\n'), 0o600); err != nil {
 		return fmt.Errorf("save zone state %q: %w", f.Path, err)
 	}
 	return nil
-}
-
-// replaceFile writes b to a new file and renames it to path. Both the file and
-// the directory are synced: after a crash path is the old or the new file.
-func replaceFile(path string, b []byte) (err error) {
-	dir := filepath.Dir(path)
-	tmp, err := os.CreateTemp(dir, filepath.Base(path)+".*") // mode 0600
-	if err != nil {
-		return err
-	}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, ignoreNotExist(os.Remove(tmp.Name())))
-		}
-	}()
-	_, err = tmp.Write(b)
-	if err == nil {
-		err = tmp.Sync()
-	}
-	if err = errors.Join(err, tmp.Close()); err != nil {
-		return err
-	}
-	if err = os.Rename(tmp.Name(), path); err != nil {
-		return err
-	}
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
-}
-
-func ignoreNotExist(err error) error {
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	return err
 }

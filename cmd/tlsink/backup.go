@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/tlsink/tlsink/history"
+	"github.com/tlsink/tlsink/internal/durable"
 )
 
 // backupPattern names the copies of the history that a backup is made from.
@@ -43,46 +44,27 @@ func (c *backupCmd) Run(e *env) error {
 	if c.File == "-" {
 		return from(e.stdout)
 	}
-	size, err := writeAtomically(c.File, from)
+	err = cfg.checkOutside(c.File)
+	if err == nil {
+		err = durable.Write(c.File, 0o600, from)
+	}
 	if err != nil {
 		return fmt.Errorf("backup %s: %w", c.File, err)
 	}
-	fmt.Fprintf(e.stderr, "%s: %d octets; it has the secret keys of the service in it\n", c.File, size)
+	fmt.Fprintf(e.stderr, "%s: it has the secret keys of the service in it\n", c.File)
 	return nil
 }
 
-// writeAtomically has write fill a file, for its owner only, that takes the
-// place of an older one once it is complete and on disk.
-func writeAtomically(name string, write func(io.Writer) error) (size int64, err error) {
-	f, err := os.CreateTemp(filepath.Dir(name), "."+filepath.Base(name)+"-*")
-	if err != nil {
-		return 0, err
-	}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, os.Remove(f.Name()))
-		}
-	}()
-	if err := errors.Join(write(f), f.Sync()); err != nil {
-		return 0, errors.Join(err, f.Close())
-	}
-	info, err := f.Stat()
-	if err = errors.Join(err, f.Close()); err != nil {
-		return 0, err
-	}
-	if err := os.Rename(f.Name(), name); err != nil {
-		return 0, err
-	}
-	return info.Size(), syncDir(filepath.Dir(name))
-}
-
-// syncDir makes the names in a directory durable.
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
+// checkOutside refuses a file in data_dir: each backup would hold those before.
+func (c *config) checkOutside(file string) error {
+	dir, err := filepath.Abs(c.DataDir)
 	if err != nil {
 		return err
 	}
-	return errors.Join(d.Sync(), d.Close())
+	if rel, err := filepath.Rel(dir, file); err == nil && filepath.IsLocal(rel) {
+		return fmt.Errorf("this is within data_dir %q, and later backups would hold it: choose another place", c.DataDir)
+	}
+	return nil
 }
 
 // offlineBackup saves what no service uses.

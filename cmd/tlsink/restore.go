@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/tlsink/tlsink/history"
+	"github.com/tlsink/tlsink/internal/durable"
 )
 
 // unfinishedRestore is where a restore unpacks to, in data_dir. While it is
@@ -139,10 +140,10 @@ func putInPlace(dir string) error {
 			return err
 		}
 	}
-	if err := syncDir(dir); err != nil {
+	if err := durable.SyncDir(dir); err != nil {
 		return err
 	}
-	return errors.Join(os.Remove(staged), syncDir(dir))
+	return errors.Join(os.Remove(staged), durable.SyncDir(dir))
 }
 
 // giveToOwner is for root, who restores for the user of the service.

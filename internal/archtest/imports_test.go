@@ -27,15 +27,15 @@ func importTable() map[string][]string {
 
 		"policyinfer": {"scenario", "evidence"},
 
-		"certs":      leaves,
+		"certs":      and("internal/durable"),
 		"certs/acme": leaves,
 		"doctor":     leaves,
 		"deliver":    leaves,
-		"history":    leaves,
+		"history":    and("internal/durable"),
 		"mailauth":   leaves,
 		"mxrotator":  leaves,
 		"sink":       and("sink/internal/wire"),
-		"zones":      and("zones/internal/records"),
+		"zones":      and("zones/internal/records", "internal/durable"),
 
 		// External DNS: providers, and what is published through them.
 		"zones/rfc2136":         {"zones/internal/records"},
@@ -48,7 +48,7 @@ func importTable() map[string][]string {
 		// assess is the sink's Director and keeps its tests in the history.
 		"assess": and("policyinfer", "mailauth", "history", "sink"),
 		"report": and("policyinfer"),
-		"mailer": and("deliver"),
+		"mailer": and("deliver", "internal/durable"),
 		"web":    and("policyinfer", "report"),
 
 		"metrics": {},
@@ -63,6 +63,7 @@ func importTable() map[string][]string {
 		"zones/internal/records": {},
 		"zones/internal/realdns": {},
 		"internal/archtest":      {},
+		"internal/durable":       {},
 		"internal/memnet":        {},
 		"internal/pace":          and("policyinfer", "mxrotator", "assess"),
 	}
