@@ -58,7 +58,7 @@ func (s *Store) phase(id scenario.Certificate) RollPhase {
 		return RollCertificate
 	case p.since.IsZero():
 		return RollPublishing
-	case s.opts.Now().Sub(p.since) < s.opts.RollWait:
+	case s.opts.Now().Sub(p.since) < s.opts.RollWaitNow():
 		return RollWaiting
 	}
 	return RollCertificate
@@ -163,8 +163,8 @@ func (s *Store) ready(id scenario.Certificate, step phase, p *progress, now time
 	}
 	switch step {
 	case phaseAnnounce:
-		if published(id) && now.Sub(p.since) < s.opts.RollWait {
-			return p.since.Add(s.opts.RollWait)
+		if published(id) && now.Sub(p.since) < s.opts.RollWaitNow() {
+			return p.since.Add(s.opts.RollWaitNow())
 		}
 		current := s.current.Load()
 		for _, alg := range s.opts.KeyAlgorithms {
@@ -173,8 +173,8 @@ func (s *Store) ready(id scenario.Certificate, step phase, p *progress, now time
 			}
 		}
 	case phaseSwitched:
-		if published(id) && now.Sub(p.since) < s.opts.RollWait {
-			return p.since.Add(s.opts.RollWait)
+		if published(id) && now.Sub(p.since) < s.opts.RollWaitNow() {
+			return p.since.Add(s.opts.RollWaitNow())
 		}
 	case phaseWithdraw, phaseCancel:
 	}

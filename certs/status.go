@@ -78,7 +78,7 @@ func (s *Store) rollStatus(n *snapshot, e entry, k *KeyStatus) {
 	k.OtherKeyID, k.OtherIssued = hex.EncodeToString(n.pairs[other].digest), s.valid(other)
 	switch k.Roll {
 	case RollWaiting, RollSwitched:
-		k.RollDue = p.since.Add(s.opts.RollWait)
+		k.RollDue = p.since.Add(s.opts.RollWaitNow())
 	case RollCertificate:
 		k.RollError = s.plans[other].Error
 	case RollPublishing, RollWithdrawing, RollCancelling:

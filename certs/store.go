@@ -51,7 +51,10 @@ type Options struct {
 	// what was there before: their TTL, the negative TTL, and the refresh of
 	// secondaries that Publish does not ask. Default DefaultRollWait.
 	RollWait time.Duration
-	State    State // default: in memory only
+	// RollWaitNow replaces RollWait where it depends on what name servers serve;
+	// it must not block, and should not become shorter during a roll.
+	RollWaitNow func() time.Duration
+	State       State // default: in memory only
 
 	KeyAlgorithms []KeyAlgorithm // in order of preference; default ECDSA, RSA
 	RSABits       int            // default and minimum 2048
@@ -93,6 +96,10 @@ func (o *Options) defaults() error {
 	}
 	if o.RollWait == 0 {
 		o.RollWait = DefaultRollWait
+	}
+	if o.RollWaitNow == nil {
+		wait := o.RollWait
+		o.RollWaitNow = func() time.Duration { return wait }
 	}
 	if o.Publish == nil {
 		o.Publish = func(context.Context) error { return nil }

@@ -73,6 +73,10 @@ func (p *Publisher) compare(want records.Sets, recs []libdns.Record, rotated boo
 			if sameHosts(haveSet, wantSet) {
 				continue // the order is the rotator's, and so is the TTL
 			}
+			if rotated && len(haveSet) == 0 { // nobody has seen an order
+				d.rotate = true
+				continue
+			}
 			if rotated {
 				d.rotate = true
 				d.report.Wrong = append(d.report.Wrong, fmt.Sprintf("%s: the MX records were %q, which no turn of the rotation has; the order was not known since they were changed", id.Name, records.Lines(haveSet)))
@@ -85,6 +89,7 @@ func (p *Publisher) compare(want records.Sets, recs []libdns.Record, rotated boo
 		d.want.Of[id] = wantSet
 		d.report.Changed = append(d.report.Changed, Change{
 			Name: id.Name, Type: dns.TypeToString[id.Type], Have: records.Lines(haveSet), Want: records.Lines(wantSet), TTL: same,
+			Cached: cached(haveSet),
 		})
 	}
 	for _, id := range have.Order {
@@ -93,7 +98,7 @@ func (p *Publisher) compare(want records.Sets, recs []libdns.Record, rotated boo
 		}
 		if protects(p.zone, id.Name, id.Type) || ours(p.zone, id.Name) {
 			d.remove = append(d.remove, have.Of[id]...)
-			d.report.Changed = append(d.report.Changed, Change{Name: id.Name, Type: dns.TypeToString[id.Type], Have: records.Lines(have.Of[id])})
+			d.report.Changed = append(d.report.Changed, Change{Name: id.Name, Type: dns.TypeToString[id.Type], Have: records.Lines(have.Of[id]), Cached: cached(have.Of[id])})
 		}
 	}
 	return d
@@ -170,6 +175,8 @@ func ttlOf(set []dns.RR) uint32 {
 	return set[0].Header().Ttl
 }
 
+func cached(set []dns.RR) time.Duration { return time.Duration(ttlOf(set)) * time.Second }
+
 // sameHosts reports whether two MX RRsets have the same hosts, each once, with
 // preferences that differ.
 func sameHosts(a, b []dns.RR) bool {
@@ -218,6 +225,11 @@ func (p *Publisher) apply(ctx context.Context, d *difference) error {
 		}
 		call = nil
 	}
+	return nil
+}
+
+// confirmAll waits for all name servers to have a difference.
+func (p *Publisher) confirmAll(ctx context.Context, d *difference) error {
 	removed := records.Group(d.remove)
 	for _, id := range removed.Order {
 		removed.Of[id] = nil

@@ -1,6 +1,7 @@
 package external
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -43,12 +44,14 @@ type Options struct {
 	// Rotate makes a turn of the MX rotation, which repairs a wrong order. Until Run
 	// begins, and if it is nil, the order of Content is published where none is.
 	Rotate func(ctx context.Context) error
-	// OnReport is called by Run when something was wrong, also if it was repaired.
+	// OnReport is called when something is wrong, before it is repaired: from then on
+	// name servers may show nothing of it.
 	OnReport func(Report)
 
 	Interval time.Duration // of Run; default 5 min
 	Timeout  time.Duration // of one round; default 2 min
-	Logger   *slog.Logger  // default: discard
+	Now      func() time.Time
+	Logger   *slog.Logger // default: discard
 }
 
 // Change is an RRset that was not as it should be, and now is.
@@ -56,6 +59,10 @@ type Change struct {
 	Name, Type string
 	Have, Want []string // record data, sorted; Want is empty if the RRset was removed
 	TTL        bool     // only the TTL was wrong
+	// Foreign: somebody else made it what it was; not so if the content is new.
+	Foreign bool
+	// Cached is for how long caches may still have what was there.
+	Cached time.Duration
 }
 
 func (c Change) String() string {
@@ -72,10 +79,27 @@ func (c Change) String() string {
 type Report struct {
 	Changed []Change // repaired
 	Wrong   []string // not repaired, with what to do
+	// Since is when the last round began that found nothing wrong; zero if there
+	// was none.
+	Since time.Time
 }
 
 // Empty reports whether all was as it should be.
 func (r Report) Empty() bool { return len(r.Changed) == 0 && len(r.Wrong) == 0 }
+
+// Spoils says what senders may have met that they must not meet, "" if nothing,
+// and for how long caches may still have it.
+func (r Report) Spoils() (what string, cached time.Duration) {
+	for _, c := range r.Changed {
+		if c.Foreign {
+			what, cached = cmp.Or(what, c.String()), max(cached, c.Cached)
+		}
+	}
+	for _, w := range r.Wrong {
+		what = cmp.Or(what, w)
+	}
+	return what, cached
+}
 
 // Publisher keeps records at a provider. It is safe for concurrent use.
 type Publisher struct {
@@ -86,7 +110,9 @@ type Publisher struct {
 
 	mu      sync.Mutex
 	want    records.Sets
-	rotated bool // the MX order is the rotator's
+	rotated bool         // the MX order is the rotator's
+	done    records.Sets // what the last round left there
+	since   time.Time    // the last round that found nothing wrong began
 }
 
 // New returns a publisher; nothing is asked before the first call.
@@ -109,6 +135,9 @@ func New(o Options) (*Publisher, error) {
 	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.Now == nil {
+		o.Now = time.Now
 	}
 	if o.OnReport == nil {
 		o.OnReport = func(Report) {}
@@ -158,12 +187,20 @@ func (p *Publisher) Publish(ctx context.Context) (Report, error) {
 		return Report{}, ctx.Err()
 	}
 	want, rotated := p.wanted()
+	began := p.opts.Now()
 	recs, err := p.opts.Provider.GetRecords(ctx, p.zone)
 	if err != nil {
 		return Report{}, fmt.Errorf("read the zone of the provider: %w", err)
 	}
 	d := p.compare(want, recs, rotated)
+	p.judge(d, began)
 	if err := p.apply(ctx, d); err != nil {
+		return d.report, err
+	}
+	p.mu.Lock()
+	p.done = want
+	p.mu.Unlock()
+	if err := p.confirmAll(ctx, d); err != nil {
 		return d.report, err
 	}
 	if d.rotate {
@@ -172,6 +209,32 @@ func (p *Publisher) Publish(ctx context.Context) (Report, error) {
 		}
 	}
 	return d.report, nil
+}
+
+// judge tells what was found.
+func (p *Publisher) judge(d *difference, began time.Time) {
+	p.mu.Lock()
+	for i, c := range d.report.Changed {
+		id := records.ID{Name: c.Name, Type: dns.StringToType[c.Type]}
+		was, known := p.done.Of[id]
+		switch {
+		case protects(p.zone, c.Name, id.Type):
+			d.report.Changed[i].Foreign = true
+		case c.TTL || !ours(p.zone, c.Name): // nothing that verdicts rest on
+		case len(c.Want) > 0:
+			d.report.Changed[i].Foreign = known && records.SameSet(was, p.want.Of[id])
+		default:
+			d.report.Changed[i].Foreign = p.done.Of != nil && !known
+		}
+	}
+	d.report.Since = p.since
+	if what, _ := d.report.Spoils(); what == "" {
+		p.since = began
+	}
+	p.mu.Unlock()
+	if !d.report.Empty() {
+		p.opts.OnReport(d.report)
+	}
 }
 
 // turn lets the rotator publish an MX order.
@@ -217,8 +280,12 @@ func tlsaOnly(ids []records.ID) (out []records.ID) {
 func (p *Publisher) Run(ctx context.Context) error {
 	p.mu.Lock()
 	p.rotated = true
+	first := p.opts.Interval
+	if p.done.Of == nil {
+		first = 0 // nothing was published before
+	}
 	p.mu.Unlock()
-	timer := time.NewTimer(p.opts.Interval)
+	timer := time.NewTimer(first)
 	defer timer.Stop()
 	for {
 		select {
@@ -232,7 +299,6 @@ func (p *Publisher) Run(ctx context.Context) error {
 		}
 		if !report.Empty() && ctx.Err() == nil {
 			p.log(ctx, report)
-			p.opts.OnReport(report)
 		}
 		timer.Reset(p.opts.Interval)
 	}

@@ -322,6 +322,7 @@ func TestMXOrderIsTheRotators(t *testing.T) {
 			o.OnReport = func(r external.Report) { reports = append(reports, r) }
 		})
 		publish(t, p)
+		reports = nil // all was new
 		if turns != 0 || len(c.has(t, "et", "MX")) != 4 {
 			t.Errorf("%d turns, MX %v before the rotator began", turns, c.has(t, "et", "MX"))
 		}
@@ -343,7 +344,38 @@ func TestMXOrderIsTheRotators(t *testing.T) {
 		if got := brief(reports[0]); len(got) != 2 || !strings.Contains(got[0], "et1.sink.example.: the MX records were") || got[1] != "removed _mta-sts.ut.sink.example. TXT" {
 			t.Errorf("report %v", got)
 		}
+		if what, cached := reports[0].Spoils(); !strings.Contains(what, "removed _mta-sts.ut.sink.example.") || cached != time.Minute || reports[0].Since.IsZero() {
+			t.Errorf("spoils %q for %v since %v", what, cached, reports[0].Since)
+		}
 	})
+}
+
+// What the operator or we ourselves change is no foul play.
+func TestSpoils(t *testing.T) {
+	other := libdns.RR{Name: "_25._tcp.mx04.et", TTL: 30 * time.Second, Type: "TLSA", Data: "3 1 1 " + strings.Repeat("ee", 32)}
+	for name, change := range map[string]struct {
+		records []libdns.Record
+		want    string
+	}{
+		"nothing":                 {},
+		"of the zone itself":      {[]libdns.Record{libdns.TXT{Name: "@", TTL: time.Minute, Text: "v=spf1 -all"}}, ""},
+		"beside the sink":         {[]libdns.Record{libdns.TXT{Name: "www", TTL: time.Minute, Text: "x"}}, ""},
+		"a TLSA record of a host": {[]libdns.Record{other}, "changed _25._tcp.mx04.et.sink.example. TLSA"},
+		"a TLSA record of ut":     {[]libdns.Record{libdns.RR{Name: "_25._tcp.ut", TTL: time.Minute, Type: "TLSA", Data: other.Data}}, "removed _25._tcp.ut.sink.example. TLSA"},
+		"a slot that is not used": {[]libdns.Record{libdns.Address{Name: "ut7", TTL: time.Minute, IP: netip.MustParseAddr("192.0.2.7")}}, "removed ut7.sink.example. A"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := newCloud(t)
+			p := newPublisher(t, c)
+			if what, _ := publish(t, p).Spoils(); what != "" {
+				t.Errorf("the first time: %s", what)
+			}
+			c.write(t, change.records...)
+			if what, _ := publish(t, p).Spoils(); !strings.HasPrefix(what, change.want) || (what == "") != (change.want == "") {
+				t.Errorf("spoils %q, want %q", what, change.want)
+			}
+		})
+	}
 }
 
 // servers stands for the name servers.
