@@ -146,7 +146,7 @@ type publisher struct {
 
 	mu   sync.Mutex
 	live map[txt]int          // orders that need the record; CAs reuse authorizations
-	gone map[string]time.Time // when a record of that name was removed last
+	seen map[string]time.Time // when the CA looked at a name last
 }
 
 // publish makes t be served. withdraw must follow, whatever it returns.
@@ -171,8 +171,8 @@ func (p *publisher) publish(ctx context.Context, t txt) error {
 	return nil
 }
 
-// wait returns once every name server serves t, and no resolver remembers any
-// more what was there before the last order for the same name.
+// wait returns once every name server serves t, and no resolver of the CA still
+// remembers that it is not there.
 func (p *publisher) wait(ctx context.Context, t txt) error {
 	var err error
 	if p.opts.Propagated != nil {
@@ -187,11 +187,28 @@ func (p *publisher) wait(ctx context.Context, t txt) error {
 	return nil
 }
 
-func (p *publisher) settle(ctx context.Context, name string) error {
+// looked notes that the CA has looked at names. RFC 8659 §3: for CAA records it
+// climbs, and the NSEC record that denies one at sink.example also denies
+// _acme-challenge.sink.example. RFC 8198: its resolver may answer from that.
+func (p *publisher) looked(names []string) {
 	p.mu.Lock()
-	removed, known := p.gone[name]
+	defer p.mu.Unlock()
+	now := p.opts.Now()
+	for _, name := range names {
+		for name != "" && name != p.opts.Zone {
+			p.seen[name] = now
+			_, name, _ = strings.Cut(name, ".")
+		}
+	}
+	p.seen[p.opts.Zone] = now
+}
+
+// settle waits until what the CA has seen at the name of a challenge is forgotten.
+func (p *publisher) settle(ctx context.Context, challenge string) error {
+	p.mu.Lock()
+	last, known := p.seen[strings.TrimPrefix(challenge, "_acme-challenge.")]
 	p.mu.Unlock()
-	left := p.opts.Settle - p.opts.Now().Sub(removed)
+	left := p.opts.Settle - p.opts.Now().Sub(last)
 	if !known || left <= 0 {
 		return nil
 	}
@@ -255,7 +272,6 @@ func (p *publisher) remove(ctx context.Context, records []txt) {
 			continue
 		}
 		gone[t] = true
-		p.gone[t.Name] = p.opts.Now()
 	}
 	errs = append(errs, note(ctx, p.docs, challengesDoc, func(list *[]txt) {
 		*list = slices.DeleteFunc(*list, func(t txt) bool { return gone[t] })

@@ -54,7 +54,7 @@ func New(o Options) (*Issuer, error) {
 		setup: o.fingerprint(),
 		locks: make(map[string]semaphore),
 	}
-	i.dns = &publisher{opts: &i.opts, docs: i.docs, live: make(map[txt]int), gone: make(map[string]time.Time)}
+	i.dns = &publisher{opts: &i.opts, docs: i.docs, live: make(map[txt]int), seen: make(map[string]time.Time)}
 	i.production = newAuthority(&i.opts, i.docs, i.dns, o.Directory, o.EAB)
 	if o.Staging != "" {
 		i.staging = newAuthority(&i.opts, i.docs, i.dns, o.Staging, EAB{})

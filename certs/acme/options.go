@@ -76,8 +76,8 @@ type Options struct {
 	Propagated func(ctx context.Context, fqdn, txt string) error
 
 	// Settle is how long resolvers remember what is in the zone, and what is not:
-	// the longest TTL and negative TTL. An order for a name that has just been
-	// validated, as for the key of another algorithm, waits for that.
+	// the longest TTL and negative TTL. An order for a name that the CA has just
+	// looked at, for itself or for one below it, waits for that.
 	Settle time.Duration
 
 	State State // required

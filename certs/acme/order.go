@@ -93,6 +93,7 @@ func (a *authority) obtain(ctx context.Context, names []string, key crypto.Signe
 	if err != nil {
 		return nil, err
 	}
+	defer a.dns.looked(names)
 	if order.Status == lib.StatusPending {
 		if err := s.authorize(ctx, account, order); err != nil {
 			return nil, err
