@@ -19,8 +19,9 @@ const parentAddr = "192.0.2.10"
 // signed, as those above a real sink are.
 type parent struct {
 	node
-	daemon *daemon
-	root   string // DS record of the root
+	daemon  *daemon
+	root    string // DS record of the root
+	example string // the zone without the sink
 }
 
 const knotConf = `server:
@@ -51,6 +52,9 @@ zone:
     file: root.zone
   - domain: example.
     file: example.zone
+  - domain: 2.0.192.in-addr.arpa.
+    file: reverse.zone
+    dnssec-signing: off
 `
 
 // apex is what each of its zones begins with.
@@ -59,13 +63,19 @@ const apex = `$TTL 1
 @ NS ns.nic.example.
 `
 
-func startParent(ctx context.Context, t *testing.T) *parent {
+func startParent(ctx context.Context, t *testing.T, senders []*sender) *parent {
 	t.Helper()
 	p := &parent{node: newNode(t, "parent", parentAddr)}
-	glue := "ns.nic.example. A " + parentAddr + "\n"
+	const glue = "ns.nic.example. A " + parentAddr + "\n"
+	p.example = apex + glue + "ns2.example. A " + secondaryAddr + "\n"
+	for _, s := range senders {
+		p.example += s.domain + ". NS ns.nic.example.\n" // insecure, and answered by the resolver
+	}
 	config := p.file(t, "knot.conf", fmt.Sprintf(knotConf, parentAddr, p.dir))
-	p.file(t, "root.zone", apex+"example. NS ns.nic.example.\n"+glue)
-	p.file(t, "example.zone", apex+glue)
+	root := apex + "example. NS ns.nic.example.\n2.0.192.in-addr.arpa. NS ns.nic.example.\n" + glue
+	p.file(t, "root.zone", root)
+	p.file(t, "example.zone", p.example)
+	p.file(t, "reverse.zone", apex)
 	p.daemon = p.start(t, nil, "knotd", "-c", config)
 	keep(t, p.daemon.log)
 	for _, of := range []string{"example.", "."} {
@@ -78,7 +88,7 @@ func startParent(ctx context.Context, t *testing.T) *parent {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p.file(t, "root.zone", apex+"example. NS ns.nic.example.\n"+glue+example+"\n")
+	p.file(t, "root.zone", root+example+"\n")
 	p.reload(ctx, t, ".")
 	if p.root, err = p.ds(ctx, "."); err != nil {
 		t.Fatal(err)
@@ -105,7 +115,7 @@ func (p *parent) ds(ctx context.Context, of string) (string, error) {
 // delegate publishes what tlsink asks for, as its operator would.
 func (p *parent) delegate(ctx context.Context, t *testing.T, records ...string) {
 	t.Helper()
-	p.file(t, "example.zone", apex+"ns.nic.example. A "+parentAddr+"\n"+strings.Join(records, "\n")+"\n")
+	p.file(t, "example.zone", p.example+strings.Join(records, "\n")+"\n")
 	p.reload(ctx, t, "example.")
 }
 
@@ -121,9 +131,14 @@ func (p *parent) reload(ctx context.Context, t *testing.T, of string) {
 	})
 }
 
-// upstream is what the resolver needs to begin at this root.
-func (p *parent) upstream(t *testing.T) string {
+// upstream is what the resolver needs to begin at this root. What it knows of
+// the senders itself is in zones that are delegated without DS records.
+func (p *parent) upstream(t *testing.T, senders []*sender) string {
 	t.Helper()
 	hints := p.file(t, "root.hints", ". 3600 NS ns.nic.example.\nns.nic.example. 3600 A "+parentAddr+"\n")
-	return fmt.Sprintf("server:\n\troot-hints: \"%s\"\n\ttrust-anchor: \"%s\"\n", hints, p.root)
+	out := fmt.Sprintf("server:\n\troot-hints: \"%s\"\n\ttrust-anchor: \"%s\"\n\tlocal-zone: 2.0.192.in-addr.arpa. typetransparent\n", hints, p.root)
+	for _, s := range senders {
+		out += fmt.Sprintf("\tlocal-zone: %s. typetransparent\n", s.domain)
+	}
+	return out
 }

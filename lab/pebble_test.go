@@ -25,6 +25,10 @@ import (
 const (
 	pebbleAddr = "192.0.2.14"
 	acmeURL    = "https://" + pebbleAddr + ":14000/dir"
+
+	// caResolverAddr is that of the CA's own resolver: what others ask for must not
+	// be in its cache.
+	caResolverAddr = "192.0.2.54"
 )
 
 // pebble is the public CA of the lab: Let's Encrypt's ACME server for tests. It
@@ -43,14 +47,31 @@ const pebbleConf = `{"pebble": {
 	"profiles": {"default": {"description": "ordinary", "validityPeriod": 7776000}}
 }}`
 
-// startPebble starts the CA, which validates through the lab's resolver.
-func startPebble(ctx context.Context, t *testing.T) *pebble {
+const caUnbound = `server:
+	interface: %s
+	access-control: 192.0.2.0/24 allow
+	directory: %q
+	chroot: ""
+	username: ""
+	pidfile: ""
+	use-syslog: no
+	do-ip6: no
+	module-config: "validator iterator"
+	infra-host-ttl: 1
+remote-control:
+	control-enable: no
+%s`
+
+// startPebble starts the CA, which validates through a resolver of its own.
+func startPebble(ctx context.Context, t *testing.T, upstream string) *pebble {
 	t.Helper()
+	resolver := newNode(t, "ca-resolver", caResolverAddr)
+	resolver.start(t, nil, "unbound", "-d", "-c", resolver.file(t, "unbound.conf", fmt.Sprintf(caUnbound, caResolverAddr, resolver.dir, upstream)))
 	p := &pebble{node: newNode(t, "pebble", pebbleAddr)}
 	certificate, key := serverCertificate(t, pebbleAddr)
 	p.server = p.file(t, "api.pem", certificate)
 	config := p.file(t, "pebble.json", fmt.Sprintf(pebbleConf, pebbleAddr, p.server, p.file(t, "api-key.pem", key)))
-	d := p.start(t, []string{"PEBBLE_VA_NOSLEEP=1"}, filepath.Join(filepath.Dir(os.Getenv(binaryVar)), "pebble"), "-config", config, "-dnsserver", resolverAddr+":53")
+	d := p.start(t, []string{"PEBBLE_VA_NOSLEEP=1"}, filepath.Join(filepath.Dir(os.Getenv(binaryVar)), "pebble"), "-config", config, "-dnsserver", caResolverAddr+":53")
 	keep(t, d.log)
 	pool := x509.NewCertPool()
 	pool.AppendCertsFromPEM([]byte(certificate))

@@ -61,7 +61,7 @@ func keep(t *testing.T, path string) {
 		if !t.Failed() {
 			return
 		}
-		const most = 120
+		const most = 1200
 		lines := strings.Split(strings.TrimRight(string(b), "\n"), "\n")
 		if n := len(lines); n > most {
 			lines = lines[n-most:]
