@@ -88,6 +88,10 @@
 // old one (RFC 7344 §4.1). At the parent one DS record replaces another (RFC 6781
 // §4.1.2, double signature), so nobody has to come back for the second half.
 //
+// What the parent's servers say is not validated, and anyone on the way could
+// make a roll withdraw the key that the world still needs: so a validating
+// resolver (KeyOptions.ValidDS) must say the same.
+//
 // Every wait is of time in which the zone was served, counted by the monotonic
 // clock and saved hourly: neither a clock that is set nor a stop of days ends a
 // phase too early.

@@ -27,6 +27,11 @@ type KeyOptions struct {
 	// shorter). An error or an empty answer means that nothing is known. nil: the
 	// parent can't be asked, [Zone.ConfirmDS] has to be called.
 	ParentDS func(ctx context.Context) ([][]*dns.DS, error)
+	// ValidDS asks a validating resolver for the same RRset, perhaps from its
+	// cache; what does not validate, and what is insecure, is an error. The answers
+	// that ParentDS gets can be forged on their way: a roll goes on only if this one
+	// agrees. nil: there is none to ask.
+	ValidDS func(ctx context.Context) ([]*dns.DS, error)
 	// Synced returns nil once every name server of the zone serves serial or a
 	// later one. nil: there is none to ask.
 	Synced func(ctx context.Context, serial uint32) error

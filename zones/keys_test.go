@@ -295,6 +295,43 @@ func TestRollNeedsItsParent(t *testing.T) {
 	}
 }
 
+// What the servers of the parent say can be forged on its way: no roll goes on
+// before a validating resolver says so, too, and it goes back if that changes.
+func TestRollNeedsWhatValidates(t *testing.T) {
+	w := newRollWorld(t)
+	var valid []*dns.DS
+	var fail error
+	w.options.Keys.ValidDS = func(context.Context) ([]*dns.DS, error) { return valid, fail }
+	w.restart()
+	w.start("")
+	w.until(zones.PhaseHandOver, 0)
+	before := slices.Clone(w.zone.Roll().OldDS)
+	after := w.zone.Roll().DS
+	w.parent.set(after, 0, 1)
+	advance := func(phase zones.Phase, problem string) {
+		t.Helper()
+		w.clk.Advance(time.Second)
+		err := w.zone.Advance(t.Context())
+		if s := w.zone.Roll(); s.Phase != phase || (err == nil) != (problem == "") || !strings.Contains(s.Problem, problem) {
+			t.Errorf("%v, want the phase %q and %q:\n%s", err, phase, problem, s)
+		}
+	}
+	const cached = "a validating resolver still sees others"
+	for _, valid = range [][]*dns.DS{before, nil, append(before, after...)} {
+		advance(zones.PhaseHandOver, cached)
+		if err := w.zone.ConfirmDS(t.Context()); err == nil || !strings.Contains(err.Error(), cached) {
+			t.Errorf("confirmed although the resolver has %v: %v", valid, err)
+		}
+	}
+	valid, fail = after, errors.New("bogus")
+	advance(zones.PhaseHandOver, "validate the DS records of sink.example.: bogus")
+	fail = nil
+	advance(zones.PhaseRetire, "")
+	advance(zones.PhaseRetire, "")
+	valid = before
+	advance(zones.PhaseHandOver, cached)
+}
+
 // Run takes a roll from its start to the operator and to its end. The time
 // that the zone was not served does not count.
 func TestRunRolls(t *testing.T) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -17,10 +18,16 @@ type parentView struct {
 	withOld int // servers that have one of a retiring key
 	without int // servers that have none at all
 	maxTTL  time.Duration
+	// disputed says that a validating resolver does not have the new record
+	// either, or has the old one.
+	disputed bool
 }
 
-// replaced reports whether every server has the new record and none the old.
-func (v parentView) replaced() bool { return v.withNew == v.servers && v.withOld == 0 }
+// replaced reports whether every server has the new record and none the old,
+// and what validates says the same.
+func (v parentView) replaced() bool {
+	return v.withNew == v.servers && v.withOld == 0 && !v.disputed
+}
 
 // missing says what is not as it should be at the parent.
 func (v parentView) missing() string {
@@ -33,6 +40,9 @@ func (v parentView) missing() string {
 	}
 	if v.withOld > 0 {
 		out = append(out, fmt.Sprintf("%d of %d servers of the parent have the old DS record", v.withOld, v.servers))
+	}
+	if v.disputed && len(out) == 0 {
+		out = append(out, "the servers of the parent have the new DS record, but a validating resolver still sees others: that ends with their TTL, or somebody forges answers")
 	}
 	return strings.Join(out, "; ")
 }
@@ -49,15 +59,19 @@ func (z *Zone) askParent(ctx context.Context) (parentView, error) {
 	keys := z.current.Load().keys
 	v := parentView{servers: len(sets)}
 	for _, set := range sets {
-		var isNew, isOld bool
 		for _, ds := range set {
 			v.maxTTL = max(v.maxTTL, time.Duration(min(ds.Hdr.Ttl, maxDSTTL))*time.Second)
-			isNew = isNew || keys.match(ds, KeyActive)
-			isOld = isOld || keys.match(ds, KeyRetiring)
 		}
-		v.withNew += oneIf(isNew)
-		v.withOld += oneIf(isOld)
+		v.withNew += oneIf(keys.matchAny(set, KeyActive))
+		v.withOld += oneIf(keys.matchAny(set, KeyRetiring))
 		v.without += oneIf(len(set) == 0)
+	}
+	if z.opts.Keys.ValidDS != nil && v.replaced() { // else it has nothing to add
+		valid, err := z.opts.Keys.ValidDS(ctx)
+		if err != nil {
+			return parentView{}, fmt.Errorf("validate the DS records of %s: %w", z.opts.Zone, err)
+		}
+		v.disputed = !keys.matchAny(valid, KeyActive) || keys.matchAny(valid, KeyRetiring)
 	}
 	return v, nil
 }
@@ -67,6 +81,11 @@ func oneIf(is bool) int {
 		return 1
 	}
 	return 0
+}
+
+// matchAny reports whether one of set is about a SEP key of that status.
+func (s *keySet) matchAny(set []*dns.DS, status KeyStatus) bool {
+	return slices.ContainsFunc(set, func(ds *dns.DS) bool { return s.match(ds, status) })
 }
 
 // match reports whether ds is about a SEP key of that status.
@@ -93,7 +112,7 @@ func (z *Zone) handOver(ctx context.Context, roll RollData) error {
 	}
 	if !view.replaced() {
 		z.rememberTTL(view.maxTTL)
-		if view.without > 0 {
+		if view.without > 0 || view.disputed {
 			return errors.New(view.missing())
 		}
 		return nil

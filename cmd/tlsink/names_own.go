@@ -11,6 +11,7 @@ import (
 	"github.com/miekg/dns"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/tlsink/tlsink/dnssec"
 	"github.com/tlsink/tlsink/evidence"
 	"github.com/tlsink/tlsink/zones"
 	"github.com/tlsink/tlsink/zones/propagation"
@@ -47,7 +48,7 @@ func (s *service) openOwn() error {
 		if err != nil {
 			return err
 		}
-		o.Keys.ParentDS = all.ParentDS
+		o.Keys.ParentDS, o.Keys.ValidDS = all.ParentDS, s.validDS
 	}
 	o.Keys.Propagation, o.Keys.DSTTL = time.Duration(s.cfg.Timing.Propagation), time.Duration(s.cfg.Timing.DSTTL)
 	if n.Zone, err = zones.New(o); err != nil {
@@ -59,6 +60,24 @@ func (s *service) openOwn() error {
 	}
 	s.zone, s.names = n.Zone, n
 	return nil
+}
+
+// validDS are our DS records as a validating resolver sees them.
+func (s *service) validDS(ctx context.Context) ([]*dns.DS, error) {
+	a, err := s.network.resolver.Lookup(ctx, s.cfg.Zone, dns.TypeDS)
+	if err != nil {
+		return nil, err
+	}
+	if a.Status != dnssec.Secure {
+		return nil, fmt.Errorf("they are %s: %s", a.Status, a.Why)
+	}
+	var out []*dns.DS
+	for _, rr := range a.RRs {
+		if ds, ok := rr.(*dns.DS); ok {
+			out = append(out, ds)
+		}
+	}
+	return out, nil
 }
 
 // options are those of the zone for name servers that copy it.
