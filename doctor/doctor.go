@@ -77,7 +77,7 @@ type Options struct {
 	UTAddresses []netip.Addr // of ut; default MXAddresses
 	NameServers []string     // besides ns1; the parent zone must name all
 
-	DS           []*dns.DS    // of our keys, if known
+	DS           []*dns.DS    // of our keys, if known; any of them is good at the parent
 	Delegation   string       // the records for the parent zone, for the fix
 	DKIMSelector string       // of reports
 	DKIM         string       // its TXT record, if known

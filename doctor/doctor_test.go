@@ -106,6 +106,23 @@ func (timeout) Error() string   { return "i/o timeout" }
 func (timeout) Timeout() bool   { return true }
 func (timeout) Temporary() bool { return true }
 
+// While a key of the zone is handed over, the parent has the DS record of the
+// old one or the new one, or both.
+func TestHandOver(t *testing.T) {
+	d := newDeployment(t)
+	old := d.rr("sink.example. 3600 IN DS 1 13 2 " + strings.Repeat("cd", 32))
+	d.o.DS = append(d.o.DS, old.(*dns.DS))
+	current := d.records["sink.example DS"][0]
+	for name, at := range map[string][]dns.RR{"old": {old}, "new": {current}, "both": {old, current}} {
+		d.records["sink.example DS"] = at
+		for _, r := range d.run(doctor.Outside) {
+			if r.Status != doctor.OK {
+				t.Errorf("%s DS record at the parent: %s", name, r.Line())
+			}
+		}
+	}
+}
+
 func certificate(owner scenario.Owner, kind scenario.Kind) scenario.Certificate {
 	return scenario.Certificate{Owner: owner, Kind: kind}
 }

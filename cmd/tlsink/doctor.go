@@ -252,7 +252,7 @@ func (s *service) doctorOptions(world doctor.Resolver) (doctor.Options, error) {
 	}
 	o.Delegation = s.names.delegation()
 	if s.zone != nil {
-		o.DS, o.Clock = s.zone.DS(), s.zone.ClockProblem
+		o.DS, o.Clock = s.zone.ValidDS(), s.zone.ClockProblem
 	}
 	if s.network.clock != nil {
 		o.Clock = s.network.clock
