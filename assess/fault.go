@@ -2,6 +2,7 @@ package assess
 
 import (
 	"encoding/json"
+	"slices"
 	"time"
 
 	"github.com/tlsink/tlsink/evidence"
@@ -20,11 +21,34 @@ type Fault struct {
 	UnverifiableSince, BrokenSince time.Time
 }
 
-// RecordState notes a change of the MX order of a slot.
+// RecordState notes a change of the MX order of a slot, which may have begun
+// some time ago.
 func (a *Assessor) RecordState(slot int, s evidence.State) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.addState(slot, a.fault.in(s))
+	list := a.states[slot]
+	n := len(list)
+	if n == 0 || !list[n-1].Time.After(s.Time) {
+		a.addState(slot, a.fault.in(s))
+		return
+	}
+	// A fault came or went since then: it was not there before, and it is this
+	// order that it found.
+	last, was := list[n-1], Fault{}
+	for _, earlier := range slices.Backward(list) {
+		if !earlier.Time.After(s.Time) {
+			was = faultIn(earlier)
+			break
+		}
+	}
+	a.addState(slot, was.in(s))
+	last.MX = s.MX
+	a.addState(slot, last)
+}
+
+// faultIn returns the fault of a state.
+func faultIn(s evidence.State) Fault {
+	return Fault{Unverifiable: s.Unverifiable, UnverifiableSince: s.UnverifiableSince, Broken: s.Broken, BrokenSince: s.BrokenSince}
 }
 
 // in returns s with the fault in it.
@@ -116,21 +140,43 @@ func (a *Assessor) doubtful(f Fault, now time.Time) (from time.Time) {
 
 // takeBack lets a test have no verdict instead of one that does not follow from
 // what was seen without a fault. It never gets another verdict that way: its mail
-// was accepted.
+// was accepted. What else was said of it, and of its provider, has to follow, too.
 func (a *Assessor) takeBack(t *test, now time.Time) {
 	var was policyinfer.Verdict
-	if json.Unmarshal(t.rec.Verdict, &was) != nil || was.Policy == policyinfer.Undetermined {
+	if json.Unmarshal(t.rec.Verdict, &was) != nil {
 		return
 	}
 	v := a.engine.Infer(a.evidenceLocked(t), policyinfer.Options{})
-	if v.Policy == was.Policy {
+	policy := was.Policy != policyinfer.Undetermined && v.Policy != was.Policy
+	parts := !suffered(was) && suffered(v)
+	provider := false
+	if t.rec.Provider != nil {
+		p := a.provider(t)
+		provider = p == nil || p.Policy != t.rec.Provider.Policy
+	}
+	if !policy && !parts && !provider {
 		return
 	}
-	if v.Policy != policyinfer.Undetermined {
-		v.Policy, v.Conclusive, v.Candidates = policyinfer.Undetermined, false, append(v.Candidates, was.Candidates...)
+	if policy || parts {
+		if v.Policy != was.Policy && v.Policy != policyinfer.Undetermined {
+			v.Policy, v.Conclusive, v.Candidates = policyinfer.Undetermined, false, append(v.Candidates, was.Candidates...)
+		}
+		t.verdict = &v
+		t.rec.Verdict, t.rec.Engine = verdictJSON(&v), policyinfer.EngineVersion
 	}
-	t.verdict = &v
-	t.rec.Verdict, t.rec.Engine, t.rec.Concluded = verdictJSON(&v), policyinfer.EngineVersion, now
-	a.o.Logger.Warn("verdict taken back: it may rest on a fault of the sink", "test", t.rec.Test.ID)
+	if provider {
+		t.rec.Provider = nil
+	}
+	t.rec.Concluded = now
+	if policy || provider {
+		a.o.Logger.Warn("verdict taken back: it may rest on a fault of the sink", "test", t.rec.Test.ID, "provider", provider)
+	}
 	a.o.Store.Submit(history.Batch{Tests: []history.TestRecord{t.rec}})
+}
+
+// suffered reports whether a verdict tells of a fault of ours.
+func suffered(v policyinfer.Verdict) bool {
+	return slices.ContainsFunc(v.Findings, func(f policyinfer.Finding) bool {
+		return f.ID == policyinfer.FindingBroken || f.ID == policyinfer.FindingUnverifiable
+	})
 }

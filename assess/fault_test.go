@@ -1,7 +1,11 @@
 package assess
 
 import (
+	"bytes"
+	"fmt"
+	"maps"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -74,6 +78,108 @@ func TestVerdictIsTakenBack(t *testing.T) {
 					t.Errorf("the record gives %s, the page %s", got, v.Verdict.Policy)
 				}
 			})
+		})
+	}
+}
+
+// A slow change of the MX order is told once it is known to be slow, and then for
+// the time from which on it was: a fault that came or went since then is no
+// reason to believe in the order of before, nor does it begin or end earlier.
+func TestOrderOfAPastTime(t *testing.T) {
+	for name, c := range map[string]struct{ before, after Fault }{
+		"comes":   {after: Fault{Broken: "mx05"}},
+		"goes":    {before: Fault{Broken: "mx05"}},
+		"changes": {before: Fault{Broken: "mx05"}, after: Fault{Unverifiable: "no DS"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld(t, 1)
+				defer w.stop()
+				w.wait(time.Minute)
+				c.before.BrokenSince = time.Now()
+				w.a.SetFault(c.before)
+				w.wait(time.Minute)
+				began := time.Now()
+				time.Sleep(500 * time.Millisecond)
+				found := time.Now()
+				c.after.BrokenSince, c.after.UnverifiableSince = found, found
+				w.a.SetFault(c.after)
+				time.Sleep(500 * time.Millisecond)
+				unknown := map[string]int{"mx03": 0, "mx04": 0, "mx05": 0, "mx06": 0}
+				w.a.RecordState(0, evidence.State{Time: began, MX: unknown})
+				w.wait(time.Second)
+
+				states := slices.Clone(w.a.states[0])
+				slices.SortStableFunc(states, func(a, b evidence.State) int { return a.Time.Compare(b.Time) })
+				var at []evidence.State
+				for _, s := range states {
+					if !s.Time.Before(began) {
+						at = append(at, s)
+					}
+				}
+				if n := len(at); n < 2 || !maps.Equal(at[n-1].MX, unknown) || at[n-1].Broken != c.after.Broken || at[n-1].Unverifiable != c.after.Unverifiable {
+					t.Errorf("since the change: %+v", at)
+				}
+				if !at[0].Time.Equal(began) || at[0].Broken != c.before.Broken || at[0].Unverifiable != "" {
+					t.Errorf("when it began: %+v", at[0])
+				}
+				h := evidence.History{Test: evidence.Test{ID: "x", Zone: zone, Started: began}, States: states}
+				var b bytes.Buffer
+				if err := evidence.WriteHistory(&b, h); err != nil {
+					t.Fatal(err)
+				}
+				if _, err := evidence.ReadHistory(&b); err != nil {
+					t.Errorf("the record cannot be read: %v", err)
+				}
+			})
+		})
+	}
+}
+
+// What is said of a provider rests on the same servers.
+func TestProviderIsTakenBack(t *testing.T) {
+	for _, later := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			w := newTimedWorld(t, 3, Timing{Close: 3 * time.Hour})
+			defer w.stop()
+			var users []*sender
+			for i, domain := range []string{"one.example", "two.example", "three.example"} {
+				s := w.sender(fmt.Sprintf("user%d@%s", i, domain), policyinfer.DANE)
+				s.perTry = 3
+				users = append(users, s)
+			}
+			for at := range 200 {
+				for i, every := range []int{7, 11, 13} {
+					if at%every == i && !users[i].delivered() {
+						users[i].attempt()
+					}
+				}
+				w.wait(time.Minute)
+			}
+			told := func() (n int, last time.Time) {
+				for _, s := range users {
+					if r := w.tests(s.from)[0]; r.Provider != nil {
+						n++
+						if r.Concluded.After(last) {
+							last = r.Concluded
+						}
+					}
+				}
+				return n, last
+			}
+			before, last := told()
+			if before == 0 {
+				t.Fatal("nobody is told about the provider")
+			}
+			since := last.Add(-4 * time.Hour)
+			if later {
+				since = last.Add(time.Second)
+			}
+			w.a.SetFault(Fault{Broken: "mx05", BrokenSince: since})
+			w.wait(time.Minute)
+			if n, _ := told(); !later && n != 0 || later && n != before {
+				t.Errorf("fault since later=%v: %d of %d are still told about the provider", later, n, before)
+			}
 		})
 	}
 }

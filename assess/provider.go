@@ -76,9 +76,7 @@ func (a *Assessor) provider(t *test) *history.Provider {
 // straight reports whether a verdict names a protected policy, and no
 // contradiction had to be explained for that.
 func straight(v policyinfer.Verdict) bool {
-	return v.Conclusive && v.Policy.Protected() && !v.Contradicted() && !slices.ContainsFunc(v.Findings, func(f policyinfer.Finding) bool {
-		return f.ID == policyinfer.FindingUnverifiable || f.ID == policyinfer.FindingBroken
-	})
+	return v.Conclusive && v.Policy.Protected() && !v.Contradicted() && !suffered(v)
 }
 
 // agrees reports whether the test has no verdict of its own, or this one.

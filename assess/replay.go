@@ -88,10 +88,7 @@ func (a *Assessor) replayStates() error {
 			}
 		}
 		if n := len(a.states[slot]); n > 0 {
-			last := a.states[slot][n-1]
-			a.fault = Fault{
-				Unverifiable: last.Unverifiable, UnverifiableSince: last.UnverifiableSince, Broken: last.Broken, BrokenSince: last.BrokenSince,
-			}
+			a.fault = faultIn(a.states[slot][n-1])
 		}
 	}
 	return nil
