@@ -300,6 +300,35 @@ func TestHistoryStates(t *testing.T) {
 	}
 }
 
+// A fault that is found before any order is known, e.g. at a start, is part of
+// the history, and so is its end.
+func TestHistoryStatesOfAFault(t *testing.T) {
+	s := open(t, history.Options{})
+	order := map[string]int{"mx03": 10}
+	state := func(minute int, broken string, mx map[string]int) history.StateRecord {
+		st := evidence.State{Time: at(minute), MX: mx, Broken: broken}
+		if broken != "" {
+			st.BrokenSince = at(minute - 1)
+		}
+		return history.StateRecord{State: st}
+	}
+	commit(t, s, history.Batch{
+		Tests:      []history.TestRecord{test("T1", "a@sender.example", at(10))},
+		States:     []history.StateRecord{state(1, "", order), state(11, "mx05", nil), state(13, "", nil)},
+		TestStates: []history.TestState{{TestID: "T1", State: evidence.State{Time: at(12), Phase: evidence.Secure}}},
+	})
+	want := []evidence.State{
+		{Time: at(1), MX: order},
+		{Time: at(11), MX: order, Broken: "mx05", BrokenSince: at(10)},
+		{Time: at(12), Phase: evidence.Secure, MX: order, Broken: "mx05", BrokenSince: at(10)},
+		{Time: at(13), Phase: evidence.Secure, MX: order},
+	}
+	h := must[evidence.History](t)(s.History("T1"))
+	if d := cmp.Diff(want, h.States); d != "" {
+		t.Errorf("(-want +got)\n%s", d)
+	}
+}
+
 func TestHistoryRefusesToTruncate(t *testing.T) {
 	s := open(t, history.Options{HistoryMax: 3})
 	b := history.Batch{Tests: []history.TestRecord{test("T1", "a@sender.example", t0())}}

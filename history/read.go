@@ -349,16 +349,20 @@ func lastBefore(c *bolt.Cursor, slot []byte, t time.Time) (k, v []byte) {
 	return k, v
 }
 
-// carryForward completes states that tell only the phase or only the order.
+// carryForward completes states that tell only the phase or only the order. Those
+// of tests have a phase, and nothing else; those of slots have none, and tell of
+// the zone even before an order is known.
 func carryForward(states []evidence.State) {
 	for i := 1; i < len(states); i++ {
-		if states[i].Phase == "" {
-			states[i].Phase = states[i-1].Phase
-		}
-		if states[i].MX == nil { // a change of phase says nothing about the zone
-			before := states[i-1]
-			before.Time, before.Phase = states[i].Time, states[i].Phase
-			states[i] = before
+		before := states[i-1]
+		switch s := &states[i]; {
+		case s.Phase != "" && s.MX == nil: // a change of phase says nothing about the zone
+			before.Time, before.Phase = s.Time, s.Phase
+			*s = before
+		case s.MX == nil:
+			s.Phase, s.MX = before.Phase, before.MX
+		case s.Phase == "":
+			s.Phase = before.Phase
 		}
 	}
 }
