@@ -45,7 +45,7 @@ func (x *exam) clock(ctx context.Context) {
 	case err != nil && x.Clock != nil:
 		x.ok("this machine", "nothing speaks against the clock: %s", now.Format(time.RFC3339))
 	case err != nil:
-		x.cannot("this machine", "nobody to compare the clock with: "+err.Error())
+		x.cannot("this machine", "nobody to compare the clock with: "+plain(err))
 	case now.Before(from) || now.After(to):
 		x.check.effect = Unverifiable
 		x.wrong("this machine", fmt.Sprintf("the clock says %s, but the parent zone was signed for %s to %s", now.Format(time.RFC3339), from.Format(time.DateOnly), to.Format(time.DateOnly)), "")

@@ -77,8 +77,14 @@ type Options struct {
 	UTAddresses []netip.Addr // of ut; default MXAddresses
 	NameServers []string     // besides ns1; the parent zone must name all
 
-	DS           []*dns.DS    // of our keys, if known; any of them is good at the parent
-	Delegation   string       // the records for the parent zone, for the fix
+	DS         []*dns.DS // of our keys, if known; any of them is good at the parent
+	Delegation string    // the records for the parent zone, for the fix
+	// External: another server has the zone, its name servers and its keys.
+	External bool
+	// Provider says why that server does not have our records, Foreign what
+	// somebody else changed there; nil: not known.
+	Provider, Foreign func() error
+
 	DKIMSelector string       // of reports
 	DKIM         string       // its TXT record, if known
 	Sender       netip.Addr   // address that reports come from; default the first of Addresses
@@ -173,20 +179,24 @@ func New(o Options) (*Doctor, error) {
 	return &Doctor{o}, nil
 }
 
-// Run does the checks of a scope in order. each, if given, is told of every
-// result at once.
-func (d *Doctor) Run(ctx context.Context, scope Scope, each func(Result)) []Result {
-	x := &exam{Options: d.o, scope: scope, each: each, worst: make(map[string]Status), shown: make(map[shownKey]shown)}
+// Run does the checks of a scope in order. each, if given, is told of the
+// results of every check as soon as it is done.
+func (d *Doctor) Run(ctx context.Context, scope Scope, each func([]Result)) []Result {
+	x := &exam{Options: d.o, scope: scope, worst: make(map[string]Status), shown: make(map[shownKey]shown)}
 	for _, c := range checks() {
 		if c.scope&scope == 0 || ctx.Err() != nil {
 			continue
 		}
 		x.check = c
+		before := len(x.results)
 		if first := x.blocked(c); first != "" {
 			x.cannot(x.Zone, notBefore+first+" is ok")
-			continue
+		} else {
+			c.run(x, ctx)
 		}
-		c.run(x, ctx)
+		if each != nil && len(x.results) > before {
+			each(x.results[before:])
+		}
 	}
 	return x.results
 }
@@ -198,12 +208,13 @@ const notBefore = "not tested before "
 // exam is one run.
 type exam struct {
 	Options
-	scope   Scope
-	each    func(Result)
-	check   check
-	results []Result
-	worst   map[string]Status // of each check that ran
-	shown   map[shownKey]shown
+	scope Scope
+	check check
+	// elsewhere are the name servers that the parent names, if External.
+	elsewhere []string
+	results   []Result
+	worst     map[string]Status // of each check that ran
+	shown     map[shownKey]shown
 }
 
 // blocked names the check that c needs and that is not ok.
@@ -222,9 +233,6 @@ func (x *exam) add(r Result) {
 		x.worst[r.Check] = r.Status
 	}
 	x.results = append(x.results, r)
-	if x.each != nil {
-		x.each(r)
-	}
 }
 
 func (x *exam) ok(subject, format string, args ...any) {

@@ -50,7 +50,7 @@ func golden(t *testing.T, file, got string) {
 func lines(t *testing.T, results []doctor.Result) string {
 	t.Helper()
 	var b strings.Builder
-	for _, r := range results {
+	for _, r := range doctor.Group(results) {
 		b.WriteString(r.Line())
 	}
 	if err := doctor.Summary(&b, results); err != nil {
@@ -266,16 +266,20 @@ func TestFaults(t *testing.T) {
 			f.broken(d)
 			results := d.run(doctor.All)
 			var got []string
+			var shown []doctor.Result
 			fmt.Fprintf(&page, "## %s\n", f.name)
 			for _, r := range results {
 				if r.Status == doctor.OK || strings.HasPrefix(r.Seen, "not tested before") {
 					continue
 				}
-				page.WriteString(dates(r.Line()))
+				shown = append(shown, r)
 				got = append(got, string(r.Status)+" "+r.Check)
 				if r.Status == doctor.Wrong && r.Fix == "" {
 					t.Errorf("no fix: %s", r.Line())
 				}
+			}
+			for _, r := range doctor.Group(shown) {
+				page.WriteString(dates(r.Line()))
 			}
 			page.WriteString("\n")
 			slices.SortFunc(got, func(a, b string) int { return strings.Compare(strings.Fields(a)[1], strings.Fields(b)[1]) })

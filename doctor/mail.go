@@ -34,7 +34,7 @@ func (x *exam) ptr(ctx context.Context) {
 	host := scenario.ServiceHost(x.Zone)
 	name, err := dns.ReverseAddr(x.Sender.String())
 	if err != nil {
-		x.cannot(x.Sender.String(), err.Error())
+		x.cannot(x.Sender.String(), plain(err))
 		return
 	}
 	a, ok := x.world(ctx, name, dns.TypePTR)
@@ -156,7 +156,7 @@ func (x *exam) dmarc(ctx context.Context) {
 // caa: RFC 8659 §3: the record closest to the name counts.
 func (x *exam) caa(ctx context.Context) {
 	if len(x.CAs) == 0 {
-		x.ok(x.Zone, "the CA is our own, which needs no permission")
+		x.ok(x.Zone, "the CA asks for no permission, or it is not known here what it is called in CAA records")
 		return
 	}
 	fqdn := dns.Fqdn(x.Zone)

@@ -31,10 +31,23 @@ func (x *exam) policy(ctx context.Context) {
 			continue
 		}
 		if err != nil {
-			x.wrong(n.ET, "own policy: "+err.Error(), "")
+			x.badPolicy(n, err)
 			continue
 		}
 		x.ok(n.ET, "record id %s; mode enforce, mx04 to mx06", id)
+	}
+}
+
+// badPolicy names the certificate if it is what keeps senders from the policy.
+func (x *exam) badPolicy(n scenario.SlotNames, err error) {
+	_, untrusted := errors.AsType[*tls.CertificateVerificationError](err)
+	switch why := notShown(err); {
+	case why != err.Error():
+		x.wrong(n.ET, "own policy: the certificate of "+n.Policy+" is not there: "+why, notIssued)
+	case untrusted:
+		x.wrong(n.ET, "own policy: "+err.Error(), notIssued)
+	default:
+		x.wrong(n.ET, "own policy: "+plain(err), "")
 	}
 }
 

@@ -42,7 +42,11 @@ func (c *doctorCmd) Run(e *env) error {
 		scope = doctor.Faces
 	}
 	o.Wait = c.Wait
-	each := func(r doctor.Result) { io.WriteString(e.stdout, r.Line()) } //nolint:errcheck // a terminal
+	each := func(list []doctor.Result) {
+		for _, r := range doctor.Group(list) {
+			io.WriteString(e.stdout, r.Line()) //nolint:errcheck // a terminal
+		}
+	}
 	if c.JSON {
 		each = nil
 	}

@@ -18,8 +18,8 @@ func TestDoctorOfARunningService(t *testing.T) {
 	if status != 0 || strings.Contains(out, "WRONG") || strings.Contains(out, "\n? ") {
 		t.Errorf("status %d, %s:\n%s", status, stderr, out)
 	}
-	for _, want := range []string{"STARTTLS is withheld from a new client", "mx06.et.sink.example: both certificates match", "dns.private is set", " 0 wrong, 0 could not be tested"} {
-		if !strings.Contains(out, want) {
+	for _, want := range []string{"STARTTLS is withheld from a new client", "mx06.et.sink.example, mx.sink.example: both certificates match", "dns.private is set", " 0 wrong, 0 could not be tested"} {
+		if !strings.Contains(strings.Join(strings.Fields(out), " "), strings.TrimSpace(want)) {
 			t.Errorf("it does not say %q:\n%s", want, out)
 		}
 	}

@@ -45,6 +45,8 @@ type selfCheck struct {
 	from       netip.Addr // address that our DNS queries come from, if not one of the service
 	asking     []string   // addresses that those of our resolver come from
 	at         ourPorts
+
+	log checkLog
 }
 
 // ourPorts is where our own listeners are reached from this host, host:port.
@@ -72,7 +74,10 @@ type passes struct {
 const passesKey = "selfcheck/passes"
 
 func newSelfCheck(s *service) *selfCheck {
-	return &selfCheck{service: s, wake: make(chan struct{}, 1), known: make(chan struct{}), last: outcome{decided: true}}
+	return &selfCheck{
+		service: s, wake: make(chan struct{}, 1), known: make(chan struct{}), last: outcome{decided: true},
+		log: checkLog{log: s.log.With("part", "self-check")},
+	}
 }
 
 // decided asks for a check: a verdict was reached. It does not block.
@@ -104,6 +109,9 @@ func (c *selfCheck) run(ctx context.Context, l *listeners) error {
 		}
 		if err := check(ctx); err != nil {
 			return err
+		}
+		if ctx.Err() == nil {
+			c.log.tell(c.current())
 		}
 		ended = time.Now()
 		switch {
@@ -183,7 +191,6 @@ func (c *selfCheck) check(ctx context.Context, scope doctor.Scope) error {
 		return nil
 	}
 	c.mu.Lock()
-	before := c.last
 	if scope == doctor.Outside {
 		c.outside = results
 	} else {
@@ -210,7 +217,6 @@ func (c *selfCheck) check(ctx context.Context, scope doctor.Scope) error {
 	c.last = now
 	c.mu.Unlock()
 	c.service.mailer.Kick()
-	c.tell(before, now)
 	return nil
 }
 
@@ -236,43 +242,6 @@ func (c *selfCheck) checkAll(ctx context.Context) error {
 		c.service.log.Error("that the self-check passed could not be stored", "err", err)
 	}
 	return nil
-}
-
-// tell logs what is wrong: what verdicts suffer from at each check, the rest
-// when it changes.
-func (c *selfCheck) tell(before, now outcome) {
-	log := c.service.log.With("part", "self-check")
-	if f := now.fault; f.Broken != "" {
-		log.Error("self-check fails: a server is not what it has to be, no verdicts and no reports", "err", f.Broken)
-	}
-	if f := now.fault; f.Unverifiable != "" {
-		log.Error("self-check fails: own zone or policy not verifiable, unprotected verdicts are suspended", "err", f.Unverifiable, "fix", fixOf(now.results))
-	}
-	switch {
-	case now.fault != assess.Fault{}:
-	case !now.decided:
-		log.Warn("the self-check could not look at every server: reports wait")
-	case before.at.IsZero() || before.failed():
-		log.Info("own zone and policy verified")
-	}
-	for _, r := range now.results {
-		if r.Status != doctor.Wrong || slices.Contains(before.results, r) {
-			continue
-		}
-		log.Warn("self-check", "check", r.Check, "subject", r.Subject, "seen", r.Seen, "fix", r.Fix)
-	}
-}
-
-// fixOf is what to do about the first thing that keeps our zone or policy from
-// being verified.
-func fixOf(results []doctor.Result) string {
-	i := slices.IndexFunc(results, func(r doctor.Result) bool {
-		return r.Status == doctor.Wrong && (r.Effect == doctor.Unverifiable || r.Check == "delegation" || r.Check == "ds")
-	})
-	if i < 0 {
-		return ""
-	}
-	return results[i].Fix
 }
 
 // current returns the last outcome.
