@@ -257,14 +257,3 @@ func TestNotifyAnswersAreChecked(t *testing.T) {
 		})
 	}
 }
-
-func TestSecondaryRefresh(t *testing.T) {
-	if d := newZone(t, options()).SecondaryRefresh(); d != 0 {
-		t.Errorf("%v without secondaries", d)
-	}
-	z := newZone(t, transferOptions())
-	soa := ask(t, z, zoneName, dns.TypeSOA, false).Answer[0].(*dns.SOA)
-	if d := z.SecondaryRefresh(); d < time.Duration(soa.Refresh+soa.Retry)*time.Second {
-		t.Errorf("%v, shorter than %v", d, soa)
-	}
-}

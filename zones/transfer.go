@@ -87,15 +87,6 @@ func (t *Transfer) allows(a netip.Addr) bool {
 // expires before them.
 func soaExpire(validity time.Duration) time.Duration { return validity / 6 }
 
-// SecondaryRefresh is how long it may take, while they can reach this server,
-// until every secondary has what was published. It is 0 without secondaries.
-func (z *Zone) SecondaryRefresh() time.Duration {
-	if len(z.opts.Transfer.Keys) == 0 {
-		return 0
-	}
-	return soaRefresh + 2*soaRetry
-}
-
 // transfer answers AXFR and IXFR.
 func (q *query) transfer(key nameKey, question dns.Question) {
 	t := &q.zone.opts.Transfer
