@@ -45,6 +45,10 @@ func (s *Store) reread(v version, p *pair) error {
 	switch {
 	case err != nil:
 		return err
+	case p.cert.Leaf != nil && p.cert.Leaf.Equal(cert.Leaf):
+		return nil // that in use, whatever it is worth
+	case !holds(cert.Leaf, s.opts.Now()):
+		return fmt.Errorf("it holds from %s to %s", cert.Leaf.NotBefore.Format(time.DateTime), cert.Leaf.NotAfter.Format(time.DateTime))
 	case !sameNames(cert.Leaf.DNSNames, s.names(v)):
 		return fmt.Errorf("it is of %v instead of %v", cert.Leaf.DNSNames, s.names(v))
 	case !s.recognized(v, cert.Leaf):

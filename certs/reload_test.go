@@ -51,4 +51,13 @@ func TestReload(t *testing.T) {
 	if err := s.Reload(); err != nil || !get(t, s, other)[0].Leaf.Equal(renewed) {
 		t.Errorf("without the file: %v", err)
 	}
+	clk.Add(30 * 24 * time.Hour)
+	if err := s.Renew(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	write("mx06", first) // expired by now
+	renewed = get(t, s, id)[0].Leaf
+	if err := s.Reload(); err == nil || !strings.Contains(err.Error(), "0-mx06-ca-ecdsa.pem") || !get(t, s, id)[0].Leaf.Equal(renewed) {
+		t.Errorf("an expired certificate: %v", err)
+	}
 }
