@@ -190,7 +190,7 @@ func (m *Mailer) Kick() {
 // have ended, or were cut off after DrainTimeout. It returns an error only if
 // the queue cannot be read at the start. Run must not be called twice at once.
 func (m *Mailer) Run(ctx context.Context) error {
-	l := &loop{Mailer: m, inFlight: make(map[string]bool), done: make(chan finished)}
+	l := &loop{Mailer: m, inFlight: make(map[string]bool), unrecorded: make(map[string]Item), done: make(chan finished)}
 	items, err := m.opt.Queue.List(ctx)
 	if err != nil {
 		return fmt.Errorf("read the queue of reports: %w", err)
@@ -220,21 +220,28 @@ type loop struct {
 	*Mailer
 	limits     limiter
 	inFlight   map[string]bool
+	unrecorded map[string]Item // by ID, after an attempt that the queue did not take
 	done       chan finished
 	pauseUntil time.Time
 }
 
 // finished is the end of an attempt; err is a failure of the queue.
 type finished struct {
-	id  string
-	err error
+	after Item
+	made  bool // the attempt, so that after is what came of it
+	err   error
 }
 
 func (l *loop) finish(f finished) {
-	delete(l.inFlight, f.id)
-	if f.err != nil {
-		l.queueFailed(f.err)
+	delete(l.inFlight, f.after.ID)
+	delete(l.unrecorded, f.after.ID)
+	if f.err == nil {
+		return
 	}
+	if f.made {
+		l.unrecorded[f.after.ID] = f.after
+	}
+	l.queueFailed(f.err)
 }
 
 func (l *loop) queueFailed(err error) {
@@ -288,6 +295,13 @@ func (l *loop) startDue(ctx context.Context) time.Duration {
 
 // start begins an attempt, unless this is the first one and over a limit.
 func (l *loop) start(ctx context.Context, it Item) error {
+	if after, ok := l.unrecorded[it.ID]; ok {
+		// The lease is over while the queue, e.g. on a full disk, still does not
+		// know that the report was sent.
+		l.inFlight[it.ID] = true
+		go func() { l.done <- finished{after, true, l.record(context.WithoutCancel(ctx), after)} }()
+		return nil
+	}
 	if it.Attempts == 0 {
 		if reason := l.limits.over(l.opt.Now(), it, l.settings.Load().Limits); reason != "" {
 			it.GaveUp, it.LastError = true, "not sent: "+reason
@@ -301,14 +315,15 @@ func (l *loop) start(ctx context.Context, it Item) error {
 	}
 	l.inFlight[it.ID] = true
 	go func() {
-		err := l.attempt(ctx, it)
-		l.done <- finished{it.ID, err}
+		made, err := l.attempt(ctx, &it)
+		l.done <- finished{it, made, err}
 	}()
 	return nil
 }
 
-// attempt makes one attempt. It returns an error only if the queue failed.
-func (m *Mailer) attempt(ctx context.Context, it Item) error {
+// attempt makes one attempt, and leaves in it what came of that. It returns an
+// error only if the queue failed; made says that this was afterwards.
+func (m *Mailer) attempt(ctx context.Context, it *Item) (made bool, err error) {
 	record := context.WithoutCancel(ctx) // what happened is recorded also when time is up
 	settings := m.settings.Load()
 	ctx, cancel := context.WithTimeout(ctx, settings.AttemptTimeout)
@@ -316,19 +331,23 @@ func (m *Mailer) attempt(ctx context.Context, it Item) error {
 
 	it.Attempts++
 	it.LastAttempt = m.opt.Now()
-	outcome, err := m.prepare(ctx, &it)
-	if err == nil {
+	outcome, failed := m.prepare(ctx, it)
+	if failed == nil {
 		// The lease outlasts the attempt: nobody takes the item meanwhile, and
 		// after a crash it is tried again.
 		it.Due = it.LastAttempt.Add(settings.AttemptTimeout + m.backOff(it.Attempts))
-		if err := m.opt.Queue.Update(record, it); err != nil {
-			return fmt.Errorf("lease report %q: %w", it.ID, err)
+		if err := m.opt.Queue.Update(record, *it); err != nil {
+			return false, fmt.Errorf("lease report %q: %w", it.ID, err)
 		}
 		// RFC 3834 §3.3, RFC 5321 §4.5.5: the null reverse-path.
 		outcome = settings.Transport.Send(ctx, "", it.To, it.Message)
 	}
-	m.conclude(&it, outcome)
-	if err := m.opt.Queue.Update(record, it); err != nil {
+	m.conclude(it, outcome)
+	return true, m.record(record, *it)
+}
+
+func (m *Mailer) record(ctx context.Context, it Item) error {
+	if err := m.opt.Queue.Update(ctx, it); err != nil {
 		return fmt.Errorf("record the attempt of report %q: %w", it.ID, err)
 	}
 	return nil

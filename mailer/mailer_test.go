@@ -328,6 +328,28 @@ func TestCrashBetweenSendAndRecord(t *testing.T) {
 	})
 }
 
+// The disk is full when a report was sent, and for longer than its lease: it is
+// not sent again.
+func TestRecordComesLate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t, delivered())
+		b.q.failures["T1"] = errors.New("disk full")
+		b.enqueue(history.QueueItem{ID: "T1", To: "a@sender.example"})
+		time.AfterFunc(5*time.Hour, func() {
+			b.q.mu.Lock()
+			defer b.q.mu.Unlock()
+			delete(b.q.failures, "T1")
+		})
+		b.run(6 * time.Hour)
+		if n := len(b.tr.attempts()); n != 1 {
+			t.Errorf("sent %d times", n)
+		}
+		if it := b.item("T1"); it.Sent.IsZero() || it.Attempts != 1 {
+			t.Errorf("not recorded: %+v", it)
+		}
+	})
+}
+
 // A transport that hangs is cut off, and when the program ends, soon.
 func TestAttemptIsBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
