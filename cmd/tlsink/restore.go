@@ -131,6 +131,15 @@ func putInPlace(dir string) error {
 	if err := giveToOwner(dir, staged); err != nil {
 		return err
 	}
+	err := filepath.WalkDir(staged, func(name string, d os.DirEntry, err error) error {
+		if err != nil || !d.IsDir() {
+			return err
+		}
+		return durable.SyncDir(name)
+	})
+	if err != nil {
+		return err
+	}
 	list, err := os.ReadDir(staged)
 	if err != nil {
 		return err
