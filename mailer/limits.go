@@ -32,8 +32,8 @@ type limiter struct {
 }
 
 type counted struct {
-	at                       time.Time
-	address, domain, network string
+	at                           time.Time
+	id, address, domain, network string
 }
 
 // restore counts what was tried before a restart.
@@ -45,9 +45,14 @@ func (l *limiter) restore(now time.Time, items []Item) {
 	}
 }
 
+// add counts a report, once: while the queue can't be written, its first attempt
+// begins again and again.
 func (l *limiter) add(it Item) {
+	if slices.ContainsFunc(l.counts, func(c counted) bool { return c.id == it.ID }) {
+		return
+	}
 	address := strings.ToLower(it.To)
-	l.counts = append(l.counts, counted{it.Created, address, domainOf(address), it.Network})
+	l.counts = append(l.counts, counted{it.Created, it.ID, address, domainOf(address), it.Network})
 }
 
 // over returns the limit that it would exceed, in words, or nothing.
@@ -57,6 +62,9 @@ func (l *limiter) over(now time.Time, it Item, limits Limits) string {
 	domain := domainOf(address)
 	var sameAddress, sameDomain, sameNetwork int
 	for _, c := range l.counts {
+		if c.id == it.ID {
+			return "" // it was counted before, and not over
+		}
 		if c.address == address {
 			sameAddress++
 		}

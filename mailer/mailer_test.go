@@ -25,6 +25,7 @@ type queue struct {
 	*history.Store
 	mu       sync.Mutex
 	failures map[string]error // by item ID: Update fails for sent items
+	full     bool             // every Update fails
 }
 
 func (q *queue) Due(now time.Time, limit int) ([]mailer.Item, error) {
@@ -39,8 +40,11 @@ func (q *queue) List(ctx context.Context) ([]mailer.Item, error) {
 
 func (q *queue) Update(ctx context.Context, it mailer.Item) error {
 	q.mu.Lock()
-	err := q.failures[it.ID]
+	err, full := q.failures[it.ID], q.full
 	q.mu.Unlock()
+	if full {
+		return errors.New("disk full")
+	}
 	if err != nil && !it.Sent.IsZero() {
 		return err
 	}
@@ -346,6 +350,25 @@ func TestRecordComesLate(t *testing.T) {
 		}
 		if it := b.item("T1"); it.Sent.IsZero() || it.Attempts != 1 {
 			t.Errorf("not recorded: %+v", it)
+		}
+	})
+}
+
+// However long the disk is full, a report that waits for it counts as one.
+func TestFullDiskIsNoLimit(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t, delivered())
+		b.q.full = true
+		b.opt.Limits.Address = 3
+		b.enqueue(history.QueueItem{ID: "T1", To: "a@sender.example"})
+		time.AfterFunc(5*time.Hour, func() {
+			b.q.mu.Lock()
+			defer b.q.mu.Unlock()
+			b.q.full = false
+		})
+		b.run(6 * time.Hour)
+		if it := b.item("T1"); it.Sent.IsZero() || it.GaveUp || len(b.tr.attempts()) != 1 {
+			t.Errorf("%d deliveries, %+v", len(b.tr.attempts()), it)
 		}
 	})
 }
