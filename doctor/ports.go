@@ -45,6 +45,9 @@ func (x *exam) ports(ctx context.Context) {
 		if slices.Contains(x.Addresses, a) {
 			list = append(list, port{53, "udp"}, port{53, "tcp"}, port{80, "tcp"}, port{443, "tcp"})
 		}
+		if x.External {
+			list = slices.DeleteFunc(list, func(p port) bool { return p.number == 53 })
+		}
 		x.portsOf(ctx, a, list)
 	}
 }

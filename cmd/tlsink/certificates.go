@@ -22,8 +22,8 @@ import (
 // week. Let's Encrypt allows 50 for a registered domain, which may have others.
 const perWeek = 40
 
-// externalRollWait is how long old TLSA records may be seen after a change at
-// an external provider, whose negative TTL and transfers we do not know.
+// externalRollWait is taken as long as no name server of an external provider has
+// told its TTLs.
 const externalRollWait = 2 * time.Hour
 
 // openCertificates opens the keys, which the zone needs, and the CA that the
@@ -31,7 +31,7 @@ const externalRollWait = 2 * time.Hour
 func (s *service) openCertificates(ctx context.Context) error {
 	o := certs.Options{
 		Dir: s.cfg.path("certs"), Zone: s.cfg.Zone, Slots: s.cfg.Slots, State: values{s.store},
-		Publish: func(ctx context.Context) error { return s.names.publishTLSA(ctx) }, RollWait: s.cfg.rollWait(), Logger: s.log.With("part", "certs"),
+		Publish: func(ctx context.Context) error { return s.names.publishTLSA(ctx) }, RollWaitNow: s.rollWait, Logger: s.log.With("part", "certs"),
 	}
 	var err error
 	if s.cfg.Certificates.CA == caACME {
@@ -115,11 +115,11 @@ func (notDelegated) HoldAll() bool { return true }
 // rollWait is how long the TLSA records of before a change may still be seen:
 // their TTL and the negative TTL, which is the same in our zone. The other name
 // servers are asked whether they have the change.
-func (c *config) rollWait() time.Duration {
-	if c.DNS.external() {
-		return externalRollWait
+func (s *service) rollWait() time.Duration {
+	if n, ok := s.names.(*externalNames); ok {
+		return n.rollWait()
 	}
-	return 2*time.Duration(c.DNS.TTL) + time.Duration(c.Timing.Propagation)
+	return 2*time.Duration(s.cfg.DNS.TTL) + time.Duration(s.cfg.Timing.Propagation)
 }
 
 // publicRoots are those that the certificates of our good servers lead to.

@@ -132,8 +132,10 @@ type doctorHelp struct {
 	DS         []string `json:"ds"`
 	Delegation string   `json:"delegation"`
 	DKIM       string   `json:"dkim"`
-	Roots      string   `json:"roots,omitempty"` // of the local CA
-	Clock      string   `json:"clock,omitempty"` // what is wrong with it
+	Roots      string   `json:"roots,omitempty"`    // of the local CA
+	Clock      string   `json:"clock,omitempty"`    // what is wrong with it
+	Provider   string   `json:"provider,omitempty"` // what is wrong with dns.provider
+	Foreign    string   `json:"foreign,omitempty"`  // what somebody else changed there
 	Ports      ourPorts `json:"ports"`
 }
 
@@ -158,7 +160,7 @@ func (h doctorHelp) complete(o *doctor.Options, private bool) error {
 			servers = append(servers, net.JoinHostPort(a.String(), "53"))
 		}
 	}
-	if len(o.DS) > 0 && servers[0] != "" {
+	if len(o.DS) > 0 && !o.External && servers[0] != "" {
 		var anchors []dns.RR
 		for _, ds := range o.DS {
 			anchors = append(anchors, ds)
@@ -175,8 +177,13 @@ func (h doctorHelp) complete(o *doctor.Options, private bool) error {
 			return errors.New("answer of the running service: no root certificate in it")
 		}
 	}
-	if h.Clock != "" {
-		o.Clock = func() error { return errors.New(h.Clock) }
+	for to, text := range map[*func() error]string{&o.Clock: h.Clock, &o.Provider: h.Provider, &o.Foreign: h.Foreign} {
+		*to = func() error {
+			if text == "" {
+				return nil
+			}
+			return errors.New(text)
+		}
 	}
 	return nil
 }
@@ -202,9 +209,12 @@ func (s *service) doctorHelp(ctx context.Context) (doctorHelp, error) {
 	if s.ca != nil {
 		h.Roots = string(s.ca.RootPEM())
 	}
-	if o.Clock != nil {
-		if err := o.Clock(); err != nil {
-			h.Clock = err.Error()
+	for to, problem := range map[*string]func() error{&h.Clock: o.Clock, &h.Provider: o.Provider, &h.Foreign: o.Foreign} {
+		if problem == nil {
+			continue
+		}
+		if err := problem(); err != nil {
+			*to = err.Error()
 		}
 	}
 	return h, nil
@@ -225,7 +235,7 @@ func (s *service) doctorRoutes(handle func(pattern string, f func(w io.Writer, r
 func (c *config) doctorOptions() doctor.Options {
 	o := doctor.Options{
 		Zone: c.Zone, Slots: c.Slots, Addresses: c.DNS.Addresses, MXAddresses: c.DNS.MXAddresses, UTAddresses: c.DNS.UTAddresses, NameServers: c.DNS.NameServers,
-		DKIMSelector: c.Mail.DKIMSelector, Smarthost: c.Mail.Smarthost.Address != "", Downgrade: c.timing().Downgrade, Host: hostAddresses(),
+		External: c.DNS.external(), DKIMSelector: c.Mail.DKIMSelector, Smarthost: c.Mail.Smarthost.Address != "", Downgrade: c.timing().Downgrade, Host: hostAddresses(),
 	}
 	if c.Certificates.CA == caACME {
 		o.Date = c.Certificates.ACME.Directory
@@ -257,6 +267,9 @@ func (s *service) doctorOptions(world doctor.Resolver) (doctor.Options, error) {
 	o.Delegation = s.names.delegation()
 	if s.zone != nil {
 		o.DS, o.Clock = s.zone.ValidDS(), s.zone.ClockProblem
+	}
+	if n, ok := s.names.(*externalNames); ok {
+		o.DS, o.Provider, o.Foreign = n.ds(), n.providerProblem, s.check.spoiledNow
 	}
 	if s.network.clock != nil {
 		o.Clock = s.network.clock

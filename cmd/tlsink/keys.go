@@ -187,6 +187,10 @@ func (s *service) keyRoutes(handle func(pattern string, f func(w io.Writer, r *h
 	})
 	zone := func(pattern string, f func(z *zones.Zone, r *http.Request) error) {
 		handle(pattern, func(w io.Writer, r *http.Request) error {
+			if n, ok := s.names.(*externalNames); ok && r.Method == http.MethodGet {
+				_, err := io.WriteString(w, n.status())
+				return err
+			}
 			if s.zone == nil {
 				return errExternalKeys
 			}

@@ -4,7 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"log/slog"
 	"net"
+	"net/http"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/libdns/libdns"
@@ -25,18 +30,29 @@ type externalNames struct {
 	confirmed *propagation.Confirmed
 	servers   *propagation.Servers
 	publisher *external.Publisher
+	log       *slog.Logger
+
+	probed atomic.Bool // the provider can do all that the zone needs
+	// serving is set once others may rely on the zone: what is published counts
+	// only when every name server has it. Before, they may not be known yet.
+	serving atomic.Bool
+
+	mu      sync.Mutex
+	problem error // why the provider does not have our records
+	parent  forParent
+	// For how long caches keep TLSA records, and the absence of any; 0: not known.
+	positive, negative time.Duration
 }
 
 // openExternal refuses a provider that can't hold the zone. One that can't be
 // reached now may come back.
 func (s *service) openExternal(ctx context.Context) (*externalNames, error) {
-	n := &externalNames{service: s}
+	n := &externalNames{service: s, log: s.log.With("part", "dns")}
 	var err error
 	if n.Provider, err = s.cfg.DNS.open(); err != nil {
 		return nil, err
 	}
-	log := s.log.With("part", "dns")
-	if n.servers, err = propagation.New(propagation.Options{Zone: s.cfg.Zone, Lookup: propagation.Through(s.network.resolver), Logger: log}); err != nil {
+	if n.servers, err = propagation.New(propagation.Options{Zone: s.cfg.Zone, Lookup: propagation.Through(s.network.resolver), Logger: n.log}); err != nil {
 		return nil, err
 	}
 	n.confirmed = propagation.Confirm(n.Provider, n.servers)
@@ -45,20 +61,26 @@ func (s *service) openExternal(ctx context.Context) (*externalNames, error) {
 		return nil, err
 	}
 	if n.publisher, err = external.New(external.Options{
-		Zone: s.cfg.Zone, Slots: s.cfg.Slots, Provider: n.Provider, Content: content, Servers: n.servers, Logger: log,
+		Zone: s.cfg.Zone, Slots: s.cfg.Slots, Provider: n.Provider, Content: content, Servers: n, Logger: n.log,
+		Interval: time.Duration(s.cfg.Timing.SelfCheck), OnReport: n.found, OnRound: n.round,
 		Rotate: func(ctx context.Context) error { return s.rotator.Rotate(ctx) },
 	}); err != nil {
 		return nil, err
 	}
-	err = n.publisher.Probe(ctx)
-	if err == nil {
-		_, err = n.publisher.Publish(ctx)
-	}
-	if notReached(err) {
-		log.Error("DNS provider not reached, going on without: it will be tried again", "err", err)
+	if err = n.publisher.Probe(ctx); err != nil {
+		if ctx.Err() != nil || !mayPass(err) {
+			return nil, fmt.Errorf("dns.provider %q: %w", s.cfg.DNS.Provider, err)
+		}
+		n.failed(err)
+		n.log.Error("DNS provider not reached, going on without: it will be tried again", "err", err)
 		return n, nil
 	}
-	return n, err
+	n.probed.Store(true)
+	if _, err = n.publisher.Publish(ctx); err != nil {
+		n.log.Error("external DNS not published: it will be tried again", "err", err)
+	}
+	n.round(ctx, err)
+	return n, nil
 }
 
 // open connects to the provider.
@@ -86,11 +108,66 @@ func (c *dnsConfig) open() (external.Provider, error) {
 	return p, nil
 }
 
-// notReached reports whether a failure says nothing about the other side.
-func notReached(err error) bool {
-	_, network := errors.AsType[net.Error](err)
-	_, late := errors.AsType[*propagation.NotServedError](err)
-	return network || late || errors.Is(err, context.DeadlineExceeded)
+// mayPass reports whether a failure says nothing about what the provider can do:
+// it, or our clock, may be in order later.
+func mayPass(err error) bool {
+	if _, network := errors.AsType[net.Error](err); network || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+		return true
+	}
+	if e, refused := errors.AsType[*rfc2136.Error](err); refused {
+		return e.Rcode == dns.RcodeServerFailure || e.TSIG == dns.RcodeBadTime
+	}
+	e, refused := errors.AsType[*desec.Error](err)
+	return refused && (e.Status >= http.StatusInternalServerError || e.Status == http.StatusTooManyRequests)
+}
+
+// round is told how each round of the publisher ended.
+func (n *externalNames) round(ctx context.Context, err error) {
+	n.failed(err)
+	n.learn(ctx)
+	if !n.serving.Load() {
+		return
+	}
+	if err := n.measure(ctx); err != nil {
+		n.log.Debug("TTLs of the zone not known", "err", err)
+	}
+}
+
+func (n *externalNames) failed(err error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.problem = err
+}
+
+// providerProblem says why the provider does not have our records.
+func (n *externalNames) providerProblem() error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.problem
+}
+
+// found is told what somebody else has changed, before it is repaired. Senders may
+// have met it since the last round, and caches keep it.
+func (n *externalNames) found(r external.Report) {
+	what, cached := r.Spoils()
+	if what == "" {
+		return
+	}
+	n.mu.Lock()
+	absent := n.negative
+	n.mu.Unlock()
+	if absent == 0 {
+		absent = unknownTTL
+	}
+	n.service.check.spoil("at the DNS provider: "+what, r.Since, time.Now().Add(max(cached, absent)))
+}
+
+// Wait implements external.Waiter.
+func (n *externalNames) Wait(ctx context.Context, fqdn string, qtype uint16, want []string) error {
+	if !n.serving.Load() {
+		return nil
+	}
+	return n.servers.Wait(ctx, fqdn, qtype, want)
 }
 
 // SetRecords implements libdns.RecordSetter.
@@ -109,6 +186,10 @@ func (n *externalNames) publishTLSA(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	// For how long what is there now stays in caches: soon it is not served any more.
+	if err := n.measure(ctx); err != nil {
+		return err
+	}
 	return n.publisher.Update(ctx, content)
 }
 
@@ -120,10 +201,28 @@ func (n *externalNames) hasTXT(ctx context.Context, fqdn, txt string) error {
 // queries implements nameService.
 func (n *externalNames) queries(time.Time) []evidence.Query { return nil }
 
-// delegation implements nameService.
-func (n *externalNames) delegation() string {
-	return "; " + dns.Fqdn(n.service.cfg.Zone) + " is served and signed by the name server of dns.provider:\n; publish its NS and DS records at the parent zone.\n"
-}
-
 // run implements nameService.
-func (n *externalNames) run(ctx context.Context, _ *listeners) error { return n.publisher.Run(ctx) }
+func (n *externalNames) run(ctx context.Context, _ *listeners) error {
+	n.serving.Store(true)
+	pause := time.Second
+	for !n.probed.Load() {
+		timer := time.NewTimer(pause)
+		select {
+		case <-ctx.Done():
+			timer.Stop()
+			return nil
+		case <-timer.C:
+		}
+		err := n.publisher.Probe(ctx)
+		n.failed(err)
+		switch {
+		case err == nil:
+			n.probed.Store(true)
+			n.log.Info("DNS provider reached")
+		case ctx.Err() == nil:
+			pause = min(2*pause, time.Duration(n.service.cfg.Timing.SelfCheck)/2)
+			n.log.Error("DNS provider not usable", "err", err, "retry_in", pause)
+		}
+	}
+	return n.publisher.Run(ctx)
+}

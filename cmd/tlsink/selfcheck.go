@@ -45,6 +45,7 @@ type selfCheck struct {
 	from       netip.Addr // address that our DNS queries come from, if not one of the service
 	asking     []string   // addresses that those of our resolver come from
 	at         ourPorts
+	foreign    spoiled
 
 	log checkLog
 }
@@ -179,7 +180,7 @@ func (c *selfCheck) check(ctx context.Context, scope doctor.Scope) error {
 	began := time.Now()
 	limit, cancel := context.WithTimeout(ctx, 5*time.Minute)
 	defer cancel()
-	x, err := c.doctor()
+	x, err := c.doctor(limit)
 	if err != nil {
 		return fmt.Errorf("self-check: %w", err)
 	}
@@ -205,6 +206,9 @@ func (c *selfCheck) check(ctx context.Context, scope doctor.Scope) error {
 	}
 	if now.fault.Broken != "" {
 		now.fault.BrokenSince = c.good.Faces
+		if f := c.foreign; f.now() && f.since.Before(c.good.Faces) {
+			now.fault.BrokenSince = f.since
+		}
 	} else if now.decided && scope == doctor.Faces {
 		c.good.Faces = began
 	}
@@ -268,7 +272,7 @@ func (c *selfCheck) ports(ctx context.Context) (ourPorts, error) {
 func (c *selfCheck) speaksFor(t time.Time) bool {
 	c.mu.Lock()
 	good := c.good.Faces
-	wrong := !c.last.decided || c.last.fault.Broken != ""
+	wrong := !c.last.decided || c.last.fault.Broken != "" || c.foreign.now()
 	c.mu.Unlock()
 	if !wrong && !good.Before(t) {
 		return true
@@ -314,7 +318,7 @@ func (c *selfCheck) learn(ctx context.Context, r doctor.Resolver) {
 }
 
 // doctor is set up to look at our own listeners and, for the rest, as the world.
-func (c *selfCheck) doctor() (*doctor.Doctor, error) {
+func (c *selfCheck) doctor(ctx context.Context) (*doctor.Doctor, error) {
 	o, err := c.service.doctorOptions(c.service.network.resolver)
 	if err != nil {
 		return nil, err
@@ -322,7 +326,7 @@ func (c *selfCheck) doctor() (*doctor.Doctor, error) {
 	if o.Token, err = c.probeToken(); err != nil {
 		return nil, err
 	}
-	if o.Own, err = c.own(); err != nil {
+	if o.Own, err = c.own(ctx); err != nil {
 		return nil, err
 	}
 	o.Dial, o.SMTP, o.HTTPS, o.Timeout = c.service.network.dial, c.at.SMTP, c.at.HTTPS, 5*time.Second
@@ -343,13 +347,13 @@ func (c *selfCheck) probeToken() (string, error) {
 	return c.token, nil
 }
 
-// own validates what our own server says, from our own DS record; as the world
-// does, if another name server has the zone.
-func (c *selfCheck) own() (doctor.Resolver, error) {
-	zone := c.service.zone
-	if zone == nil {
-		return c.service.network.resolver, nil
+// own validates what our own server says, from our own DS record, or what the name
+// servers of others say.
+func (c *selfCheck) own(ctx context.Context) (doctor.Resolver, error) {
+	if n, ok := c.service.names.(*externalNames); ok {
+		return n.own(ctx)
 	}
+	zone := c.service.zone
 	var anchors []dns.RR
 	for _, ds := range zone.DS() {
 		anchors = append(anchors, ds)

@@ -47,6 +47,8 @@ type Options struct {
 	// OnReport is called when something is wrong, before it is repaired: from then on
 	// name servers may show nothing of it.
 	OnReport func(Report)
+	// OnRound is called by Run after each round, with its error.
+	OnRound func(ctx context.Context, err error)
 
 	Interval time.Duration // of Run; default 5 min
 	Timeout  time.Duration // of one round; default 2 min
@@ -141,6 +143,9 @@ func New(o Options) (*Publisher, error) {
 	}
 	if o.OnReport == nil {
 		o.OnReport = func(Report) {}
+	}
+	if o.OnRound == nil {
+		o.OnRound = func(context.Context, error) {}
 	}
 	p := &Publisher{opts: o, zone: zone, round: make(chan struct{}, 1)}
 	var err error
@@ -299,6 +304,9 @@ func (p *Publisher) Run(ctx context.Context) error {
 		}
 		if !report.Empty() && ctx.Err() == nil {
 			p.log(ctx, report)
+		}
+		if ctx.Err() == nil {
+			p.opts.OnRound(ctx, err)
 		}
 		timer.Reset(p.opts.Interval)
 	}
