@@ -39,10 +39,10 @@ func (s *accountState) signer() (crypto.Signer, error) {
 // does not know it any more.
 func (s *session) account(ctx context.Context, unknown bool) (lib.Account, error) {
 	a := s.authority
-	if err := a.registering.acquire(ctx); err != nil {
+	if err := a.registering.Acquire(ctx, 1); err != nil {
 		return lib.Account{}, err
 	}
-	defer a.registering.release()
+	defer a.registering.Release(1)
 	state, err := a.accountState(ctx)
 	if err != nil {
 		return lib.Account{}, err

@@ -15,6 +15,8 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/sync/semaphore"
+
 	"github.com/tlsink/tlsink/scenario"
 )
 
@@ -36,7 +38,7 @@ type Issuer struct {
 	setup      string
 
 	mu    sync.Mutex
-	locks map[string]semaphore
+	locks map[string]*semaphore.Weighted
 }
 
 // New returns an Issuer, which should be the only one that uses Options.State:
@@ -52,7 +54,7 @@ func New(o Options) (*Issuer, error) {
 		opts:  o,
 		docs:  &documents{state: o.State, unsaved: make(map[string][]byte)},
 		setup: o.fingerprint(),
-		locks: make(map[string]semaphore),
+		locks: make(map[string]*semaphore.Weighted),
 	}
 	i.dns = &publisher{opts: &i.opts, docs: i.docs, live: make(map[txt]int), seen: make(map[string]time.Time)}
 	i.production = newAuthority(&i.opts, i.docs, i.dns, o.Directory, o.EAB)
@@ -80,10 +82,10 @@ func (i *Issuer) Issue(ctx context.Context, names []string, key crypto.Signer) (
 	}
 	doc := certKey(i.opts.Directory, names, algorithm)
 	lock := i.lock(doc)
-	if err := lock.acquire(ctx); err != nil {
+	if err := lock.Acquire(ctx, 1); err != nil {
 		return nil, fmt.Errorf("ACME: %w", err)
 	}
-	defer lock.release()
+	defer lock.Release(1)
 	chain, err := i.issue(ctx, doc, names, key)
 	if err != nil {
 		return nil, fmt.Errorf("ACME: %w", err)
@@ -94,11 +96,11 @@ func (i *Issuer) Issue(ctx context.Context, names []string, key crypto.Signer) (
 // MaxNames returns how many names a certificate may have.
 func (i *Issuer) MaxNames() int { return maxNames }
 
-func (i *Issuer) lock(doc string) semaphore {
+func (i *Issuer) lock(doc string) *semaphore.Weighted {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	if i.locks[doc] == nil {
-		i.locks[doc] = newSemaphore()
+		i.locks[doc] = semaphore.NewWeighted(1)
 	}
 	return i.locks[doc]
 }

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	lib "github.com/mholt/acmez/v3/acme"
+	"golang.org/x/sync/semaphore"
 )
 
 const (
@@ -29,7 +30,7 @@ type authority struct {
 	directory   string
 	host        string
 	eab         EAB
-	registering semaphore
+	registering *semaphore.Weighted
 }
 
 func newAuthority(o *Options, d *documents, p *publisher, directory string, eab EAB) *authority {
@@ -37,7 +38,7 @@ func newAuthority(o *Options, d *documents, p *publisher, directory string, eab 
 	if u, err := url.Parse(directory); err == nil {
 		host = u.Host
 	}
-	return &authority{opts: o, docs: d, dns: p, directory: directory, host: host, eab: eab, registering: newSemaphore()}
+	return &authority{opts: o, docs: d, dns: p, directory: directory, host: host, eab: eab, registering: semaphore.NewWeighted(1)}
 }
 
 func (a *authority) stateDoc() string   { return prefix(a.directory) + "ca" }
@@ -240,19 +241,3 @@ func sleep(ctx context.Context, d time.Duration) error {
 		return ctx.Err()
 	}
 }
-
-// semaphore is a mutex that a context can end the wait for.
-type semaphore chan struct{}
-
-func newSemaphore() semaphore { return make(semaphore, 1) }
-
-func (s semaphore) acquire(ctx context.Context) error {
-	select {
-	case s <- struct{}{}:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-}
-
-func (s semaphore) release() { <-s }

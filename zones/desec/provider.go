@@ -14,6 +14,7 @@ import (
 
 	"github.com/libdns/libdns"
 	"github.com/miekg/dns"
+	"golang.org/x/sync/semaphore"
 
 	"github.com/tlsink/tlsink/zones/internal/records"
 )
@@ -51,7 +52,7 @@ type Options struct {
 type Provider struct {
 	opts    Options
 	ttl     uint32
-	writing chan struct{} // holds one value while a call writes
+	writing *semaphore.Weighted // one call writes at a time
 
 	mu    sync.Mutex
 	until time.Time // no request before
@@ -88,25 +89,12 @@ func New(o Options) (*Provider, error) {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	return &Provider{opts: o, ttl: uint32(o.TTL / time.Second), writing: make(chan struct{}, 1)}, nil
+	return &Provider{opts: o, ttl: uint32(o.TTL / time.Second), writing: semaphore.NewWeighted(1)}, nil
 }
 
 func loopback(host string) bool {
 	addr, err := netip.ParseAddr(host)
 	return host == "localhost" || err == nil && addr.IsLoopback()
-}
-
-// begin waits until no other call writes; the caller has to call end.
-func (p *Provider) begin(ctx context.Context) (end func(), err error) {
-	if err := ctx.Err(); err != nil {
-		return nil, err
-	}
-	select {
-	case p.writing <- struct{}{}:
-		return func() { <-p.writing }, nil
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	}
 }
 
 // GetRecords returns all records of the domain that deSEC lets its users see: all
@@ -143,11 +131,10 @@ func (p *Provider) SetRecords(ctx context.Context, zone string, recs []libdns.Re
 	if err != nil {
 		return nil, fmt.Errorf("set records of %q: %w", zone, err)
 	}
-	end, err := p.begin(ctx)
-	if err != nil {
+	if err := p.writing.Acquire(ctx, 1); err != nil {
 		return nil, fmt.Errorf("set records of %q: %w", zone, err)
 	}
-	defer end()
+	defer p.writing.Release(1)
 	out, err := p.patch(ctx, zone, sets)
 	if err != nil {
 		return nil, fmt.Errorf("set records of %q: %w", zone, err)
@@ -172,11 +159,10 @@ func (p *Provider) appendTo(ctx context.Context, zone string, recs []libdns.Reco
 	if err != nil {
 		return nil, err
 	}
-	end, err := p.begin(ctx)
-	if err != nil {
+	if err := p.writing.Acquire(ctx, 1); err != nil {
 		return nil, err
 	}
-	defer end()
+	defer p.writing.Release(1)
 	var names []string
 	for _, id := range sets.Order {
 		names = append(names, id.Name)
@@ -234,11 +220,10 @@ func (p *Provider) remove(ctx context.Context, zone string, recs []libdns.Record
 		}
 		matchers, names = append(matchers, match), append(names, name)
 	}
-	end, err := p.begin(ctx)
-	if err != nil {
+	if err := p.writing.Acquire(ctx, 1); err != nil {
 		return nil, err
 	}
-	defer end()
+	defer p.writing.Release(1)
 	present, err := p.present(ctx, zone, names)
 	if err != nil {
 		return nil, err

@@ -12,6 +12,7 @@ import (
 
 	"github.com/libdns/libdns"
 	"github.com/miekg/dns"
+	"golang.org/x/sync/semaphore"
 
 	"github.com/tlsink/tlsink/zones/internal/records"
 )
@@ -47,7 +48,7 @@ type Provider struct {
 	opts      Options
 	key, algo string // canonical
 	ttl       uint32
-	writing   chan struct{} // holds one value while a call writes
+	writing   *semaphore.Weighted // one call writes at a time
 }
 
 // New returns a provider; nothing is sent before the first call.
@@ -92,21 +93,8 @@ func New(o Options) (*Provider, error) {
 	}
 	return &Provider{
 		opts: o, key: dns.CanonicalName(o.KeyName), algo: algo,
-		ttl: uint32(o.TTL / time.Second), writing: make(chan struct{}, 1),
+		ttl: uint32(o.TTL / time.Second), writing: semaphore.NewWeighted(1),
 	}, nil
-}
-
-// begin waits until no other call writes; the caller has to call end.
-func (p *Provider) begin(ctx context.Context) (end func(), err error) {
-	if err := ctx.Err(); err != nil {
-		return nil, err
-	}
-	select {
-	case p.writing <- struct{}{}:
-		return func() { <-p.writing }, nil
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	}
 }
 
 // GetRecords returns all records of the zone but SOA and those of DNSSEC, by a
@@ -137,11 +125,10 @@ func (p *Provider) set(ctx context.Context, zone string, recs []libdns.Record) (
 	if err != nil {
 		return nil, err
 	}
-	end, err := p.begin(ctx)
-	if err != nil {
+	if err := p.writing.Acquire(ctx, 1); err != nil {
 		return nil, err
 	}
-	defer end()
+	defer p.writing.Release(1)
 	if len(sets.Order) == 0 {
 		return nil, nil
 	}
@@ -173,11 +160,10 @@ func (p *Provider) appendTo(ctx context.Context, zone string, recs []libdns.Reco
 	if err != nil {
 		return nil, err
 	}
-	end, err := p.begin(ctx)
-	if err != nil {
+	if err := p.writing.Acquire(ctx, 1); err != nil {
 		return nil, err
 	}
-	defer end()
+	defer p.writing.Release(1)
 	if len(sets.Order) == 0 {
 		return nil, nil
 	}
@@ -242,11 +228,10 @@ func (p *Provider) remove(ctx context.Context, zone string, recs []libdns.Record
 		}
 		matchers = append(matchers, match)
 	}
-	end, err := p.begin(ctx)
-	if err != nil {
+	if err := p.writing.Acquire(ctx, 1); err != nil {
 		return nil, err
 	}
-	defer end()
+	defer p.writing.Release(1)
 	if len(matchers) == 0 {
 		return nil, nil
 	}
