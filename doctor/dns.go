@@ -141,6 +141,9 @@ func addressesIn(rrs []dns.RR, owner string) (out []netip.Addr) {
 
 // wantNS are the names that the parent has to name.
 func (x *exam) wantNS() []string {
+	if x.External {
+		return x.elsewhere
+	}
 	out := []string{scenario.NameServer(x.Zone)}
 	for _, ns := range x.NameServers {
 		if ns = scenario.Canonical(ns); !slices.Contains(out, ns) {
@@ -283,7 +286,7 @@ func versions(list []serial) string {
 func (x *exam) serials(ctx context.Context, report bool) (out []serial, wrong bool) {
 	for _, name := range x.wantNS() {
 		list := x.Addresses
-		if name != scenario.NameServer(x.Zone) {
+		if x.External || name != scenario.NameServer(x.Zone) {
 			if list = x.addressesOf(ctx, name); len(list) == 0 {
 				wrong = true
 				if report {

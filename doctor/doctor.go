@@ -77,8 +77,14 @@ type Options struct {
 	UTAddresses []netip.Addr // of ut; default MXAddresses
 	NameServers []string     // besides ns1; the parent zone must name all
 
-	DS           []*dns.DS    // of our keys, if known; any of them is good at the parent
-	Delegation   string       // the records for the parent zone, for the fix
+	DS         []*dns.DS // of our keys, if known; any of them is good at the parent
+	Delegation string    // the records for the parent zone, for the fix
+	// External: another server has the zone, its name servers and its keys.
+	External bool
+	// Provider says why that server does not have our records, Foreign what
+	// somebody else changed there; nil: not known.
+	Provider, Foreign func() error
+
 	DKIMSelector string       // of reports
 	DKIM         string       // its TXT record, if known
 	Sender       netip.Addr   // address that reports come from; default the first of Addresses
@@ -202,11 +208,13 @@ const notBefore = "not tested before "
 // exam is one run.
 type exam struct {
 	Options
-	scope   Scope
-	check   check
-	results []Result
-	worst   map[string]Status // of each check that ran
-	shown   map[shownKey]shown
+	scope Scope
+	check check
+	// elsewhere are the name servers that the parent names, if External.
+	elsewhere []string
+	results   []Result
+	worst     map[string]Status // of each check that ran
+	shown     map[shownKey]shown
 }
 
 // blocked names the check that c needs and that is not ok.

@@ -36,6 +36,8 @@ const (
 	checkCAA         = "caa"
 	checkZone        = "zone"
 	checkUT          = "ut"
+	checkProvider    = "provider"
+	checkForeign     = "foreign"
 	checkPolicy      = "policy"
 	checkWithheld    = "withheld"
 	checkOffered     = "offered"
@@ -55,16 +57,16 @@ func checks() []check {
 		},
 		{
 			checkDelegation, "Delegation", "The parent zone has to send the world to our name servers.",
-			publish, Outside, NoEffect, nil, nil, (*exam).delegation,
+			publish, Outside, NoEffect, nil, nil, either((*exam).delegation, (*exam).delegationElsewhere),
 		},
 		{
 			checkNameServers, "Name servers", "Each name server that the parent names must answer for the zone, and all must have the same version of it.",
 			"Let the name server serve the zone (as secondary: by transfer from this service), or take it out of dns.name_servers and of the parent zone.",
-			Outside, NoEffect, delegated, nil, (*exam).nameServers,
+			Outside, NoEffect, delegated, nil, either((*exam).nameServers, (*exam).nameServersElsewhere),
 		},
 		{
 			checkDS, "DS record", "The DS record in the parent zone is what makes the zone secure for the world. Without it no sender uses DANE; with a wrong one nobody finds us at all.",
-			publish, Outside, NoEffect, delegated, nil, (*exam).ds,
+			publish, Outside, NoEffect, delegated, nil, either((*exam).ds, (*exam).dsElsewhere),
 		},
 		{
 			checkChain, "DNSSEC chain", "From the root down to our records every signature must hold, as a validating resolver sees it.",
@@ -114,6 +116,14 @@ func faceChecks() []check {
 			"See the log of the service for what went wrong when the zone was signed.", Faces, Unverifiable,
 			[]string{checkClock},
 			nil, (*exam).zone,
+		},
+		{
+			checkProvider, "DNS provider", "If another server has the zone (`dns.provider`), it has to take our changes: TLSA records, the MX order, the answers to the CA's challenges.",
+			"Let the server of dns.provider be reached from here, and allow what it refuses; its own log says why.", Faces, NoEffect, nil, nil, (*exam).provider,
+		},
+		{
+			checkForeign, "Foreign records", "If another server has the zone, somebody else may change it. That is repaired, but senders may have met it, and caches keep it.",
+			"Find out who or what else writes to the zone, and stop it: it belongs to this service. Verdicts come back once no cache has it.", Faces, Broken, nil, nil, (*exam).foreign,
 		},
 		{
 			checkUT, "Unprotected domain", "ut must publish nothing: neither TLSA records nor an MTA-STS policy.",
