@@ -24,7 +24,9 @@
 // those without which there is no verdict; then what ends soonest. Moments,
 // failures and what was issued this week are kept in a [State].
 //
-// A certificate that the disk does not take is used, and stored later.
+// A certificate that the disk does not take is used, and stored later. One that
+// does not hold any more is not shown ([Store.Certificates]); one that was put on
+// the disk by hand is taken by [Store.Reload].
 //
 // # Rolls
 //

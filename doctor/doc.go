@@ -12,7 +12,7 @@
 // `tlsink doctor` runs all of them, `tlsink serve` every few minutes those that
 // it can. A result also says what it does to verdicts: see Effect. Nobody else is
 // asked for anything but DNS: name servers of the parent zone and of the root,
-// and resolvers.
+// and resolvers; and one web server, the CA's as a rule, for the time.
 //
 // RFC 7672 (SMTP-DANE), RFC 8461 (MTA-STS), RFC 4035 (DNSSEC), RFC 7208 (SPF),
 // RFC 6376 (DKIM), RFC 7489 (DMARC), RFC 8659 (CAA), RFC 5321 §4.1.4 (EHLO).

@@ -66,7 +66,7 @@ func (r Result) Line() string {
 func wrap(b *strings.Builder, at, from int, text string) {
 	b.WriteString(strings.Repeat(" ", from-at))
 	at = from
-	for _, word := range strings.Fields(text) {
+	for word := range strings.FieldsSeq(text) {
 		n := utf8.RuneCountInString(word)
 		switch {
 		case at == from:

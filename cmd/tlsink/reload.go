@@ -47,7 +47,7 @@ func appliesAtOnce(key string) bool {
 
 // reload reads the file again and applies what can change. A file with any
 // problem changes nothing. Connections and deliveries in progress go on.
-func (r *reloader) reload() (reloaded, error) {
+func (r *reloader) reload(ctx context.Context) (reloaded, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	s := r.service
@@ -81,7 +81,7 @@ func (r *reloader) reload() (reloaded, error) {
 	if len(out.Restart) > 0 {
 		s.log.Warn("settings that have changed need a restart", "settings", out.Restart)
 	}
-	if err := errors.Join(s.certs.Reload(), s.retryCertificates(context.Background())); err != nil {
+	if err := errors.Join(s.certs.Reload(), s.retryCertificates(ctx)); err != nil {
 		s.log.Error("certificates not read again, those in use stay", "err", err)
 		return out, fmt.Errorf("the configuration was reloaded, but: %w", err)
 	}
@@ -171,7 +171,7 @@ func (s *service) operations(mux *http.ServeMux) {
 			http.Error(w, "this service was started without a configuration file", http.StatusNotFound)
 			return
 		}
-		out, err := s.reload.reload()
+		out, err := s.reload.reload(r.Context())
 		if err == nil {
 			err = json.NewEncoder(w).Encode(out)
 		}
@@ -190,7 +190,7 @@ func (r *reloader) watch(ctx context.Context, n *notifier) error {
 		case <-r.hangups:
 			n.reloading()
 			status := ""
-			if _, err := r.reload(); err != nil {
+			if _, err := r.reload(ctx); err != nil {
 				status = "reload failed, going on as before: see the log"
 			}
 			n.ready(status)
