@@ -22,7 +22,9 @@ type ownNames struct {
 	*zones.Zone
 	service *service
 	others  *propagation.Servers // nil: there are none
-	set     propagation.Provider // the zone, or the zone once the others have it
+	// The zone, or the zone once the others have it: one for the MX order, one for
+	// TLSA records, since neither waits for the other.
+	mx, tlsa propagation.Provider
 }
 
 func (s *service) openOwn() error {
@@ -54,9 +56,9 @@ func (s *service) openOwn() error {
 	if n.Zone, err = zones.New(o); err != nil {
 		return err
 	}
-	n.set = n.Zone
+	n.mx, n.tlsa = n.Zone, n.Zone
 	if n.others != nil {
-		n.set = propagation.Confirm(n.Zone, n.others)
+		n.mx, n.tlsa = propagation.Confirm(n.Zone, n.others), propagation.Confirm(n.Zone, n.others)
 	}
 	s.zone, s.names = n.Zone, n
 	return nil
@@ -120,12 +122,12 @@ func (n *ownNames) synced(ctx context.Context, serial uint32) error {
 
 // SetRecords implements libdns.RecordSetter.
 func (n *ownNames) SetRecords(ctx context.Context, zone string, records []libdns.Record) ([]libdns.Record, error) {
-	return n.set.SetRecords(ctx, zone, records)
+	return n.mx.SetRecords(ctx, zone, records)
 }
 
 // GetRecords implements libdns.RecordGetter.
 func (n *ownNames) GetRecords(ctx context.Context, zone string) ([]libdns.Record, error) {
-	return n.set.GetRecords(ctx, zone)
+	return n.mx.GetRecords(ctx, zone)
 }
 
 // publishTLSA implements nameService.
@@ -135,7 +137,7 @@ func (n *ownNames) publishTLSA(ctx context.Context) error {
 		return err
 	}
 	records := slices.DeleteFunc(content, func(r libdns.Record) bool { return r.RR().Type != "TLSA" })
-	_, err = n.SetRecords(ctx, n.Name(), records)
+	_, err = n.tlsa.SetRecords(ctx, n.Name(), records)
 	return err
 }
 
