@@ -20,6 +20,9 @@ const (
 	issueTimeout = 15 * time.Minute
 	askTimeout   = time.Minute
 	saveAgain    = 5 * time.Minute
+	// notYet is how far in the future a new certificate may begin: some CAs do not
+	// backdate, and our clock may be a little behind theirs.
+	notYet = 5 * time.Minute
 	// longestSleep bounds what is lost when the clock jumps.
 	longestSleep = time.Hour
 )
@@ -247,6 +250,9 @@ func (s *Store) attempt(ctx context.Context, j job) error {
 		return err
 	}
 	leaf := p.cert.Leaf
+	if err := s.awaitStart(ctx, leaf); err != nil {
+		return err
+	}
 	switch {
 	case !sameNames(leaf.DNSNames, s.names(j.version)):
 		return fmt.Errorf("issued for %v instead of %v", leaf.DNSNames, s.names(j.version))
@@ -266,6 +272,23 @@ func (s *Store) attempt(ctx context.Context, j job) error {
 	}
 	s.opts.Logger.DebugContext(ctx, "certificate issued", "certificate", j.String(), "not_after", leaf.NotAfter)
 	return nil
+}
+
+// awaitStart waits for a new certificate to hold, if that is soon: it would be
+// thrown away else, and another one asked for.
+func (s *Store) awaitStart(ctx context.Context, leaf *x509.Certificate) error {
+	wait := leaf.NotBefore.Sub(s.opts.Now())
+	if wait <= 0 || wait > notYet {
+		return nil
+	}
+	timer := time.NewTimer(wait)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-timer.C:
+		return nil
+	}
 }
 
 // clockError is about a certificate that does not hold when it is issued. That

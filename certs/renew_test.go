@@ -412,6 +412,28 @@ func TestClockYearsOff(t *testing.T) {
 	})
 }
 
+// A CA that does not backdate, and a clock that is a little behind its own: no
+// certificate is thrown away.
+func TestClockBehind(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ca := newTestCA(t)
+		o := options(ca)
+		o.DeferIssue = true
+		o.Now = func() time.Time { return time.Now().Add(-backdate - 20*time.Second) }
+		s := openOn(t, o, &certs.MemoryDisk{})
+		run(t, s)
+		after(time.Hour)
+		mustHold(t, s, 1)
+		keys := 0
+		for _, k := range s.Status() {
+			keys += map[scenario.Kind]int{scenario.CA: 1}[k.Certificate.Kind]
+		}
+		if got := len(ca.log()); got != keys {
+			t.Errorf("%d certificates issued for %d keys", got, keys)
+		}
+	})
+}
+
 func TestNameLimit(t *testing.T) {
 	for slots, want := range map[int]string{1: "", 16: "", 17: "slots is 17: the default certificate names 102 hosts, and the CA allows 100 names in a certificate; use at most 16 slots"} {
 		if err := certs.CheckSlots(zone, slots, 100); (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {
