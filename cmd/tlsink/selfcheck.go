@@ -20,6 +20,7 @@ import (
 	"github.com/tlsink/tlsink/dnssec"
 	"github.com/tlsink/tlsink/doctor"
 	"github.com/tlsink/tlsink/mailer"
+	"github.com/tlsink/tlsink/policyinfer"
 )
 
 // selfCheck runs the checks of package doctor within the service. While our own
@@ -27,8 +28,9 @@ import (
 // looks as if it did not; while one of our servers is not what it has to be,
 // whatever is seen says nothing.
 //
-//	every timing.self_check ──▶ everything ─┐
-//	a verdict was reached ────▶ our faces ──┴▶ assess.SetFault ─▶ reports may go
+//	a verdict was reached ────▶ our faces ──┐
+//	its report waits, or                    ├▶ assess.SetFault ─▶ reports may go
+//	every timing.self_check ──▶ everything ─┘
 type selfCheck struct {
 	service *service
 	wake    chan struct{}
@@ -40,6 +42,7 @@ type selfCheck struct {
 	faces      []doctor.Result
 	facesBegan time.Time
 	good       passes
+	awaited    bool // a report waits for a check of everything
 	token      string
 	tokenAt    time.Time
 	from       netip.Addr // address that our DNS queries come from, if not one of the service
@@ -71,6 +74,15 @@ type passes struct {
 	Faces      time.Time `json:"faces,omitzero"`
 }
 
+// forget forgets what is later than now: the clock was set back.
+func (p *passes) forget(now time.Time) {
+	for _, t := range []*time.Time{&p.Verifiable, &p.Faces} {
+		if t.After(now) {
+			*t = time.Time{}
+		}
+	}
+}
+
 // passesKey is where the store keeps them.
 const passesKey = "selfcheck/passes"
 
@@ -98,7 +110,7 @@ func (c *selfCheck) run(ctx context.Context, l *listeners) error {
 	if err := c.load(l); err != nil {
 		return err
 	}
-	due, ended := time.Now(), time.Time{}
+	due, ended, full := time.Now(), time.Time{}, time.Time{}
 	for {
 		scope := c.next(ctx, due, ended.Add(pause))
 		if scope == 0 {
@@ -115,13 +127,20 @@ func (c *selfCheck) run(ctx context.Context, l *listeners) error {
 			c.log.tell(c.current())
 		}
 		ended = time.Now()
-		switch {
-		case c.current().failed():
-			due = ended.Add(interval / 10) // the sooner verdicts can be given again
-		case scope == doctor.All:
-			due = ended.Add(interval)
+		if scope == doctor.All {
+			due, full = ended.Add(interval), ended
+		}
+		if soon := full.Add(interval / 10); c.urgent() && soon.Before(due) {
+			due = soon // the sooner verdicts can be given again, and reports mailed
 		}
 	}
+}
+
+// urgent reports whether the next check of everything should come soon.
+func (c *selfCheck) urgent() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.awaited || c.last.failed()
 }
 
 // next waits for the next check and says which it is: everything when that is
@@ -177,7 +196,7 @@ func (c *selfCheck) load(l *listeners) error {
 // check makes one check of our faces, or of what the world sees, and lets
 // everyone know.
 func (c *selfCheck) check(ctx context.Context, scope doctor.Scope) error {
-	began := time.Now()
+	began := time.Now().Round(0) // as it is stored
 	limit, cancel := context.WithTimeout(ctx, 5*time.Minute)
 	defer cancel()
 	x, err := c.doctor(limit)
@@ -192,6 +211,7 @@ func (c *selfCheck) check(ctx context.Context, scope doctor.Scope) error {
 		return nil
 	}
 	c.mu.Lock()
+	c.good.forget(began)
 	if scope == doctor.Outside {
 		c.outside = results
 	} else {
@@ -227,6 +247,9 @@ func (c *selfCheck) check(ctx context.Context, scope doctor.Scope) error {
 // checkAll checks our faces first, which is a matter of milliseconds, and then
 // what the world sees, where others may take their time.
 func (c *selfCheck) checkAll(ctx context.Context) error {
+	c.mu.Lock()
+	c.awaited = false
+	c.mu.Unlock()
 	if err := c.check(ctx, doctor.Faces); err != nil {
 		return err
 	}
@@ -268,19 +291,22 @@ func (c *selfCheck) ports(ctx context.Context) (ourPorts, error) {
 }
 
 // speaksFor reports whether a check that began at a time or later found our
-// servers to be what they have to be. If not, it asks for one.
-func (c *selfCheck) speaksFor(t time.Time) bool {
+// servers to be what they have to be, and for a verdict without protection also
+// that the world sees that. If not, it asks for one.
+func (c *selfCheck) speaksFor(t time.Time, unprotected bool) bool {
 	c.mu.Lock()
-	good := c.good.Faces
-	wrong := !c.last.decided || c.last.fault.Broken != "" || c.foreign.now()
+	good, fault := c.good, c.last.fault
+	good.forget(time.Now().Round(0))
+	wrong := !c.last.decided || fault.Broken != "" || c.foreign.now()
+	faces := !good.Faces.Before(t)
+	outside := !unprotected || !good.Verifiable.Before(t) || fault.Unverifiable != "" // then it was taken back
+	ask := !wrong && (!faces || !outside && !c.awaited)
+	c.awaited = c.awaited || ask && faces
 	c.mu.Unlock()
-	if !wrong && !good.Before(t) {
-		return true
-	}
-	if !wrong {
+	if ask {
 		c.decided()
 	}
-	return false
+	return !wrong && faces && outside
 }
 
 // asks reports whether DNS queries of a client may be our own. Those of a
@@ -381,7 +407,20 @@ type checkedQueue struct {
 // Due implements mailer.Queue.
 func (q checkedQueue) Due(now time.Time, limit int) ([]mailer.Item, error) {
 	due, err := q.Queue.Due(now, limit)
-	return slices.DeleteFunc(due, func(it mailer.Item) bool { return len(it.Message) == 0 && !q.check.speaksFor(it.Created) }), err
+	return slices.DeleteFunc(due, func(it mailer.Item) bool {
+		return len(it.Message) == 0 && !q.check.speaksFor(it.Created, q.unprotected(it))
+	}), err
+}
+
+// unprotected reports whether the verdict of a report is one that a zone can
+// cause that the world does not see as it is.
+func (q checkedQueue) unprotected(it mailer.Item) bool {
+	r, err := q.check.service.store.Test(it.TestID)
+	if err != nil {
+		return true
+	}
+	var v policyinfer.Verdict
+	return json.Unmarshal(r.Verdict, &v) != nil || v.Policy == policyinfer.Verify || v.Policy != policyinfer.Undetermined && !v.Policy.Protected()
 }
 
 // reachable returns the address under which we reach our own listener.

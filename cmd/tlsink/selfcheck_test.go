@@ -1,0 +1,57 @@
+package main
+
+import (
+	"log/slog"
+	"testing"
+	"time"
+
+	"github.com/tlsink/tlsink/assess"
+)
+
+// A report goes once checks that began after its verdict passed: of our own
+// servers, and for a verdict without protection also of what the world sees.
+func TestReportsWaitForChecks(t *testing.T) {
+	now := time.Now()
+	ago := func(minutes int) time.Time { return now.Add(-time.Duration(minutes) * time.Minute) }
+	for name, c := range map[string]struct {
+		good        passes
+		last        outcome
+		unprotected bool
+		want, asks  bool
+		everything  bool // is asked for
+	}{
+		"both after":                       {good: passes{ago(1), ago(1)}, unprotected: true, want: true},
+		"at that moment":                   {good: passes{ago(2), ago(2)}, unprotected: true, want: true},
+		"none":                             {asks: true},
+		"servers before":                   {good: passes{ago(1), ago(3)}, asks: true},
+		"world before, protected":          {good: passes{ago(3), ago(1)}, want: true},
+		"world before, unprotected":        {good: passes{ago(3), ago(1)}, unprotected: true, asks: true, everything: true},
+		"world not seen, unprotected":      {good: passes{ago(3), ago(1)}, last: outcome{fault: assess.Fault{Unverifiable: "no DS"}}, unprotected: true, want: true},
+		"broken":                           {good: passes{ago(1), ago(1)}, last: outcome{fault: assess.Fault{Broken: "mx05"}}},
+		"not known":                        {good: passes{ago(1), ago(1)}},
+		"the clock was set back since":     {good: passes{ago(1), ago(-60)}, asks: true},
+		"the clock was set back, no world": {good: passes{ago(-60), ago(1)}, unprotected: true, asks: true, everything: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newSelfCheck(&service{log: slog.New(slog.DiscardHandler)})
+			s.good = c.good
+			s.last = c.last
+			s.last.decided = name != "not known"
+			for range 2 { // the second time, nothing more is asked for if everything is
+				if got := s.speaksFor(ago(2), c.unprotected); got != c.want {
+					t.Errorf("speaks: %v, want %v", got, c.want)
+				}
+			}
+			asked := len(s.wake) > 0
+			if asked != c.asks || s.awaited != c.everything || s.urgent() && !s.awaited && !s.last.failed() {
+				t.Errorf("asks for a check: %v, of everything: %v", asked, s.awaited)
+			}
+			if c.everything {
+				<-s.wake
+				if s.speaksFor(ago(2), c.unprotected); len(s.wake) > 0 {
+					t.Error("asks again")
+				}
+			}
+		})
+	}
+}
