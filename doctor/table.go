@@ -49,7 +49,7 @@ const (
 // checks returns the table, in the order of the checks.
 func checks() []check {
 	const publish = "Publish the records that `tlsink zone` prints in the parent zone (at most registrars: name servers, glue and DS of the domain)."
-	delegated, verified := []string{checkDelegation}, []string{checkClock, checkDelegation, checkChain}
+	delegated, verified, chain := []string{checkDelegation}, []string{checkClock, checkDelegation, checkChain}, []string{checkChain}
 	return append([]check{
 		{
 			checkClock, "Clock", "Signatures and certificates have dates. With a wrong clock everything looks expired, to us or to everyone else.",
@@ -77,7 +77,7 @@ func checks() []check {
 		{
 			checkAddresses, "Addresses", "Names must lead to the configured addresses, and those to this machine.",
 			"Correct dns.addresses, dns.mx_addresses or dns.ut_addresses; records of an old configuration go within a minute.",
-			Outside, NoEffect, verified, nil, (*exam).addresses,
+			Outside, NoEffect, verified, chain, (*exam).addresses,
 		},
 		{
 			checkPorts, "Ports", "Senders need port 25 and 443, resolvers 53 over UDP and TCP, people 80 and 443.",
@@ -89,14 +89,14 @@ func checks() []check {
 		},
 		{
 			checkSPF, "SPF", "Reports must pass SPF, for the zone and for the EHLO name.",
-			"With the embedded name server this is in the zone; elsewhere publish what `tlsink zone` lists.", Outside, NoEffect, verified, nil, (*exam).spf,
+			"With the embedded name server this is in the zone; elsewhere publish what `tlsink zone` lists.", Outside, NoEffect, verified, chain, (*exam).spf,
 		},
 		{
 			checkDKIM, "DKIM", "Reports are signed; the public key must be the one of our private key.",
-			"Publish the record of the key in data_dir/dkim.pem.", Outside, NoEffect, verified, nil, (*exam).dkim,
+			"Publish the record of the key in data_dir/dkim.pem.", Outside, NoEffect, verified, chain, (*exam).dkim,
 		},
 		{
-			checkDMARC, "DMARC", "Nobody shall send reports in our name.", "Publish a DMARC record for the zone.", Outside, NoEffect, verified, nil, (*exam).dmarc,
+			checkDMARC, "DMARC", "Nobody shall send reports in our name.", "Publish a DMARC record for the zone.", Outside, NoEffect, verified, chain, (*exam).dmarc,
 		},
 		{
 			checkCAA, "CAA", "A CAA record that does not name our CA keeps it from issuing certificates.",
@@ -162,17 +162,6 @@ func faceChecks() []check {
 			"Let port 25 reach this service directly: what answers there is another mail server.", Faces, NoEffect, nil, nil, (*exam).relay,
 		},
 	}
-}
-
-// Scopes returns the scopes that a check is part of; 0 if there is none of that
-// name.
-func Scopes(id string) Scope {
-	for _, c := range checks() {
-		if c.id == id {
-			return c.scope
-		}
-	}
-	return 0
 }
 
 // Names lists the ids of all checks.

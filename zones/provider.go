@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strings"
+	"time"
 
 	"github.com/libdns/libdns"
 	"github.com/miekg/dns"
@@ -150,31 +150,19 @@ func (z *Zone) matcher(rec libdns.Record) (nameKey, func(dns.RR) bool, error) {
 		return "", nil, errors.New("a record is nil")
 	}
 	in := rec.RR()
-	fqdn, key, err := z.ownerName(in.Name)
+	fqdn, err := records.Owner(z.opts.Zone, in.Name)
 	if err != nil {
 		return "", nil, err
 	}
-	var want dns.RR
-	rrtype := dns.StringToType[strings.ToUpper(in.Type)]
-	if in.Type != "" && !settable(rrtype) {
-		return "", nil, fmt.Errorf("%s %s: records of this type can't be deleted from this zone", fqdn, in.Type)
+	key, err := keyOf(fqdn)
+	if err != nil {
+		return "", nil, err
 	}
-	if in.Type != "" && in.Data != "" {
-		if want, err = records.Parse(rrtype, in.Data); err != nil {
-			return "", nil, fmt.Errorf("%s %s %q: %w", fqdn, in.Type, in.Data, err)
-		}
-		want.Header().Rrtype = rrtype
+	if in.TTL != 0 { // of a record that was set with it
+		in.TTL = time.Duration(z.clampTTL(in.TTL)) * time.Second
 	}
-	return key, func(rr dns.RR) bool {
-		h := rr.Header()
-		switch {
-		case in.Type != "" && h.Rrtype != rrtype, in.TTL != 0 && h.Ttl != z.clampTTL(in.TTL):
-			return false
-		case want != nil:
-			return records.SameData(rr, want)
-		}
-		return in.Data == "" || records.Data(rr) == in.Data
-	}, nil
+	match, err := records.Matcher(z.opts.Zone, in)
+	return key, match, err
 }
 
 // change reads recs, lets edit work on a copy of the content, and publishes it

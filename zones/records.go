@@ -14,19 +14,6 @@ import (
 
 func settable(rrtype uint16) bool { return records.Settable(rrtype) }
 
-// ownerName checks the name of a libdns record and makes it absolute.
-func (z *Zone) ownerName(name string) (string, nameKey, error) {
-	fqdn, err := records.Owner(z.opts.Zone, name)
-	if err != nil {
-		return "", "", err
-	}
-	key, err := keyOf(fqdn)
-	if err != nil {
-		return "", "", err
-	}
-	return fqdn, key, nil
-}
-
 // fromLibdns turns a libdns record into ours, with the TTL it will have.
 func (z *Zone) fromLibdns(rec libdns.Record) (setID, dns.RR, error) {
 	rr, err := records.FromLibdns(z.opts.Zone, rec, z.ttl)

@@ -141,7 +141,7 @@ func (z *Zone) serveUDP(ctx context.Context, conn *net.UDPConn) error {
 			if ctx.Err() != nil || errors.Is(err, net.ErrClosed) {
 				return nil
 			}
-			if !pause(ctx) {
+			if !sleep(ctx, acceptPause) {
 				return nil
 			}
 			continue
@@ -157,18 +157,6 @@ func (z *Zone) serveUDP(ctx context.Context, conn *net.UDPConn) error {
 		if _, err := dns.WriteToSessionUDP(conn, reply, session); err != nil {
 			z.counters.dropped.Add(1) // like a loss on the way
 		}
-	}
-}
-
-// pause waits a moment; false means that ctx ended.
-func pause(ctx context.Context) bool {
-	timer := time.NewTimer(acceptPause)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return false
-	case <-timer.C:
-		return true
 	}
 }
 
@@ -318,7 +306,7 @@ func (s *tcpServer) serve(ctx context.Context, l net.Listener) error {
 	for {
 		conn, err := l.Accept()
 		if err != nil {
-			if ctx.Err() != nil || errors.Is(err, net.ErrClosed) || !pause(ctx) {
+			if ctx.Err() != nil || errors.Is(err, net.ErrClosed) || !sleep(ctx, acceptPause) {
 				return nil
 			}
 			continue

@@ -212,14 +212,7 @@ func (p *publisher) settle(ctx context.Context, challenge string) error {
 	if !known || left <= 0 {
 		return nil
 	}
-	timer := time.NewTimer(min(left, p.opts.Settle))
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-timer.C:
-		return nil
-	}
+	return sleep(ctx, min(left, p.opts.Settle))
 }
 
 // withdraw removes records that no order needs any longer, even if ctx has
