@@ -54,6 +54,8 @@ func (x *exam) ptr(ctx context.Context) {
 		x.wrong(subject, "it has no name", fix)
 	case !slices.Contains(names, host):
 		x.wrong(subject, "its name is "+strings.Join(names, ", ")+", but reports say "+host+" in EHLO", fix)
+	case x.worst[checkChain] != OK:
+		x.cannot(subject, notBefore+checkChain+" is ok: whether its name "+host+" leads back to it")
 	case !slices.Contains(x.addressesOf(ctx, host), x.Sender):
 		x.wrong(subject, "its name is "+host+", but that name does not lead back to it", "Add the address to dns.addresses, or set mail.local_address to one of those.")
 	default:
