@@ -78,7 +78,7 @@ func TestDoctorFromElsewhere(t *testing.T) {
 
 // The metrics of a service say what its checks found.
 func TestMetricsOfAService(t *testing.T) {
-	hours(t, func(w *world) {
+	checkedHours(t, func(w *world) {
 		w.faulty.Store(true)
 		get := func() string {
 			rec := httptest.NewRecorder()

@@ -142,7 +142,7 @@ func wrongIn(results []doctor.Result) (out []string) {
 func TestSelfCheckFindsEachFault(t *testing.T) {
 	for name, f := range sinkFaults() {
 		t.Run(name, func(t *testing.T) {
-			hours(t, func(w *world) {
+			checkedHours(t, func(w *world) {
 				w.faulty.Store(true)
 				time.Sleep(time.Minute)
 				s := w.service()
@@ -178,7 +178,7 @@ func TestSelfCheckFindsEachFault(t *testing.T) {
 // which takes the verdict back. A verdict before the fault stays as it was, and
 // its report goes at once.
 func TestFaultJustBeforeTheVerdict(t *testing.T) {
-	hours(t, func(w *world) {
+	checkedHours(t, func(w *world) {
 		w.faulty.Store(true)
 		good := newMTA(w, policyNamed("dane"), 10*time.Minute, 1, clientIP(1))
 		start := time.Now()
@@ -224,7 +224,7 @@ func TestFaultJustBeforeTheVerdict(t *testing.T) {
 
 // While a check fails, everything is checked ten times as often.
 func TestSelfCheckIntervals(t *testing.T) {
-	hours(t, func(w *world) {
+	checkedHours(t, func(w *world) {
 		w.faulty.Store(true)
 		count := func(d time.Duration) (n int) {
 			last := w.service().check.current().at
@@ -250,7 +250,7 @@ func TestSelfCheckIntervals(t *testing.T) {
 
 // Our own checks leave nothing behind: no connection, no query of a test.
 func TestSelfCheckIsNoEvidence(t *testing.T) {
-	hours(t, func(w *world) {
+	checkedHours(t, func(w *world) {
 		time.Sleep(30 * time.Minute)
 		rec := httptest.NewRecorder()
 		controlHandler(w.service()).ServeHTTP(rec, httptest.NewRequest("GET", "/connections?since=1990-01-01T00:00:00Z", nil))
@@ -268,7 +268,7 @@ func (w *world) settle() { time.Sleep(6 * time.Minute) }
 
 // What our resolver asks is not taken for the queries of a sender.
 func TestSelfCheckKnowsItsResolver(t *testing.T) {
-	hours(t, func(w *world) {
+	checkedHours(t, func(w *world) {
 		s, resolver, sender := w.service(), w.resolver(clientIP(53), nil), w.resolver(clientIP(1), nil)
 		ask := func() {
 			for _, r := range []*dnssec.Resolver{resolver, sender} {

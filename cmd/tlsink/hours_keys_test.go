@@ -14,7 +14,7 @@ import (
 // While the parent may have the DS record of either key, the old one is nothing
 // that is wrong, neither for `tlsink doctor` nor for the self-check.
 func TestHandOverIsNoFault(t *testing.T) {
-	hours(t, func(w *world) {
+	checkedHours(t, func(w *world) {
 		s := w.service()
 		old := s.zone.DS()[0].Digest
 		if err := s.zone.StartRoll(w.t.Context(), ""); err != nil {

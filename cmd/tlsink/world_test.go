@@ -103,6 +103,12 @@ func hours(t *testing.T, f func(w *world)) {
 	hoursOf(t, func(*config) {}, f)
 }
 
+// checkedHours is hours with self-checks as often as in production.
+func checkedHours(t *testing.T, f func(w *world)) {
+	t.Helper()
+	hoursOf(t, func(c *config) { c.Timing.SelfCheck = duration(5 * time.Minute) }, f)
+}
+
 // hoursOf is hours with a configuration of its own.
 func hoursOf(t *testing.T, setup func(*config), f func(w *world)) {
 	t.Helper()
@@ -137,6 +143,7 @@ func (w *world) start() {
 	cfg := config{Zone: worldZone, DataDir: w.dir}
 	cfg.DNS.Addresses, cfg.DNS.Private = []netip.Addr{serviceIP()}, true
 	w.setup(&cfg)
+	setDefault(&cfg.Timing.SelfCheck, duration(time.Hour)) // each takes many handshakes
 	cfg.setDefaults()
 	if err := cfg.check(); err != nil {
 		w.t.Fatal(err)
