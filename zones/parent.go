@@ -18,8 +18,8 @@ type parentView struct {
 	withOld int // servers that have one of a retiring key
 	without int // servers that have none at all
 	maxTTL  time.Duration
-	// disputed says that a validating resolver does not have the new record
-	// either, or has the old one.
+	// disputed says that the servers have the new record alone, but a validating
+	// resolver does not have it, or has the old one.
 	disputed bool
 }
 
@@ -139,7 +139,8 @@ func retireOld(ttl time.Duration, confirmed bool) func(*StateData) error {
 }
 
 // stillReplaced goes back to the hand-over if the parent went back. What can't
-// be found out holds the roll up, unless the operator has answered for it.
+// be found out holds the roll up, unless the operator has answered for it, and so
+// does a resolver that disputes it.
 func (z *Zone) stillReplaced(ctx context.Context, roll RollData) error {
 	if z.opts.Keys.ParentDS == nil {
 		return nil
@@ -152,6 +153,8 @@ func (z *Zone) stillReplaced(ctx context.Context, roll RollData) error {
 		return err
 	case view.replaced():
 		return nil
+	case view.disputed: // by one cache of several, perhaps: the servers did not go back
+		return errors.New(view.missing())
 	}
 	back := z.step(func(d *StateData) error {
 		d.Roll.enter(PhaseHandOver)
