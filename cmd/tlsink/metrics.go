@@ -33,7 +33,7 @@ func (s *service) metrics() http.Handler {
 
 // serveMetrics answers on its listeners until ctx ends.
 func (s *service) serveMetrics(ctx context.Context, l []net.Listener) error {
-	srv := &http.Server{Handler: s.metrics(), ReadHeaderTimeout: 10 * time.Second, WriteTimeout: 30 * time.Second, MaxHeaderBytes: 8 << 10}
+	srv := &http.Server{Handler: s.metrics(), ReadHeaderTimeout: 10 * time.Second, WriteTimeout: 30 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 8 << 10}
 	stop := context.AfterFunc(ctx, func() { srv.Close() })
 	defer stop()
 	var g errgroup.Group
