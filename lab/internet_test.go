@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -96,6 +95,20 @@ type internet struct {
 // newInternet starts all of it. The zone is not delegated yet.
 func newInternet(ctx context.Context, t *testing.T, kinds ...string) *internet {
 	t.Helper()
+	i := startInternet(ctx, t, kinds...)
+	s := i.newSink(t)
+	secret := s.secret(t, "transfer-secret", transferSecret)
+	s.configure(t, fmt.Sprintf(publicSettings, zone, s.path("data"), sinkAddr, resolverAddr, s.anchors, secondaryAddr, secret, i.pebble.roots, acmeURL, i.pebble.server))
+
+	ns := newNode(t, "ns2", secondaryAddr)
+	config := ns.file(t, "nsd.conf", fmt.Sprintf(nsdConf, secondaryAddr, ns.dir, ns.path("zones.list"), ns.path("xfrd.state"), transferSecret, zone, sinkAddr))
+	keep(t, ns.start(t, nil, "nsd", "-d", "-c", config).log)
+	return i
+}
+
+// startInternet starts what there is without the sink and its name servers.
+func startInternet(ctx context.Context, t *testing.T, kinds ...string) *internet {
+	t.Helper()
 	command(t, "ip", "link", "set", "lo", "up")
 	i := &internet{lab: &lab{}}
 	for n, s := range setups(t, kinds...) {
@@ -105,28 +118,39 @@ func newInternet(ctx context.Context, t *testing.T, kinds ...string) *internet {
 	startUnbound(ctx, t, i.parent.upstream(t, i.senders), i.senders)
 	i.pebble = startPebble(ctx, t, i.parent.upstream(t, nil))
 
+	return i
+}
+
+// newSink makes the sink's host. It still needs its settings.
+func (i *internet) newSink(t *testing.T) *tlsink {
+	t.Helper()
 	s := &tlsink{node: newNode(t, "sink", sinkAddr), binary: os.Getenv(binaryVar), roots: i.pebble.roots}
 	i.sink = s
-	data := filepath.Join(s.dir, "data")
-	if err := os.Mkdir(data, 0o700); err != nil {
+	if err := os.Mkdir(s.path("data"), 0o700); err != nil {
 		t.Fatal(err)
 	}
 	s.anchors = s.file(t, "anchors", i.parent.root+"\n")
-	secret := s.file(t, "transfer-secret", transferSecret+"\n")
-	if err := os.Chmod(secret, 0o600); err != nil {
+	keep(t, s.path("tlsink.log"))
+	return s
+}
+
+// secret writes a file that nobody else may read and returns its path.
+func (s *tlsink) secret(t *testing.T, name, text string) string {
+	t.Helper()
+	path := s.file(t, name, text+"\n")
+	if err := os.Chmod(path, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	settings := fmt.Sprintf(publicSettings, zone, data, sinkAddr, resolverAddr, s.anchors, secondaryAddr, secret, i.pebble.roots, acmeURL, i.pebble.server)
+	return path
+}
+
+// configure writes tlsink.toml: settings, which end in [timing], and the lab's.
+func (s *tlsink) configure(t *testing.T, settings string) {
+	t.Helper()
 	for key, value := range timing() {
 		settings += fmt.Sprintf("%s = %q\n", key, value)
 	}
 	s.config = s.file(t, "tlsink.toml", settings)
-	keep(t, filepath.Join(s.dir, "tlsink.log"))
-
-	ns := newNode(t, "ns2", secondaryAddr)
-	config := ns.file(t, "nsd.conf", fmt.Sprintf(nsdConf, secondaryAddr, ns.dir, ns.path("zones.list"), ns.path("xfrd.state"), transferSecret, zone, sinkAddr))
-	keep(t, ns.start(t, nil, "nsd", "-d", "-c", config).log)
-	return i
 }
 
 // startSenders starts the senders, which trust the public CA.

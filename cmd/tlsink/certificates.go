@@ -184,7 +184,14 @@ type challenges struct{ s *service }
 
 // AppendRecords implements acme.Provider.
 func (c challenges) AppendRecords(ctx context.Context, zone string, records []libdns.Record) ([]libdns.Record, error) {
-	return c.s.names.AppendRecords(ctx, zone, records)
+	ttl := time.Duration(c.s.cfg.DNS.TTL)
+	out := make([]libdns.Record, len(records))
+	for i, r := range records {
+		rr := r.RR()
+		rr.TTL = min(rr.TTL, ttl) // what an order waits for, see Settle
+		out[i] = rr
+	}
+	return c.s.names.AppendRecords(ctx, zone, out)
 }
 
 // DeleteRecords implements acme.Provider.

@@ -55,7 +55,7 @@ func (s *service) openExternal(ctx context.Context) (*externalNames, error) {
 	if n.servers, err = propagation.New(propagation.Options{Zone: s.cfg.Zone, Lookup: propagation.Through(s.network.resolver), Logger: n.log}); err != nil {
 		return nil, err
 	}
-	n.confirmed = propagation.Confirm(n.Provider, n.servers)
+	n.confirmed = propagation.Confirm(n.Provider, n)
 	content, err := s.content()
 	if err != nil {
 		return nil, err
@@ -123,6 +123,9 @@ func mayPass(err error) bool {
 
 // round is told how each round of the publisher ended.
 func (n *externalNames) round(ctx context.Context, err error) {
+	if errors.Is(err, errNoServers) {
+		err = nil // the provider has our records
+	}
 	n.failed(err)
 	n.learn(ctx)
 	if !n.serving.Load() {
@@ -162,12 +165,23 @@ func (n *externalNames) found(r external.Report) {
 	n.service.check.spoil("at the DNS provider: "+what, r.Since, time.Now().Add(max(cached, absent)))
 }
 
-// Wait implements external.Waiter.
+// errNoServers: nobody can ask for the zone yet, so there is nothing to wait for.
+var errNoServers = errors.New("the zone is not delegated to its name servers: `tlsink zone` prints the records for the parent zone")
+
+// Wait implements external.Waiter and propagation.Checker.
 func (n *externalNames) Wait(ctx context.Context, fqdn string, qtype uint16, want []string) error {
 	if !n.serving.Load() {
 		return nil
 	}
+	if _, err := n.servers.Servers(ctx); err != nil {
+		return fmt.Errorf("%w: %w", errNoServers, err)
+	}
 	return n.servers.Wait(ctx, fqdn, qtype, want)
+}
+
+// Check implements propagation.Checker.
+func (n *externalNames) Check(ctx context.Context, fqdn string, qtype uint16, want []string) error {
+	return n.servers.Check(ctx, fqdn, qtype, want)
 }
 
 // SetRecords implements libdns.RecordSetter.

@@ -118,7 +118,11 @@ func (n *externalNames) status() string {
 	p, problem := n.parent, n.problem
 	n.mu.Unlock()
 	var b strings.Builder
-	fmt.Fprintf(&b, "zone      %s\nserved by %s, which signs it and rolls its keys\n", dns.Fqdn(n.service.cfg.Zone), n.service.cfg.DNS.Provider)
+	at := n.service.cfg.DNS.Desec.API
+	if n.service.cfg.DNS.Provider == providerRFC2136 {
+		at = n.service.cfg.DNS.RFC2136.Server
+	}
+	fmt.Fprintf(&b, "zone      %s\nserver    %s (%s): it serves and signs the zone, and rolls its keys\n", dns.Fqdn(n.service.cfg.Zone), at, n.service.cfg.DNS.Provider)
 	for _, ds := range p.ds {
 		fmt.Fprintf(&b, "key       tag %d, algorithm %s\n", ds.KeyTag, dns.AlgorithmToString[ds.Algorithm])
 	}

@@ -131,16 +131,19 @@ func (p *Publisher) blame(ctx context.Context, err error, recs []libdns.Record) 
 		}
 		byType[t] = append(byType[t], rec)
 	}
-	var refused []string
+	var refused, taken []string
 	for _, t := range types {
 		if _, setErr := p.opts.Provider.SetRecords(ctx, p.zone, byType[t]); setErr != nil {
 			refused = append(refused, t)
+		} else {
+			taken = append(taken, t)
 		}
 	}
 	if len(refused) == 0 || len(refused) == len(types) || ctx.Err() != nil {
 		return err
 	}
-	return fmt.Errorf("provider refuses %s: %w", strings.Join(refused, ", "), err)
+	return fmt.Errorf("provider refuses %s, but takes %s; let the key or token change records of every type at and below the zone (Knot: update-type, BIND: update-policy), or use another provider. It says: %w",
+		strings.Join(refused, ", "), strings.Join(taken, ", "), err)
 }
 
 // removeProbe removes everything at the probe's names.

@@ -47,7 +47,7 @@ func TestProbe(t *testing.T) {
 				}
 			}
 			return recs, nil
-		}, "provider refuses TLSA: invalid record type"},
+		}, "provider refuses TLSA, but takes A, AAAA, MX, TXT; "},
 		{"refuses all", func([]libdns.Record) ([]libdns.Record, error) { return nil, errors.New("payment required") }, `zone "sink.example.": payment required`},
 		{"one record a name", func(recs []libdns.Record) ([]libdns.Record, error) {
 			seen := make(map[string]bool)

@@ -298,12 +298,15 @@ func (p *Publisher) Run(ctx context.Context) error {
 			return nil
 		case <-timer.C:
 		}
+		p.mu.Lock()
+		isNew := p.done.Of == nil
+		p.mu.Unlock()
 		report, err := p.Publish(ctx)
 		if err != nil && ctx.Err() == nil {
 			p.opts.Logger.ErrorContext(ctx, "external DNS not published", slog.Any("err", err))
 		}
 		if !report.Empty() && ctx.Err() == nil {
-			p.log(ctx, report)
+			p.log(ctx, report, isNew)
 		}
 		if ctx.Err() == nil {
 			p.opts.OnRound(ctx, err)
@@ -312,8 +315,14 @@ func (p *Publisher) Run(ctx context.Context) error {
 	}
 }
 
-func (p *Publisher) log(ctx context.Context, report Report) {
+func (p *Publisher) log(ctx context.Context, report Report, isNew bool) {
+	if isNew {
+		p.opts.Logger.InfoContext(ctx, "external DNS published", slog.Int("changes", len(report.Changed)))
+	}
 	for _, c := range report.Changed {
+		if isNew && !c.Foreign {
+			continue
+		}
 		p.opts.Logger.WarnContext(ctx, "external DNS repaired", slog.String("change", c.String()))
 	}
 	for _, w := range report.Wrong {

@@ -71,7 +71,7 @@ func (p *Provider) tsigError(m *dns.Msg, tsig *dns.TSIG) error {
 	hint := ""
 	switch tsig.Error {
 	case dns.RcodeBadKey:
-		hint = fmt.Sprintf("the server does not know key %q with algorithm %s for this; check key_name and algorithm", p.key, strings.TrimSuffix(p.algo, "."))
+		hint = fmt.Sprintf("the server does not know key %q with algorithm %s, or does not let it do this; check key_name and algorithm, and its access rules (Knot: acl)", p.key, strings.TrimSuffix(p.algo, "."))
 	case dns.RcodeBadSig:
 		hint = fmt.Sprintf("the server has another secret for key %q", p.key)
 	case dns.RcodeBadTime:
