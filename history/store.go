@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	bolt "go.etcd.io/bbolt"
@@ -116,6 +117,9 @@ func Open(opt Options) (*Store, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, unwritable(dir, err)
 	}
+	if err := sound(opt.Path, opt.LockTimeout); err != nil {
+		return nil, err
+	}
 	db, err := bolt.Open(opt.Path, 0o600, &bolt.Options{
 		Timeout:        opt.LockTimeout,
 		FreelistType:   bolt.FreelistMapType,
@@ -137,10 +141,10 @@ func Open(opt Options) (*Store, error) {
 }
 
 func openError(path string, err error) error {
-	switch {
-	case errors.Is(err, bolterrors.ErrTimeout):
+	if errors.Is(err, bolterrors.ErrTimeout) {
 		return fmt.Errorf("open history %q: another tlsink process holds the file: stop it, or ask the running one (tlsink history, tlsink inbox)", path)
-	case errors.Is(err, bolterrors.ErrInvalid), errors.Is(err, bolterrors.ErrVersionMismatch), errors.Is(err, bolterrors.ErrChecksum):
+	}
+	if _, system := errors.AsType[syscall.Errno](err); !system {
 		return fmt.Errorf("open history %q: not a tlsink history, or damaged: move it away and restore a backup: %w", path, err)
 	}
 	return unwritable(filepath.Dir(path), err)

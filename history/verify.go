@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"os"
 	"runtime/debug"
 	"time"
 
@@ -42,6 +43,28 @@ func Verify(path string) (version int, err error) {
 		return version, fmt.Errorf("history %q: %w", path, err)
 	}
 	return version, nil
+}
+
+// sound reads the pages of a file that is there, before it is opened for
+// writing: bbolt looks for free pages in a goroutine of its own then, whose
+// panics end the process.
+func sound(path string, lockTimeout time.Duration) error {
+	if info, err := os.Stat(path); err != nil || info.Size() == 0 {
+		return nil //nolint:nilerr // opening it will tell
+	}
+	db, err := bolt.Open(path, 0o600, &bolt.Options{ReadOnly: true, Timeout: lockTimeout})
+	if err != nil {
+		return openError(path, err)
+	}
+	err = guard(func() error {
+		return db.View(func(tx *bolt.Tx) error {
+			return tx.ForEach(func(_ []byte, b *bolt.Bucket) error { return walk(b) })
+		})
+	})
+	if err != nil {
+		err = fmt.Errorf("open history %q: %w", path, err)
+	}
+	return errors.Join(err, db.Close())
 }
 
 // walk visits every key. Pages that are none make bbolt panic.
