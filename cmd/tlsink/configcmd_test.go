@@ -89,6 +89,7 @@ func TestCheckHost(t *testing.T) {
 			return []net.Addr{&net.IPNet{IP: net.IPv4(198, 18, 0, 25), Mask: net.CIDRMask(24, 32)}}, nil
 		},
 		writable: func(string) error { return syscall.EROFS },
+		stranger: func(dir string) (int, bool) { return 1000, dir == "/others" },
 	}
 	for dataDir, want := range map[string]string{dir: "read-only file system", filepath.Join(dir, "a", "b"): dir + " cannot be written to", file: "is a file", filepath.Join(file, "x"): "in the way"} {
 		if p := (&config{DataDir: dataDir}).checkHost(h); len(p) != 1 || p[0].Field != "data_dir" || !strings.Contains(p[0].Error(), want) {
@@ -96,6 +97,18 @@ func TestCheckHost(t *testing.T) {
 		}
 	}
 	h.writable = func(string) error { return nil }
+	for field, c := range map[string]config{
+		"dns.trust_anchors":              {DataDir: dir, DNS: dnsConfig{TrustAnchors: file}},
+		"certificates.roots":             {DataDir: dir, Certificates: certificatesConfig{Roots: file}},
+		"certificates.acme.server_roots": {DataDir: dir, Certificates: certificatesConfig{ACME: acmeConfig{ServerRoots: file}}},
+	} {
+		if p := c.checkHost(h); len(p) != 1 || p[0].Field != field || !strings.Contains(p[0].Error(), "name a file ") {
+			t.Errorf("%s with nothing in it: %v", field, p)
+		}
+	}
+	if w := (&config{DataDir: "/others"}).warnOwner(h); len(w) != 1 || !strings.Contains(w[0].Error(), "/others belongs to user 1000, and this is root: start the service as that user") {
+		t.Errorf("data of another user: %v", w)
+	}
 	if p := (&config{DataDir: dir}).checkHost(h); len(p) != 0 {
 		t.Error(p)
 	}

@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"net/netip"
 	"os"
@@ -18,12 +19,22 @@ import (
 type host struct {
 	addresses func() ([]net.Addr, error)
 	writable  func(path string) error
+	stranger  func(path string) (owner int, yes bool) // we are root, and the owner is not
 }
 
 func thisHost() host {
 	return host{addresses: net.InterfaceAddrs, writable: func(path string) error {
 		const write, search = 2, 1
 		return syscall.Access(path, write|search)
+	}, stranger: func(path string) (int, bool) {
+		info, err := os.Stat(path)
+		if err != nil {
+			return 0, false
+		}
+		if st, ok := info.Sys().(*syscall.Stat_t); ok {
+			return int(st.Uid), os.Geteuid() == 0 && st.Uid != 0
+		}
+		return 0, false
 	}}
 }
 
@@ -40,18 +51,24 @@ func (c *config) checkHost(h host) []problem {
 			out = append(out, other(field, s.file, text, "the service must be able to read it"))
 		}
 	}
-	for _, f := range []struct{ field, file string }{
-		{"dns.trust_anchors", c.DNS.TrustAnchors}, {"certificates.roots", c.Certificates.Roots}, {"certificates.acme.server_roots", c.Certificates.ACME.ServerRoots},
+	for _, f := range []struct {
+		field, file string
+		read        func(string) error
+		want        string
+	}{
+		{"dns.trust_anchors", c.DNS.TrustAnchors, func(f string) error { _, err := readAnchors(f); return err }, "name a file of DS or DNSKEY records, as in \". 3600 IN DS 20326 8 2 E06D…\""},
+		{"certificates.roots", c.Certificates.Roots, func(f string) error { _, err := readRoots(f); return err }, "name a file of certificates in PEM form"},
+		{"certificates.acme.server_roots", c.Certificates.ACME.ServerRoots, func(f string) error { _, err := readRoots(f); return err }, "name a file of certificates in PEM form"},
 	} {
 		if f.file == "" {
 			continue
 		}
-		r, err := os.Open(f.file)
-		if err != nil {
+		err := f.read(f.file)
+		if _, system := errors.AsType[*fs.PathError](err); system {
 			out = append(out, other(f.field, f.file, err.Error(), "name a file that the user of the service may read"))
-			continue
+		} else if err != nil {
+			out = append(out, other(f.field, f.file, err.Error(), f.want))
 		}
-		r.Close()
 	}
 	return out
 }
@@ -96,7 +113,17 @@ func (h host) checkDataDir(dir string) error {
 
 // warnings returns what may be meant, but often is not.
 func (c *config) warnings(h host) []problem {
-	return slices.Concat(c.warnNames(), c.warnUnused(), c.warnAddresses(h), c.warnListen(), c.warnEnvironment())
+	return slices.Concat(c.warnNames(), c.warnUnused(), c.warnAddresses(h), c.warnListen(), c.warnEnvironment(), c.warnOwner(h))
+}
+
+// warnOwner is about root, whose files the user of the service can't read later.
+func (c *config) warnOwner(h host) []problem {
+	owner, yes := h.stranger(c.DataDir)
+	if !yes {
+		return nil
+	}
+	return []problem{other("data_dir", c.DataDir, fmt.Sprintf("%s belongs to user %d, and this is root", c.DataDir, owner),
+		"start the service as that user: files that root leaves there it can't read")}
 }
 
 // warnEnvironment is about secrets that the service has, perhaps, and who checks
