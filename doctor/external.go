@@ -136,6 +136,11 @@ func (x *exam) dsElsewhere(ctx context.Context) {
 	}
 }
 
+func (x *exam) zoneElsewhere(ctx context.Context) {
+	x.check.fix = "See whether `provider`, `delegation`, `name-servers` and `ds` are ok, and then the log of the server that signs the zone."
+	x.zone(ctx)
+}
+
 // unasked is what is known of the provider without the service.
 const unasked = "only the running service knows"
 

@@ -89,7 +89,7 @@ func checks() []check {
 		},
 		{
 			checkSPF, "SPF", "Reports must pass SPF, for the zone and for the EHLO name.",
-			"With the embedded name server this is in the zone; elsewhere publish what `tlsink zone` lists.", Outside, NoEffect, verified, chain, (*exam).spf,
+			"The service publishes it for dns.addresses: reports have to leave from one of them (mail.local_address). If another server has the zone, see `provider`.", Outside, NoEffect, verified, chain, (*exam).spf,
 		},
 		{
 			checkDKIM, "DKIM", "Reports are signed; the public key must be the one of our private key.",
@@ -115,7 +115,7 @@ func faceChecks() []check {
 			checkZone, "Own zone", "What our own name server says must verify from our own key: MX, TLSA, and the proof that ut has no TLSA records.",
 			"See the log of the service for what went wrong when the zone was signed.", Faces, Unverifiable,
 			[]string{checkClock},
-			nil, (*exam).zone,
+			nil, either((*exam).zone, (*exam).zoneElsewhere),
 		},
 		{
 			checkProvider, "DNS provider", "If another server has the zone (`dns.provider`), it has to take our changes: TLSA records, the MX order, the answers to the CA's challenges.",
