@@ -40,13 +40,20 @@ func beside(h *evidence.History, t timing) (kept evidence.History, fault Finding
 // withoutFault concludes from what was seen while our own servers were what
 // they have to be. Less evidence can also be misread where the rest would have
 // said that it is somebody else's, so what all of it shows must have the same
-// name: a fault of ours makes a verdict undetermined, and never another one.
+// name, and the same parts: a fault of ours makes a verdict undetermined, and
+// never another one. That a mail opted out is its own word, whatever it met.
 func (e *Engine) withoutFault(h, kept *evidence.History, t timing, o Options, fault Finding) Verdict {
 	all, v := e.infer(h, t, o), e.infer(kept, t, o)
+	// Some senders remember where TLS failed, which was our doing.
+	v.Findings = slices.DeleteFunc(v.Findings, func(f Finding) bool { return f.ID == FindingFallback })
+	if alone := (Verdict{}); e.optOut(h, &alone) {
+		v.Findings = []Finding{}
+		e.optOut(h, &v)
+	}
+	v.Sender = v.Sender.agreed(all.Sender)
 	if v.Policy != all.Policy {
 		v.Policy, v.Conclusive, v.Hosts = Undetermined, false, nil
 		v.Candidates = sorted(slices.Concat(all.Candidates, v.Candidates))
-		v.Sender = v.Sender.agreed(all.Sender)
 	}
 	v.Findings = append(v.Findings, fault)
 	return v

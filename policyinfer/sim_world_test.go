@@ -25,6 +25,7 @@ type simWorld struct {
 	nextMX    time.Time
 	broken    string // why our zone does not verify
 	fixed     time.Time
+	fault     evidence.State // Broken and BrokenSince
 	clients   map[netip.Prefix]*simClient
 	together  bool // all clients have one phase
 	h         evidence.History
@@ -125,7 +126,7 @@ func (w *simWorld) state() {
 	if w.now.Sub(w.h.Test.Started) < w.downgrade {
 		phase = evidence.Downgrade
 	}
-	w.h.States = append(w.h.States, evidence.State{Time: w.now, Phase: phase, MX: mx, Unverifiable: w.broken})
+	w.h.States = append(w.h.States, evidence.State{Time: w.now, Phase: phase, MX: mx, Unverifiable: w.broken, Broken: w.fault.Broken, BrokenSince: w.fault.BrokenSince})
 }
 
 // breaks makes our own zone unverifiable for a while, or repairs it.
