@@ -54,21 +54,6 @@ func TestFaultsOfOursOnlyTakeAway(t *testing.T) {
 	}
 }
 
-// A mail that opts out says so whatever it meets: nothing is said of other mail.
-func TestOptOutDuringAFault(t *testing.T) {
-	h, _, _ := readCase(t, "testdata/cases/142-sink-broken-repaired")
-	for i := range h.Connections {
-		if h.Connections[i].ID == "4" { // while the fault lasts
-			h.Connections[i].Transactions[0].RequireTLS = true
-		}
-	}
-	v := New().Infer(h, Options{})
-	has := func(id string) bool { return slices.ContainsFunc(v.Findings, func(f Finding) bool { return f.ID == id }) }
-	if v.Policy != Undetermined || v.Conclusive || v.Sender.DANE != Unknown || !has(FindingRequireTLS) || !has(FindingBroken) || len(v.Findings) != 2 {
-		t.Errorf("%s, %+v, %v", v.Policy, v.Sender, v.Findings)
-	}
-}
-
 func TestWindowsOfAFault(t *testing.T) {
 	start := time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC)
 	at := func(minutes int) time.Time { return start.Add(time.Duration(minutes) * time.Minute) }

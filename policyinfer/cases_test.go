@@ -147,3 +147,22 @@ func senderParts(t *testing.T, v policyinfer.Verdict) map[string]string {
 	}
 	return parts
 }
+
+// A mail that opts out while our own servers are broken says so, whatever it met:
+// nothing is said of other mail.
+func TestOptOutDuringAFault(t *testing.T) {
+	h, _, _ := readCase(t, "testdata/cases/142-sink-broken-repaired")
+	for i := range h.Connections {
+		if h.Connections[i].ID == "4" {
+			h.Connections[i].Transactions[0].RequireTLS = true
+		}
+	}
+	v := policyinfer.New().Infer(h, policyinfer.Options{})
+	var ids []string
+	for _, f := range v.Findings {
+		ids = append(ids, f.ID)
+	}
+	if v.Policy != policyinfer.Undetermined || v.Conclusive || v.Sender.DANE != policyinfer.Unknown || !slices.Equal(ids, []string{policyinfer.FindingRequireTLS, policyinfer.FindingBroken}) {
+		t.Errorf("%s, %+v, %v", v.Policy, v.Sender, ids)
+	}
+}
