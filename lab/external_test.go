@@ -286,4 +286,7 @@ func TestExternalDNS(t *testing.T) {
 	if n, err := countLines(s.daemon.log, "external DNS repaired", "_25._tcp.ut"); err != nil || n != 1 {
 		t.Errorf("%d repairs were logged (%v), want 1", n, err)
 	}
+	if n, err := countLines(s.daemon.log, "no verdicts and no reports", "_25._tcp.ut"); err != nil || n == 0 {
+		t.Errorf("verdicts were not suspended (%v)", err)
+	}
 }

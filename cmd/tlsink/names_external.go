@@ -162,7 +162,11 @@ func (n *externalNames) found(r external.Report) {
 	if absent == 0 {
 		absent = unknownTTL
 	}
-	n.service.check.spoil("at the DNS provider: "+what, r.Since, time.Now().Add(max(cached, absent)))
+	until := time.Now().Add(max(cached, absent))
+	if len(r.Wrong) > 0 { // it may still be there until the next round says that it is not
+		until = until.Add(2 * time.Duration(n.service.cfg.Timing.SelfCheck))
+	}
+	n.service.check.spoil("at the DNS provider: "+what, r.Since, until)
 }
 
 // errNoServers: nobody can ask for the zone yet, so there is nothing to wait for.

@@ -115,7 +115,7 @@ func (n *externalNames) delegation() string {
 // status says what `tlsink zone status` shows.
 func (n *externalNames) status() string {
 	n.mu.Lock()
-	p, problem := n.parent, n.problem
+	p, problem, positive, negative := n.parent, n.problem, n.positive, n.negative
 	n.mu.Unlock()
 	var b strings.Builder
 	at := n.service.cfg.DNS.Desec.API
@@ -131,6 +131,10 @@ func (n *externalNames) status() string {
 	}
 	if p.known && problem == nil {
 		b.WriteString("records   as they have to be\n")
+	}
+	if positive > 0 {
+		fmt.Fprintf(&b, "caches    keep TLSA records for %v, and their absence for %v (minimum of the SOA record);\n          `tlsink keys roll` waits for both and for timing.propagation, %v\n",
+			positive, negative, time.Duration(n.service.cfg.Timing.Propagation))
 	}
 	return b.String()
 }

@@ -354,3 +354,26 @@ func TestParentDS(t *testing.T) {
 		}
 	}
 }
+
+// The largest TTLs of any server count, and a server that does not say is one that
+// may have a larger one.
+func TestTTL(t *testing.T) {
+	n, o := three()
+	const soa, mx = zone + " 3600 IN SOA ns. host. 1 1 1 1 60", "et." + zone + " 30 IN MX 10 mx03.et.sink.example."
+	n.all(soa, mx)
+	n.at("192.0.2.2:53", func(s *nameServer) {
+		s.lines = []string{strings.Replace(soa, " 60", " 300", 1), strings.Replace(mx, " 30 ", " 45 ", 1)}
+	})
+	s := newServers(t, o)
+	positive, negative, err := s.TTL(t.Context(), "et."+zone, dns.TypeMX)
+	if err != nil || positive != 45*time.Second || negative != 5*time.Minute {
+		t.Errorf("%v and %v, %v", positive, negative, err)
+	}
+	if positive, _, err := s.TTL(t.Context(), "ut."+zone, dns.TypeMX); err != nil || positive != 0 {
+		t.Errorf("of no records: %v, %v", positive, err)
+	}
+	n.at("192.0.2.3:53", func(s *nameServer) { s.err = errors.New("lost") })
+	if _, _, err := s.TTL(t.Context(), "et."+zone, dns.TypeMX); err == nil || !strings.Contains(err.Error(), "lost") {
+		t.Errorf("with a server that is silent: %v", err)
+	}
+}

@@ -72,6 +72,24 @@ func TestServerTTL(t *testing.T) {
 	}
 }
 
+func TestKeys(t *testing.T) {
+	s := newServer(t)
+	p := newProvider(t, s.addr)
+	if keys, err := p.Keys(t.Context(), zone); err != nil || len(keys) != 0 {
+		t.Errorf("of an unsigned zone: %v, %v", keys, err)
+	}
+	const key = " 3 13 mdsswUyr3DPW132mOi8V9xESWE8jTo0dxCjjnopKl+GqJxpVXckHAeF+KkxLbxILfDLUT0rAK9iUzy1L53eKGQ=="
+	for _, flags := range []string{"256", "257", "385"} { // only the second is one that a DS record is made of
+		s.records = append(s.records, record(t, "@ 60 DNSKEY "+flags+key))
+	}
+	if keys, err := p.Keys(t.Context(), zone); err != nil || len(keys) != 1 || keys[0].Flags != 257 {
+		t.Errorf("keys %v, %v", keys, err)
+	}
+	if _, err := newProvider(t, s.addr, func(o *rfc2136.Options) { o.KeyName = "other." }).Keys(t.Context(), zone); err == nil {
+		t.Error("told to a stranger")
+	}
+}
+
 // What the server says is said, with what to do about it.
 func TestServerErrors(t *testing.T) {
 	rcode := func(code int) func(w dns.ResponseWriter, q *dns.Msg) bool {
