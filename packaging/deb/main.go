@@ -131,6 +131,7 @@ func contents(root, binary string) ([]file, error) {
 		{filepath.Join(root, "packaging/systemd/tlsink.service"), "/usr/lib/systemd/system/tlsink.service", 0o644},
 		{filepath.Join(root, "cmd/tlsink/tlsink.example.toml"), doc + "tlsink.example.toml", 0o644},
 		{filepath.Join(root, "docs/deploy.md"), doc + "deploy.md", 0o644},
+		{filepath.Join(root, "docs/doctor.md"), doc + "doctor.md", 0o644},
 		{filepath.Join(root, "docs/verdicts.md"), doc + "verdicts.md", 0o644},
 		{filepath.Join(root, "docs/downgrade-modes.md"), doc + "downgrade-modes.md", 0o644},
 		{filepath.Join(root, "LICENSE"), doc + "copyright", 0o644},

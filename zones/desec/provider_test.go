@@ -144,6 +144,7 @@ func TestErrors(t *testing.T) {
 		{"stored nothing", say(200, "[]"), zone, nil, []string{"took the request but stored []"}},
 		{"stored something else", say(200, `[{"subname":"x","type":"TXT","ttl":60,"records":["\"y\""]}]`), zone, nil, []string{`stored ["y"]`}},
 		{"odd data", say(200, `[{"subname":"x","type":"MX","ttl":60,"records":["ten a."]}]`), zone, nil, []string{"deSEC returned"}},
+		{"a comment", say(200, `[{"subname":";x","type":"A","ttl":60,"records":["192.0.2.1"]}]`), zone, nil, []string{"that is no record"}},
 		{"odd type", say(200, `[{"subname":"x","type":"?","ttl":60,"records":["x"]}]`), zone, nil, []string{"unknown type"}},
 		{"two lines", say(200, `[{"subname":"x","type":"A","ttl":60,"records":["192.0.2.1\nx A 192.0.2.2"]}]`), zone, nil, []string{"control characters"}},
 		{"odd name", say(200, `[{"subname":"x y","type":"A","ttl":60,"records":["192.0.2.1"]}]`), zone, nil, []string{"name"}},

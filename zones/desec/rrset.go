@@ -1,6 +1,7 @@
 package desec
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"unicode"
@@ -65,7 +66,10 @@ func (s rrset) parse(zone string) ([]dns.RR, error) {
 			return nil, fmt.Errorf("deSEC returned %q for %s: control characters", data, s)
 		}
 		rr, err := dns.NewRR(fmt.Sprintf("%s %d IN %s %s", name, s.TTL, s.Type, data))
-		if err != nil || rr == nil {
+		if err == nil && rr == nil {
+			err = errors.New("that is no record")
+		}
+		if err != nil {
 			return nil, fmt.Errorf("deSEC returned %q for %s: %w", data, s, err)
 		}
 		out[i] = rr
