@@ -131,8 +131,11 @@ func TestRollWaitOfOthers(t *testing.T) {
 
 func TestDelegationOf(t *testing.T) {
 	got := delegationOf("sink.example.", []libdns.Record{
-		libdns.Address{Name: "ns1", IP: netip.MustParseAddr("192.0.2.1")}, libdns.Address{Name: "mx", IP: netip.MustParseAddr("192.0.2.2")},
-		libdns.NS{Name: "@", Target: "ns1.sink.example."}, libdns.NS{Name: "", Target: "ns.example.net."}, libdns.NS{Name: "sub", Target: "ns.other.example."},
+		libdns.Address{Name: "ns1", IP: netip.MustParseAddr("192.0.2.1")},
+		libdns.Address{Name: "mx", IP: netip.MustParseAddr("192.0.2.2")},
+		libdns.NS{Name: "@", Target: "ns1.sink.example."},
+		libdns.NS{Name: "", Target: "ns.example.net."},
+		libdns.NS{Name: "sub", Target: "ns.other.example."},
 	})
 	var text []string
 	for _, rr := range got {
