@@ -8,8 +8,6 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
-	"text/tabwriter"
-	"time"
 
 	"github.com/tlsink/tlsink/certs"
 	"github.com/tlsink/tlsink/zones"
@@ -43,40 +41,11 @@ func (c *keysListCmd) Run(e *env) error {
 	if err := json.Unmarshal(b, &keys); err != nil {
 		return fmt.Errorf("answer of the running service: %w", err)
 	}
-	w := tabwriter.NewWriter(e.stdout, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "HOST\tCERTIFICATE\tKEY\tTLSA 3 1 1\tVALID UNTIL (UTC)\tNEXT (UTC)\tSTATE")
-	for _, k := range keys {
-		id, until := "-", "not issued"
-		if k.Published {
-			id = k.KeyID[:min(len(k.KeyID), 16)] + "…"
-		}
-		if k.Issued {
-			until = k.NotAfter.UTC().Format(time.DateTime)
-		}
-		next := "-"
-		if !k.Next.IsZero() {
-			next = k.Next.UTC().Format(time.DateTime)
-		}
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", k.Host, k.Certificate.Kind, k.Algorithm, id, until, next, printable(stateOf(k)))
+	cfg, err := loadConfig(c.Config)
+	if err != nil {
+		return err
 	}
-	return w.Flush()
-}
-
-// stateOf says in words what is going on with a key.
-func stateOf(k certs.KeyStatus) string {
-	switch {
-	case k.Roll != certs.NoRoll && k.RollError != "":
-		return fmt.Sprintf("rolling, %s: %s", k.Roll, k.RollError)
-	case k.Roll != certs.NoRoll && !k.RollDue.IsZero():
-		return fmt.Sprintf("rolling, %s until %s", k.Roll, k.RollDue.UTC().Format(time.DateTime))
-	case k.Roll != certs.NoRoll:
-		return fmt.Sprintf("rolling, %s", k.Roll)
-	case k.LastError != "":
-		return fmt.Sprintf("failed %d times, last at %s: %s", k.Failures, k.LastFailed.UTC().Format(time.DateTime), k.LastError)
-	case !k.Issued:
-		return "waiting for its certificate"
-	}
-	return "ok"
+	return printKeys(e.stdout, cfg.Zone, keys)
 }
 
 type keysRollCmd struct {
