@@ -227,21 +227,33 @@ func TestOperatorsHour(t *testing.T) {
 	t.Run("before", func(t *testing.T) { i.sendAndFollow(ctx, t) })
 
 	// Every key is rolled while the sink is in use.
+	stop := pollDANE(ctx, t, "mx04.et."+zone, "mx06.et."+zone, "mx."+zone)
+	before := i.sink.delegation(t)
 	command(t, i.sink.binary, "keys", "roll", "--config", i.sink.config)
 	command(t, i.sink.binary, "zone", "roll", "--config", i.sink.config)
-	i.parent.delegate(ctx, t, command(t, i.sink.binary, "zone", "--config", i.sink.config))
 	t.Run("rolling", func(t *testing.T) { i.sendAndFollow(ctx, t) })
 	await(ctx, t, "the rolls", func(ctx context.Context) error {
-		for _, line := range [][]string{{"keys", "list"}, {"zone", "status"}} {
-			out, err := output(ctx, "", i.sink.binary, append(line, "--config", i.sink.config)...)
-			if err != nil {
-				return err
-			}
-			if strings.Contains(out, "rolling") {
-				return errors.New(out)
-			}
+		keys, err := output(ctx, "", i.sink.binary, "keys", "list", "--config", i.sink.config)
+		if err != nil {
+			return err
+		}
+		status, err := output(ctx, "", i.sink.binary, "zone", "status", "--config", i.sink.config)
+		switch {
+		case err != nil:
+			return err
+		case strings.Contains(status, "phase hand-over"):
+			i.parent.delegate(ctx, t, command(t, i.sink.binary, "zone", "--config", i.sink.config))
+			return errors.New(status)
+		case !strings.Contains(status, "no key is being rolled"):
+			return errors.New(status)
+		case strings.Contains(keys, "rolling"):
+			return errors.New(keys)
 		}
 		return nil
 	})
+	stop(10)
+	if i.sink.delegation(t) == before {
+		t.Errorf("the DS record is still %s", before)
+	}
 	i.sink.healthy(ctx, t)
 }

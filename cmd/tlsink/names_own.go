@@ -53,6 +53,7 @@ func (s *service) openOwn() error {
 		o.Keys.ParentDS, o.Keys.ValidDS = all.ParentDS, s.validDS
 	}
 	o.Keys.Propagation, o.Keys.DSTTL = time.Duration(s.cfg.Timing.Propagation), time.Duration(s.cfg.Timing.DSTTL)
+	o.Keys.Interval = min(time.Minute, o.Keys.Propagation)
 	if n.Zone, err = zones.New(o); err != nil {
 		return err
 	}
