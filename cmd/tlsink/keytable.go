@@ -23,14 +23,14 @@ func printKeys(w io.Writer, zone string, keys []certs.KeyStatus) error {
 		return t.UTC().Format(layout)
 	}
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(table, "HOST\tCERTIFICATE\tKEY\tTLSA 3 1 1\tVALID TO\tNEXT (UTC)\tSTATE")
+	fmt.Fprintln(table, "HOST\tCERTIFICATE\tKEY\tTLSA 3 1 1 …\tVALID TO\tNEXT (UTC)\tSTATE")
 	reasons := make(map[string][]string)
 	var order []string
 	for _, k := range keys {
 		host := cmp.Or(strings.TrimSuffix(k.Host, "."+zone), k.Host)
 		id, until, next := "-", "not issued", k.Next
 		if k.Published {
-			id = k.KeyID[:min(len(k.KeyID), 16)] + "…"
+			id = k.KeyID[:min(len(k.KeyID), 16)]
 		}
 		if k.Issued {
 			until = at(k.NotAfter, day)

@@ -27,14 +27,14 @@ func TestPrintKeys(t *testing.T) {
 	if err := printKeys(&out, "sink.example.org", keys); err != nil {
 		t.Fatal(err)
 	}
-	want := `HOST        CERTIFICATE  KEY    TLSA 3 1 1         VALID TO    NEXT (UTC)        STATE
-mta-sts.et  ca           ecdsa  -                  2026-03-01  2026-03-01 12:30  ok
-mx06.et     ca           ecdsa  abababababababab…  2026-03-01  -                 rolling, certificate
-mx04.et     self-signed  rsa    abababababababab…  2026-03-01  2026-03-01 12:30  rolling, announce
-ut          ca           rsa    -                  not issued  -                 failed 12 times
-ut          ca           ecdsa  -                  not issued  -                 failed 12 times
-default     ca           rsa    -                  not issued  2026-03-01 12:30  waiting
-default     ca           ecdsa  -                  not issued  2026-03-01 12:30  waiting
+	want := `HOST        CERTIFICATE  KEY    TLSA 3 1 1 …      VALID TO    NEXT (UTC)        STATE
+mta-sts.et  ca           ecdsa  -                 2026-03-01  2026-03-01 12:30  ok
+mx06.et     ca           ecdsa  abababababababab  2026-03-01  -                 rolling, certificate
+mx04.et     self-signed  rsa    abababababababab  2026-03-01  2026-03-01 12:30  rolling, announce
+ut          ca           rsa    -                 not issued  -                 failed 12 times
+ut          ca           ecdsa  -                 not issued  -                 failed 12 times
+default     ca           rsa    -                 not issued  2026-03-01 12:30  waiting
+default     ca           ecdsa  -                 not issued  2026-03-01 12:30  waiting
 
 mx06.et ecdsa:
   the CA is down
