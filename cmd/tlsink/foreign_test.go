@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"path/filepath"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -17,6 +18,7 @@ import (
 	"github.com/miekg/dns"
 
 	"github.com/tlsink/tlsink/certs"
+	"github.com/tlsink/tlsink/history"
 	"github.com/tlsink/tlsink/zones/desec"
 	"github.com/tlsink/tlsink/zones/propagation"
 	"github.com/tlsink/tlsink/zones/rfc2136"
@@ -27,7 +29,7 @@ import (
 func TestSpoil(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newSelfCheck(&service{log: slog.New(slog.DiscardHandler)})
-		began := time.Now()
+		began := time.Now().Round(0)
 		c.good.Faces = began
 		if err := c.spoiledNow(); err != nil || !c.speaksFor(began, false) {
 			t.Errorf("before: %v", err)
@@ -38,18 +40,45 @@ func TestSpoil(t *testing.T) {
 		if err := c.spoiledNow(); err == nil || !strings.HasPrefix(err.Error(), "first; caches may have it until ") {
 			t.Errorf("while caches have it: %v", err)
 		}
-		if !c.foreign.since.Equal(began.Add(-time.Hour)) || c.speaksFor(began, false) {
-			t.Errorf("since %v; reports may go: %v", c.foreign.since, c.speaksFor(began, false))
+		if !c.foreign.Since.Equal(began.Add(-time.Hour)) || c.speaksFor(began, false) {
+			t.Errorf("since %v; reports may go: %v", c.foreign.Since, c.speaksFor(began, false))
 		}
 		time.Sleep(5 * time.Minute)
 		if err := c.spoiledNow(); err != nil || !c.speaksFor(began, false) {
 			t.Errorf("after that: %v", err)
 		}
 		c.spoil("third", time.Now(), time.Now().Add(time.Minute))
-		if !c.foreign.since.Equal(time.Now()) {
-			t.Errorf("since %v, want now", c.foreign.since)
+		if !c.foreign.Since.Equal(time.Now()) {
+			t.Errorf("since %v, want now", c.foreign.Since)
 		}
 	})
+}
+
+// Caches outlive the process.
+func TestSpoilIsKept(t *testing.T) {
+	store, err := history.Open(history.Options{Path: filepath.Join(t.TempDir(), "history.db"), Logger: slog.New(slog.DiscardHandler), MailboxMax: 1, MessageBytes: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer store.Close()
+	start := func() *selfCheck { return newSelfCheck(&service{log: slog.New(slog.DiscardHandler), store: store}) }
+	since := time.Now().Add(-time.Minute)
+	c := start()
+	c.spoil("first", since, time.Now().Add(time.Hour))
+	c.keepForeign(t.Context())
+	for name, found := range map[string]func(c *selfCheck){
+		"nothing since": func(*selfCheck) {},
+		"more at start": func(c *selfCheck) { c.spoil("second", time.Now(), time.Now().Add(time.Minute)) },
+	} {
+		c := start()
+		found(c)
+		if err := c.loadForeign(); err != nil {
+			t.Fatal(err)
+		}
+		if err := c.spoiledNow(); err == nil || !strings.HasPrefix(err.Error(), "first; ") || !c.foreign.Since.Equal(since) {
+			t.Errorf("%s: %v since %v", name, err, c.foreign.Since)
+		}
+	}
 }
 
 func TestMayPass(t *testing.T) {

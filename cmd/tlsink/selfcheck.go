@@ -48,7 +48,9 @@ type selfCheck struct {
 	from       netip.Addr // address that our DNS queries come from, if not one of the service
 	asking     []string   // addresses that those of our resolver come from
 	at         ourPorts
-	foreign    spoiled
+
+	foreign     spoiled // see spoil
+	foreignKept spoiled // what the store has of it
 
 	log checkLog
 }
@@ -190,7 +192,7 @@ func (c *selfCheck) load(l *listeners) error {
 	if b == nil || json.Unmarshal(b, &c.good) != nil {
 		c.good = passes{} // not known
 	}
-	return nil
+	return c.loadForeign()
 }
 
 // check makes one check of our faces, or of what the world sees, and lets
@@ -226,14 +228,15 @@ func (c *selfCheck) check(ctx context.Context, scope doctor.Scope) error {
 	}
 	if now.fault.Broken != "" {
 		now.fault.BrokenSince = c.good.Faces
-		if f := c.foreign; f.now() && f.since.Before(c.good.Faces) {
-			now.fault.BrokenSince = f.since
+		if f := c.foreign; f.now() && f.Since.Before(c.good.Faces) {
+			now.fault.BrokenSince = f.Since
 		}
 	} else if now.decided && scope == doctor.Faces {
 		c.good.Faces = began
 	}
 	c.mu.Unlock()
 
+	c.keepForeign(ctx)
 	// First what it means for tests, and only then may reports go.
 	c.service.assess.SetFault(now.fault)
 	now.at = time.Now()

@@ -2,8 +2,10 @@ package external
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"net/netip"
 	"slices"
 	"strings"
@@ -28,6 +30,9 @@ func (p *Publisher) Probe(ctx context.Context) error {
 	want, _ := p.wanted()
 	first, second := p.samples(want, 1), p.samples(want, 2)
 	if err := p.roundTrip(ctx, first, second); err != nil {
+		if unreachable(err) {
+			return fmt.Errorf("DNS provider of zone %q: %w", p.zone, err)
+		}
 		if cleanErr := p.removeProbe(context.WithoutCancel(ctx), first); cleanErr != nil {
 			p.opts.Logger.WarnContext(ctx, "records of the probe not removed", slog.String("name", ProbeName), slog.Any("err", cleanErr))
 		}
@@ -120,8 +125,18 @@ func compareProbe(id records.ID, have, want []dns.RR) error {
 	return nil
 }
 
+// unreachable reports whether the provider was not there to answer. To go on
+// asking would only take long; the next probe removes what is left of this one.
+func unreachable(err error) bool {
+	_, network := errors.AsType[net.Error](err)
+	return network
+}
+
 // blame tries each type by itself, to say which ones the provider refuses.
 func (p *Publisher) blame(ctx context.Context, err error, recs []libdns.Record) error {
+	if unreachable(err) {
+		return err
+	}
 	byType := make(map[string][]libdns.Record)
 	var types []string
 	for _, rec := range recs {

@@ -2,8 +2,10 @@ package external_test
 
 import (
 	"errors"
+	"net"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -94,6 +96,19 @@ func TestProbeFindsAppenders(t *testing.T) {
 		return before, nil
 	})
 	if err := newPublisher(t, cl).Probe(t.Context()); err == nil || !strings.Contains(err.Error(), "provider changes A") || calls != 2 {
+		t.Errorf("error %v after %d calls", err, calls)
+	}
+}
+
+// Who is not there is not asked for each type.
+func TestProbeOfNobody(t *testing.T) {
+	cl := newCloud(t)
+	calls := 0
+	cl.become(func([]libdns.Record) ([]libdns.Record, error) {
+		calls++
+		return nil, &net.OpError{Op: "dial", Err: syscall.ECONNREFUSED}
+	})
+	if err := newPublisher(t, cl).Probe(t.Context()); !errors.Is(err, syscall.ECONNREFUSED) || calls != 1 {
 		t.Errorf("error %v after %d calls", err, calls)
 	}
 }
