@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"time"
 
@@ -233,12 +234,29 @@ func loadConfig(file string) (config, error) {
 func parseError(err error) error {
 	p, ok := errors.AsType[toml.ParseError](err)
 	if !ok {
-		return err
+		return typeError(err)
 	}
 	if p.LastKey == "" || strings.Contains(p.Message, p.LastKey) {
 		return fmt.Errorf("line %d: %s", p.Position.Line, p.Message)
 	}
 	return fmt.Errorf("line %d: %s: %s", p.Position.Line, p.LastKey, p.Message)
+}
+
+// typeError says of which type a value must be, without the words of Go.
+func typeError(err error) error {
+	m := regexp.MustCompile(`^toml: line (\d+) \(last key "([^"]*)"\): (?:incompatible types: TOML value has type (\S+); destination has type (\S+)|type mismatch for \S+: expected (\S+) but found (\S+))$`).FindStringSubmatch(err.Error())
+	if m == nil {
+		return err
+	}
+	kind := func(s string) string {
+		for prefix, text := range map[string]string{"string": "text in quotes", "int": "a number", "float": "a number", "bool": "true or false", "[": "a list", "slice": "a list", "array": "a list", "map": "a table", "table": "a table"} {
+			if strings.HasPrefix(s, prefix) {
+				return text
+			}
+		}
+		return s
+	}
+	return fmt.Errorf("line %s: %s: want %s, not %s", m[1], m[2], kind(m[4]+m[5]), kind(m[3]+m[6]))
 }
 
 func unknownKeys(meta toml.MetaData) []problem {

@@ -91,7 +91,7 @@ func TestConfigurationErrors(t *testing.T) {
 		"key in no section":  {required + "downgrade = \"3m\"\n", []string{"unknown key dns.downgrade"}},
 		"unknown section":    {required + "[smtp]\nport = 25\n", []string{"unknown key smtp"}},
 		"no TOML":            {"zone: sink.example\n", []string{"line 1"}},
-		"wrong type":         {"slots = \"two\"\n" + required, []string{"line 1", "slots", "string"}},
+		"wrong type":         {"slots = \"two\"\n" + required, []string{"line 1", "slots", "want a number, not text in quotes"}},
 		"zone missing":       {strings.Replace(required, "zone = \"sink.example\"", "", 1), []string{"zone is missing", `zone = "sink.example"`}},
 		"zone of one label":  {strings.Replace(required, "sink.example", "sink", 1), []string{`zone is "sink"`, "want letters"}},
 		"zone with a space":  {strings.Replace(required, "sink.example", "sink example.org", 1), []string{`zone is "sink example.org"`}},

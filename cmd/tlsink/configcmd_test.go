@@ -71,9 +71,17 @@ func TestConfigCheck(t *testing.T) {
 	if err := json.Unmarshal([]byte(out), &r); err != nil || r.OK || len(r.Problems) != 4 || len(r.Warnings) != 2 || r.Problems[0].Field != "slots" || r.Problems[0].Value != "0" || r.Problems[0].Fix != "want 1 to 64" {
 		t.Errorf("%v: %+v", err, r)
 	}
-	for name, file := range map[string]string{"no file": "/nowhere/tlsink.toml", "no TOML": writeFile(t, "zone: x")} {
-		if out, _, status := runCLI(t, "", "config", "check", "--config", file); status != 1 || !strings.HasPrefix(out, "wrong: ") {
-			t.Errorf("%s: status %d, %q", name, status, out)
+	for file, want := range map[string]string{
+		"/nowhere/tlsink.toml":         "no such file or directory: name a file that this user may read",
+		writeFile(t, "zone: x"):        "line 1: expected '.' or '=', but got ':' instead: correct that line",
+		writeFile(t, "\nzone = 5"):     "line 2: zone: want text in quotes, not a number: correct that line",
+		writeFile(t, "dns = \"x\""):    "line 1: dns: want a table, not text in quotes: correct that line",
+		writeFile(t, "[dns]\nttl = 5"): "line 2: dns.ttl: \"5\" is no duration: write for example",
+		writeFile(t, "slots = \"5\""):  "line 1: slots: want a number, not text in quotes",
+		writeFile(t, "listen.dns = 5"): "line 1: listen.dns: want a list, not a number",
+	} {
+		if out, _, status := runCLI(t, "", "config", "check", "--config", file); status != 1 || !strings.HasPrefix(out, "wrong: ") || !strings.Contains(out, want) {
+			t.Errorf("want %q: status %d, %q", want, status, out)
 		}
 	}
 }
@@ -86,7 +94,9 @@ func TestCheckHost(t *testing.T) {
 	}
 	h := host{
 		addresses: func() ([]net.Addr, error) {
-			return []net.Addr{&net.IPNet{IP: net.IPv4(198, 18, 0, 25), Mask: net.CIDRMask(24, 32)}}, nil
+			return []net.Addr{
+				&net.IPNet{IP: net.IPv4(198, 18, 0, 25), Mask: net.CIDRMask(24, 32)}, &net.IPNet{IP: net.ParseIP("2a00:1450::25"), Mask: net.CIDRMask(64, 128)},
+			}, nil
 		},
 		writable: func(string) error { return syscall.EROFS },
 		stranger: func(dir string) (int, bool) { return 1000, dir == "/others" },
@@ -120,6 +130,7 @@ func TestCheckHost(t *testing.T) {
 		"not ours":        {`addresses = ["198.18.0.26"]`, "dns.addresses has 198.18.0.26: this host does not have it"},
 		"behind NAT":      {"addresses = [\"198.18.0.26\"]\n[listen]\nnat = {\"10.0.0.1\" = \"198.18.0.26\"}", ""},
 		"private":         {`addresses = ["10.0.0.1"]`, "a private address"},
+		"IPv6 only":       {`addresses = ["2a00:1450::25"]`, "dns.addresses: there is no IPv4 address in it"},
 		"private network": {"addresses = [\"198.18.0.25\"]\nprivate = true", ""},
 		"of ut":           {"addresses = [\"198.18.0.25\"]\nut_addresses = [\"fe80::1\"]", "dns.ut_addresses has fe80::1"},
 		"metrics":         {"addresses = [\"198.18.0.25\"]\n[listen]\nmetrics = [\":9100\"]", `listen.metrics has ":9100"`},

@@ -48,7 +48,7 @@ func (c *config) checkHost(h host) []problem {
 	for _, s := range c.secrets() {
 		if _, err := s.read(); err != nil && s.env == "" {
 			field, text, _ := strings.Cut(err.Error(), ": ")
-			out = append(out, other(field, s.file, text, "the service must be able to read it"))
+			out = append(out, other(field, s.file, text, "it must hold the secret, and the user of the service must be able to read it"))
 		}
 	}
 	for _, f := range []struct {
@@ -194,6 +194,9 @@ func (c *config) warnAddresses(h host) []problem {
 	nat := make(map[netip.Addr]bool)
 	for _, public := range c.Listen.NAT {
 		nat[public.Unmap()] = true
+	}
+	if a := c.DNS.Addresses; len(a) > 0 && !c.DNS.Private && !slices.ContainsFunc(a, func(a netip.Addr) bool { return a.Unmap().Is4() }) {
+		out = append(out, other("dns.addresses", shown(a[0]), "there is no IPv4 address in it", "mail servers and resolvers without IPv6 can't reach the sink, and many have none: add one"))
 	}
 	for _, l := range []struct {
 		field string

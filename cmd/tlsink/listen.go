@@ -52,6 +52,9 @@ func listenError(key, address string, err error) error {
 	switch {
 	case errors.Is(err, syscall.EADDRINUSE):
 		hint = "stop what runs there, or choose another address"
+		if key == "listen.dns" {
+			hint = "a local resolver may have it, as a rule systemd-resolved: name the public addresses instead, e.g. listen.dns = [\"192.0.2.25:53\"], or stop what runs there"
+		}
 	case errors.Is(err, syscall.EACCES):
 		hint = "ports below 1024 need a privilege: run it with CAP_NET_BIND_SERVICE (systemd: AmbientCapabilities=CAP_NET_BIND_SERVICE), or choose other ports"
 	case errors.Is(err, syscall.EADDRNOTAVAIL):

@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"strings"
 )
 
@@ -83,5 +84,8 @@ func problemsOf(err error) []problem {
 	if x, ok := errors.AsType[*configError](err); ok {
 		return x.problems
 	}
-	return []problem{{Field: "--config", Text: err.Error(), Fix: "name a file that this user may read"}}
+	if _, unread := errors.AsType[*fs.PathError](err); unread {
+		return []problem{{Field: "--config", Text: err.Error(), Fix: "name a file that this user may read"}}
+	}
+	return []problem{{Field: "--config", Text: err.Error(), Fix: "correct that line; `tlsink config example` shows how each one is written"}}
 }

@@ -46,6 +46,7 @@ func TestServeNamesTheAddressInUse(t *testing.T) {
 	for _, key := range []string{"smtp", "http", "https", "dns"} {
 		fails(t, newSettings(t, "listen."+key, []string{l.Addr().String()}), "listen."+key, l.Addr().String(), "address already in use", "stop what runs there")
 	}
+	fails(t, newSettings(t, "listen.dns", []string{l.Addr().String()}), "systemd-resolved")
 }
 
 func TestServeStartErrors(t *testing.T) {
