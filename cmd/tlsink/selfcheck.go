@@ -74,6 +74,8 @@ type outcome struct {
 type passes struct {
 	Verifiable time.Time `json:"verifiable,omitzero"`
 	Faces      time.Time `json:"faces,omitzero"`
+	// Unsigned is until when caches may have that the zone is not signed.
+	Unsigned time.Time `json:"unsigned,omitzero"`
 }
 
 // forget forgets what is later than now: the clock was set back.
@@ -209,11 +211,18 @@ func (c *selfCheck) check(ctx context.Context, scope doctor.Scope) error {
 		c.learn(limit, c.service.network.resolver)
 	}
 	results := x.Run(limit, scope, nil)
+	until := time.Time{}
+	if scope == doctor.Outside && unsigned(results) { // at least until the next check
+		until = began.Add(time.Duration(c.service.cfg.Timing.SelfCheck)/10 + absence(limit, c.service.network.resolver, c.service.cfg.Zone))
+	}
 	if ctx.Err() != nil {
 		return nil
 	}
 	c.mu.Lock()
 	c.good.forget(began)
+	if !until.IsZero() {
+		c.good.Unsigned = until
+	}
 	if scope == doctor.Outside {
 		c.outside = results
 	} else {
@@ -221,6 +230,9 @@ func (c *selfCheck) check(ctx context.Context, scope doctor.Scope) error {
 	}
 	now := outcome{results: slices.Concat(c.outside, c.faces)}
 	now.fault.Unverifiable, now.fault.Broken, now.decided = doctor.Worst(now.results)
+	if now.fault.Unverifiable == "" {
+		now.fault.Unverifiable = c.good.cached(began)
+	}
 	if now.fault.Unverifiable != "" {
 		now.fault.UnverifiableSince = c.good.Verifiable
 	} else if scope == doctor.Outside || c.service.cfg.DNS.Private {

@@ -20,17 +20,17 @@ func TestReportsWaitForChecks(t *testing.T) {
 		want, asks  bool
 		everything  bool // is asked for
 	}{
-		"both after":                       {good: passes{ago(1), ago(1)}, unprotected: true, want: true},
-		"at that moment":                   {good: passes{ago(2), ago(2)}, unprotected: true, want: true},
+		"both after":                       {good: passes{Verifiable: ago(1), Faces: ago(1)}, unprotected: true, want: true},
+		"at that moment":                   {good: passes{Verifiable: ago(2), Faces: ago(2)}, unprotected: true, want: true},
 		"none":                             {asks: true},
-		"servers before":                   {good: passes{ago(1), ago(3)}, asks: true},
-		"world before, protected":          {good: passes{ago(3), ago(1)}, want: true},
-		"world before, unprotected":        {good: passes{ago(3), ago(1)}, unprotected: true, asks: true, everything: true},
-		"world not seen, unprotected":      {good: passes{ago(3), ago(1)}, last: outcome{fault: assess.Fault{Unverifiable: "no DS"}}, unprotected: true, want: true},
-		"broken":                           {good: passes{ago(1), ago(1)}, last: outcome{fault: assess.Fault{Broken: "mx05"}}},
-		"not known":                        {good: passes{ago(1), ago(1)}},
-		"the clock was set back since":     {good: passes{ago(1), ago(-60)}, asks: true},
-		"the clock was set back, no world": {good: passes{ago(-60), ago(1)}, unprotected: true, asks: true, everything: true},
+		"servers before":                   {good: passes{Verifiable: ago(1), Faces: ago(3)}, asks: true},
+		"world before, protected":          {good: passes{Verifiable: ago(3), Faces: ago(1)}, want: true},
+		"world before, unprotected":        {good: passes{Verifiable: ago(3), Faces: ago(1)}, unprotected: true, asks: true, everything: true},
+		"world not seen, unprotected":      {good: passes{Verifiable: ago(3), Faces: ago(1)}, last: outcome{fault: assess.Fault{Unverifiable: "no DS"}}, unprotected: true, want: true},
+		"broken":                           {good: passes{Verifiable: ago(1), Faces: ago(1)}, last: outcome{fault: assess.Fault{Broken: "mx05"}}},
+		"not known":                        {good: passes{Verifiable: ago(1), Faces: ago(1)}},
+		"the clock was set back since":     {good: passes{Verifiable: ago(1), Faces: ago(-60)}, asks: true},
+		"the clock was set back, no world": {good: passes{Verifiable: ago(-60), Faces: ago(1)}, unprotected: true, asks: true, everything: true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newSelfCheck(&service{log: slog.New(slog.DiscardHandler)})
