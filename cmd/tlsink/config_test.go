@@ -112,6 +112,7 @@ func TestConfigurationErrors(t *testing.T) {
 		"bare number":        {required + "[timing]\nsettle = 10\n", []string{"line 6", "timing.settle", `"5m"`}},
 		"negative duration":  {required + "[timing]\nclose = \"-1s\"\n", []string{"timing.close", `"-1s" is not positive`}},
 		"zero duration":      {required + "[timing]\nclose = \"0s\"\n", []string{"timing.close", `"0s" is not positive`}},
+		"margin":             {required + "[timing]\nmargin = \"5s\"\n", []string{"timing.margin is 5s", "at least dns.ttl, which is 1m0s"}},
 		"closes too early":   {required + "[timing]\nclose = \"1m\"\n", []string{"timing.close is 1m0s", "timing.downgrade (3m0s)"}},
 		"unknown CA":         {required + "[certificates]\nca = \"public\"\n", []string{`certificates.ca is "public"`, `want "local" or "acme"`}},
 		"From":               {required + "[mail]\nfrom = \"nobody\"\n", []string{`mail.from is "nobody"`, "report@sink.example"}},

@@ -32,8 +32,16 @@ const (
 func (c *config) check() []problem {
 	return slices.Concat(
 		c.checkGeneral(), c.checkListen(), c.DNS.check(), c.checkProvider(), c.checkCertificates(), c.checkMail(),
-		c.checkNAT(), c.checkDowngrade(), c.Limits.check(), asProblem(c.timing().Check()), c.Log.check(),
+		c.checkNAT(), c.checkDowngrade(), c.Limits.check(), asProblem(c.timing().Check()), c.checkMargin(), c.Log.check(),
 	)
+}
+
+// checkMargin: an MX order may be certain only once every cache has it.
+func (c *config) checkMargin() []problem {
+	if margin, ttl := time.Duration(c.Timing.Margin), time.Duration(c.DNS.TTL); ttl <= zones.MaxTTL && margin < ttl {
+		return []problem{wrong("timing.margin", margin, fmt.Sprintf("want at least dns.ttl, which is %v: caches keep the MX order for so long", ttl))}
+	}
+	return nil
 }
 
 func (c *config) checkGeneral() []problem {
