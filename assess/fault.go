@@ -73,7 +73,9 @@ func (a *Assessor) addState(slot int, s evidence.State) {
 func (a *Assessor) SetFault(f Fault) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if f.Unverifiable == a.fault.Unverifiable && f.Broken == a.fault.Broken {
+	if (f.Unverifiable == "") == (a.fault.Unverifiable == "") && (f.Broken == "") == (a.fault.Broken == "") {
+		// It lasts, whatever it looks like now: errors tell ports and times, too.
+		a.fault.Unverifiable, a.fault.Broken = f.Unverifiable, f.Broken
 		return
 	}
 	now := a.o.Now()

@@ -82,6 +82,32 @@ func TestVerdictIsTakenBack(t *testing.T) {
 	}
 }
 
+// A fault that looks different at each check, e.g. for the port that it names, is
+// one fault.
+func TestFaultThatLooksDifferent(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, 1)
+		defer w.stop()
+		since := time.Now()
+		w.wait(time.Minute)
+		before := len(w.a.states[0])
+		for i := range 20 {
+			w.a.SetFault(Fault{Broken: fmt.Sprintf("read tcp 127.0.0.1:%d: connection reset by peer", 40000+i), BrokenSince: since})
+			time.Sleep(time.Second)
+		}
+		if n := len(w.a.states[0]) - before; n != 1 {
+			t.Errorf("%d states of one fault", n)
+		}
+		if f := w.a.Fault(); !strings.Contains(f.Broken, "40019") || !f.BrokenSince.Equal(since) {
+			t.Errorf("fault %+v", f)
+		}
+		w.a.SetFault(Fault{})
+		if n := len(w.a.states[0]) - before; n != 2 || w.a.states[0][before+1].Broken != "" {
+			t.Errorf("%d states after the repair", n)
+		}
+	})
+}
+
 // A slow change of the MX order is told once it is known to be slow, and then for
 // the time from which on it was: a fault that came or went since then is no
 // reason to believe in the order of before, nor does it begin or end earlier.
