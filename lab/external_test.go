@@ -279,7 +279,7 @@ func TestExternalDNS(t *testing.T) {
 	s.healthy(ctx, t)
 
 	// Somebody else protects ut: what senders do there says nothing any more.
-	p.add(ctx, t, "_25._tcp.ut."+zone+". 8 IN TLSA 3 1 1 "+strings.Repeat("ab", 32))
+	p.add(ctx, t, "_25._tcp.ut."+zone+". 20 IN TLSA 3 1 1 "+strings.Repeat("ab", 32))
 	t.Logf("TLSA at ut: %+v", s.awaitProblem(ctx, t, "ut", "foreign"))
 	t.Logf("repaired: %+v", s.awaitProblem(ctx, t, "foreign"))
 	s.healthy(ctx, t)
