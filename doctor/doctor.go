@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/miekg/dns"
@@ -260,14 +261,25 @@ func Worst(results []Result) (unverifiable, broken string, decided bool) {
 		switch {
 		case r.Status == OK:
 		case r.Effect == Unverifiable && unverifiable == "":
-			unverifiable = r.Subject + ": " + r.Seen
+			unverifiable = cause(results, r)
 		case r.Effect == Broken && r.Status == Cannot:
 			decided = false
 		case r.Effect == Broken && broken == "":
-			broken = r.Subject + ": " + r.Seen
+			broken = cause(results, r)
 		}
 	}
 	return unverifiable, broken, decided
+}
+
+// cause is what is wrong: of what was not tested, that which it waits for.
+func cause(results []Result, r Result) string {
+	if waits, ok := strings.CutPrefix(r.Seen, notBefore); ok {
+		id, _, _ := strings.Cut(waits, " is ok")
+		if i := slices.IndexFunc(results, func(o Result) bool { return o.Check == id && o.Status == Wrong }); i >= 0 {
+			r = results[i]
+		}
+	}
+	return r.Subject + ": " + r.Seen
 }
 
 // Healthy reports whether nothing is wrong.

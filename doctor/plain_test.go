@@ -21,3 +21,17 @@ func TestPlain(t *testing.T) {
 		})
 	}
 }
+
+// What waits for another check is no reason of its own.
+func TestWorstNamesTheCause(t *testing.T) {
+	results := []Result{
+		{Check: checkDelegation, Subject: "sink.example", Status: Wrong, Seen: "there is none"},
+		{Check: checkChain, Subject: "sink.example", Status: Cannot, Seen: notBefore + checkDelegation + " is ok", Effect: Unverifiable},
+	}
+	if unverifiable, broken, decided := Worst(results); unverifiable != "sink.example: there is none" || broken != "" || !decided {
+		t.Errorf("%q, %q, %v", unverifiable, broken, decided)
+	}
+	if unverifiable, _, _ := Worst(results[1:]); unverifiable != "sink.example: not tested before delegation is ok" {
+		t.Errorf("without the cause: %q", unverifiable)
+	}
+}

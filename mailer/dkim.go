@@ -57,7 +57,7 @@ func readKey(path string) (*rsa.PrivateKey, error) {
 	}
 	block, _ := pem.Decode(raw)
 	if block == nil || block.Type != "PRIVATE KEY" {
-		return nil, errors.New("not a PKCS #8 private key in PEM form")
+		return nil, errors.New("not a PKCS #8 private key in PEM form; restore it from a backup, or remove it to get a new key, which the zone publishes then")
 	}
 	parsed, err := x509.ParsePKCS8PrivateKey(block.Bytes)
 	if err != nil {

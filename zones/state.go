@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"syscall"
 	"time"
 
 	"github.com/tlsink/tlsink/internal/durable"
@@ -238,6 +239,9 @@ func (f FileState) Save(data StateData) error {
 		return fmt.Errorf("save zone state: %w", err)
 	}
 	if err := durable.Replace(f.Path, append(b, '\n'), 0o600); err != nil {
+		if errors.Is(err, syscall.ENOSPC) {
+			return fmt.Errorf("save zone state %q: %w; free some space on that file system", f.Path, err)
+		}
 		return fmt.Errorf("save zone state %q: %w", f.Path, err)
 	}
 	return nil

@@ -4,9 +4,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net/http"
 	"os"
 	"path/filepath"
+	"syscall"
 	"time"
 
 	"github.com/tlsink/tlsink/history"
@@ -37,6 +39,9 @@ func (c *backupCmd) Run(e *env) error {
 		}
 		defer r.Close()
 		if _, err := io.Copy(w, r); err != nil {
+			if _, ours := errors.AsType[*fs.PathError](err); ours {
+				return err
+			}
 			return fmt.Errorf("the running service broke off, its log says why: %w", err)
 		}
 		return nil
@@ -49,7 +54,7 @@ func (c *backupCmd) Run(e *env) error {
 		err = durable.Write(c.File, 0o600, from)
 	}
 	if err != nil {
-		return fmt.Errorf("backup %s: %w", c.File, err)
+		return fmt.Errorf("backup %s: %w%s", c.File, err, whereElse(c.File, err))
 	}
 	fmt.Fprintf(e.stderr, "%s: it has the secret keys of the service in it\n", c.File)
 	return nil
@@ -65,6 +70,19 @@ func (c *config) checkOutside(file string) error {
 		return fmt.Errorf("this is within data_dir %q, and later backups would hold it: choose another place", c.DataDir)
 	}
 	return nil
+}
+
+// whereElse says what to do if a file cannot be written.
+func whereElse(file string, err error) string {
+	switch at, ok := errors.AsType[*fs.PathError](err); {
+	case !ok || filepath.Dir(at.Path) != filepath.Dir(file):
+		return ""
+	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
+		return ": free some space there, or choose another place; nothing was left behind"
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, fs.ErrPermission), errors.Is(err, syscall.EROFS):
+		return ": choose a directory that is there, and that this user may write to"
+	}
+	return ""
 }
 
 // offlineBackup saves what no service uses.

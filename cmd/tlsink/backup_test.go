@@ -3,11 +3,13 @@ package main
 import (
 	"bytes"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 )
 
@@ -128,7 +130,7 @@ func TestBackupErrors(t *testing.T) {
 	}
 	p := start(t, s)
 	nowhere := filepath.Join(t.TempDir(), "none", "b")
-	if _, stderr, status := runCLI(t, "", "backup", "--config", p.config, nowhere); status != 1 || !strings.Contains(stderr, "no such file") {
+	if _, stderr, status := runCLI(t, "", "backup", "--config", p.config, nowhere); status != 1 || !strings.Contains(stderr, "choose a directory that is there") {
 		t.Errorf("no folder: status %d, %q", status, stderr)
 	}
 	// A file that cannot be saved: said before anything is written.
@@ -141,6 +143,25 @@ func TestBackupErrors(t *testing.T) {
 	}
 	if left := tree(t, dir); len(left) > 0 {
 		t.Errorf("left %q", left)
+	}
+}
+
+func TestBackupNowhere(t *testing.T) {
+	for _, c := range []struct {
+		path string
+		err  error
+		want string
+	}{
+		{"/b/.new-1", syscall.ENOSPC, "free some space there"},
+		{"/b/.new-1", syscall.EROFS, "choose a directory"},
+		{"/b/.new-1", syscall.ENOENT, "choose a directory"},
+		{"/b/.new-1", syscall.EIO, ""},
+		{"/data/history.db", syscall.ENOENT, ""},
+	} {
+		got := whereElse("/b/file", fmt.Errorf("x: %w", &fs.PathError{Op: "write", Path: c.path, Err: c.err}))
+		if c.want == "" && got != "" || !strings.Contains(got, c.want) {
+			t.Errorf("%s, %v: %q, want %q", c.path, c.err, got, c.want)
+		}
 	}
 }
 

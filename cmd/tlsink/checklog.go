@@ -81,7 +81,7 @@ func (l *checkLog) tellResults(o outcome) {
 		}
 		key := withoutNumbers(r.Check + " " + r.Subject + " " + r.Seen)
 		wrong = append(wrong, key)
-		if slices.Contains(l.results, key) || r.Effect != doctor.NoEffect && l.said(o.fault, r) {
+		if slices.Contains(l.results, key) || said(o.fault, r) {
 			continue
 		}
 		l.log.Warn("self-check", "check", r.Check, "subject", r.Subject, "seen", r.Seen, "fix", firstLine(r.Fix))
@@ -90,7 +90,7 @@ func (l *checkLog) tellResults(o outcome) {
 }
 
 // said reports whether a result is the reason that was logged as an error.
-func (l *checkLog) said(f assess.Fault, r doctor.Result) bool {
+func said(f assess.Fault, r doctor.Result) bool {
 	return strings.HasSuffix(f.Broken, ": "+r.Seen) || strings.HasSuffix(f.Unverifiable, ": "+r.Seen)
 }
 

@@ -38,6 +38,7 @@ func TestCheckLogTellsNews(t *testing.T) {
 	chain := wrong("chain", "sink.example", "server 192.0.2.53:4711: no answer", "look", doctor.Unverifiable)
 	later := chain
 	later.Seen = "server 192.0.2.53:54321: no answer"
+	waits := doctor.Result{Check: "chain", Subject: "sink.example", Status: doctor.Cannot, Seen: "not tested before delegation is ok", Effect: doctor.Unverifiable}
 	delegation := wrong("delegation", "sink.example", "not delegated", "publish\nsink.example. NS ns1.sink.example.", doctor.NoEffect)
 	first := wrong("certificates", "mx05", "not issued", "wait", doctor.Broken)
 	second := first
@@ -58,6 +59,8 @@ func TestCheckLogTellsNews(t *testing.T) {
 		{"the same", time.Second, []doctor.Result{chain}, nil},
 		{"only a number is another", time.Second, []doctor.Result{later}, nil},
 		{"a cause above it", time.Second, []doctor.Result{delegation, chain}, []string{`level=WARN msg=self-check check=delegation subject=sink.example seen="not delegated" fix=publish`}},
+		{"only the cause counts", time.Second, []doctor.Result{delegation, waits}, []string{unverifiable + ` err="sink.example: not delegated" fix=publish`}},
+		{"back", time.Second, []doctor.Result{delegation, chain}, []string{unverifiable + ` err="sink.example: server 192.0.2.53:4711: no answer" fix=publish`}},
 		{"still so after a while", 10 * time.Minute, []doctor.Result{delegation, chain}, []string{unverifiable + ` err="sink.example: server 192.0.2.53:4711: no answer" fix=publish`}},
 		{"two servers, one cause", time.Second, []doctor.Result{first, second}, []string{broken + ` err="mx05: not issued" fix=wait`}},
 		{"not all could be looked at", time.Second, []doctor.Result{cannot}, []string{"level=WARN msg=\"the self-check could not look at every server: reports wait\" fix=\"`tlsink doctor` says why\""}},
