@@ -25,6 +25,8 @@ type doctorCmd struct {
 	JSON    bool     `name:"json" help:"Print JSON: an array of results."`
 	Wait    bool     `default:"true" negatable:"" help:"Without access to the running service: wait for the end of this address's downgrade phase."`
 	Address []string `help:"Look at these public addresses instead of the configured ones." placeholder:"IP"`
+
+	waits string // what the running service says of verdicts
 }
 
 // Run checks the deployment; its exit status is 1 if anything is wrong.
@@ -82,6 +84,9 @@ func (c *doctorCmd) finish(e *env, cfg config, o doctor.Options, results []docto
 	if cfg.DNS.Private {
 		fmt.Fprintln(e.stdout, "\ndns.private is set: delegation, reverse names and all else that only the world sees is not tested.")
 	}
+	if c.waits != "" {
+		fmt.Fprintf(e.stdout, "\nVerdicts without protection wait: %s.\n", c.waits)
+	}
 	if o.Token == "" {
 		fmt.Fprintln(e.stdout, "\nThe running service could not be asked: run `tlsink doctor` on its host, as its user, to test more in less time.")
 	}
@@ -123,6 +128,7 @@ func (c *doctorCmd) options(e *env, cfg config) (doctor.Options, error) {
 	if err := json.Unmarshal(b, &told); err != nil {
 		return o, fmt.Errorf("answer of the running service: %w", err)
 	}
+	c.waits = told.Waits
 	return o, told.complete(&o, cfg.DNS.Private)
 }
 
@@ -136,6 +142,7 @@ type doctorHelp struct {
 	Clock      string   `json:"clock,omitempty"`    // what is wrong with it
 	Provider   string   `json:"provider,omitempty"` // what is wrong with dns.provider
 	Foreign    string   `json:"foreign,omitempty"`  // what somebody else changed there
+	Waits      string   `json:"waits,omitempty"`    // why verdicts without protection do, although nothing is wrong any more
 	Ports      ourPorts `json:"ports"`
 }
 
@@ -202,7 +209,7 @@ func (s *service) doctorHelp(ctx context.Context) (doctorHelp, error) {
 	if err != nil {
 		return doctorHelp{}, fmt.Errorf("the service does not listen yet: %w", err)
 	}
-	h := doctorHelp{Token: token, Delegation: o.Delegation, DKIM: o.DKIM, Ports: ports}
+	h := doctorHelp{Token: token, Delegation: o.Delegation, DKIM: o.DKIM, Waits: s.check.waits(), Ports: ports}
 	for _, ds := range o.DS {
 		h.DS = append(h.DS, ds.String())
 	}

@@ -55,3 +55,13 @@ func (p *passes) cached(now time.Time) string {
 	}
 	return fmt.Sprintf("resolvers of senders may still have it from their caches, until %s, that the zone is not signed", p.Unsigned.UTC().Format("15:04 MST"))
 }
+
+// waits says why verdicts without protection wait although the zone verifies.
+func (c *selfCheck) waits() string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if unsigned(c.outside) {
+		return "" // the checks tell
+	}
+	return c.good.cached(time.Now())
+}

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"testing"
 	"time"
 
@@ -55,6 +56,15 @@ func TestCachesOfTheDS(t *testing.T) {
 		if got := p.cached(now.Add(at)) != ""; got != want {
 			t.Errorf("after %v: %v, want %v", at, got, want)
 		}
+	}
+	check := newSelfCheck(&service{log: slog.New(slog.DiscardHandler)})
+	check.good.Unsigned = now.Add(time.Hour)
+	if check.waits() == "" {
+		t.Error("tlsink doctor does not say that verdicts wait")
+	}
+	check.outside = []doctor.Result{{Check: "ds", Status: doctor.Wrong}}
+	if check.waits() != "" {
+		t.Error("tlsink doctor speaks of caches while there is no DS record")
 	}
 	if (&passes{}).cached(now) != "" {
 		t.Error("a zone that was always signed is not")
