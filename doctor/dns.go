@@ -34,8 +34,7 @@ func (x *exam) ask(ctx context.Context, server, name string, qtype uint16, netwo
 	}
 	var m *dns.Msg
 	for _, network := range networks {
-		q := new(dns.Msg)
-		q.SetQuestion(dns.Fqdn(name), qtype)
+		q := new(dns.Msg).SetQuestion(dns.Fqdn(name), qtype)
 		q.RecursionDesired = false
 		q.SetEdns0(udpSize, true)
 		ctx, cancel := context.WithTimeout(ctx, x.Timeout)
@@ -348,6 +347,8 @@ func (x *exam) ds(ctx context.Context) {
 		x.wrong(x.Zone, "there is no DS record at the parent: for the world the zone is unsigned, and no sender uses DANE", x.publish())
 	case len(x.DS) == 0:
 		x.cannot(x.Zone, "DS record for key tag "+strings.Join(seen, ", ")+"; our own key is not known here")
+	case slices.Contains(seen, fmt.Sprint(x.DS[0].KeyTag)):
+		x.wrong(x.Zone, fmt.Sprintf("the DS record at the parent has the tag of our key, %d, but another digest: for the world our signatures are forged, and the zone is bogus", x.DS[0].KeyTag), x.publish())
 	default:
 		x.wrong(x.Zone, fmt.Sprintf("the DS record at the parent is for another key (tag %s; ours is %d): for the world our signatures are forged, and the zone is bogus", strings.Join(seen, ", "), x.DS[0].KeyTag), x.publish())
 	}

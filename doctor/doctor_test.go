@@ -172,6 +172,9 @@ func outsideFaults() []fault {
 		{"DS of another key", func(d *deployment) {
 			d.records["sink.example DS"][0] = d.rr("sink.example. 60 IN DS 1 13 2 " + strings.Repeat("cd", 32))
 		}, []string{"wrong ds"}, ""},
+		{"DS copied wrongly", func(d *deployment) {
+			d.records["sink.example DS"][0].(*dns.DS).Digest = strings.Repeat("cd", 32)
+		}, []string{"wrong ds"}, ""},
 		{"insecure", func(d *deployment) { d.o.Own, d.o.World = d, &other{d, dnssec.Insecure} }, []string{"wrong chain"}, doctor.Unverifiable},
 		{"bogus", func(d *deployment) { d.o.Own, d.o.World = d, &other{d, dnssec.Bogus} }, []string{"wrong chain"}, doctor.Unverifiable},
 		{"wrong addresses", func(d *deployment) {

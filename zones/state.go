@@ -7,6 +7,7 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"slices"
 	"syscall"
@@ -90,18 +91,25 @@ type fileRoll struct {
 	Cancelled bool      `json:"cancelled,omitempty"`
 }
 
+func unreadable(err error) error {
+	if errors.Is(err, fs.ErrPermission) {
+		return fmt.Errorf("load zone state: %w; give the folder and all that is in it to the user of the service", err)
+	}
+	return fmt.Errorf("load zone state: %w", err)
+}
+
 // Load reads the file.
 func (f FileState) Load() (StateData, error) {
 	info, err := os.Stat(f.Path)
 	if err != nil {
-		return StateData{}, fmt.Errorf("load zone state: %w", err)
+		return StateData{}, unreadable(err)
 	}
 	if info.Size() > maxStateFile {
 		return StateData{}, fmt.Errorf("load zone state %q: %d octets, too large", f.Path, info.Size())
 	}
 	b, err := os.ReadFile(f.Path)
 	if err != nil {
-		return StateData{}, fmt.Errorf("load zone state: %w", err)
+		return StateData{}, unreadable(err)
 	}
 	data, err := parseState(b)
 	if errors.Is(err, errNewer) {
