@@ -202,6 +202,7 @@ func closeWrite(s *session) {
 func TestTooManyConnections(t *testing.T) {
 	t.Parallel()
 	p := start(t, newSettings(t, "limits.per_client", 3))
+	p.waitFor(t, "own zone and policy verified") // its probes have gone
 	var open []*session
 	for i := range 3 {
 		open = append(open, p.connect(t, fmt.Sprintf("mta%d.sender.example", i)))
