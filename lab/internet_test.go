@@ -203,7 +203,7 @@ func (s *tlsink) healthy(ctx context.Context, t *testing.T) {
 
 func TestOperatorsHour(t *testing.T) {
 	needLab(t)
-	ctx, cancel := context.WithTimeout(t.Context(), deadline)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*deadline)
 	defer cancel()
 	i := newInternet(ctx, t, "may", "dane", "mta-sts")
 
