@@ -141,8 +141,10 @@ func (s *Store) spread(sorted []job, now time.Time) {
 	}
 }
 
-// compareJobs orders what is missing as a test needs it: without the policy
-// host and mx06 there is no verdict at all. What is there goes by its end.
+// compareJobs orders what is missing so that a CA has not just looked at the
+// name of a challenge, which would have to be forgotten first: names come before
+// those below them, which CAA lookups climb from (RFC 8659 §3), and all names once
+// before the second key of each. What is there goes by its end.
 func compareJobs(a, b job) int {
 	if c := cmp.Compare(a.rank, b.rank); c != 0 || a.rank == rankSelfSigned {
 		return c
@@ -151,10 +153,13 @@ func compareJobs(a, b job) int {
 		return a.expires.Compare(b.expires)
 	}
 	order := []scenario.Owner{
-		scenario.OwnerMTASTS, scenario.OwnerMX06, scenario.OwnerMX05,
-		scenario.OwnerUT, scenario.OwnerDefault, scenario.OwnerService,
+		scenario.OwnerService, scenario.OwnerDefault, scenario.OwnerMTASTS,
+		scenario.OwnerMX06, scenario.OwnerMX05, scenario.OwnerUT,
 	}
-	return cmp.Or(cmp.Compare(a.id.Slot, b.id.Slot), cmp.Compare(slices.Index(order, a.id.Owner), slices.Index(order, b.id.Owner)))
+	return cmp.Or(
+		cmp.Compare(a.id.Slot, b.id.Slot), cmp.Compare(a.alg, b.alg),
+		cmp.Compare(slices.Index(order, a.id.Owner), slices.Index(order, b.id.Owner)),
+	)
 }
 
 // pass issues everything whose time has come, and returns when to come again.
@@ -168,8 +173,11 @@ func (s *Store) pass(ctx context.Context) time.Time {
 		j := jobs[i]
 		if err := s.attempt(ctx, j); err != nil && ctx.Err() == nil {
 			p := s.failed(ctx, j.version, err)
-			s.opts.Logger.WarnContext(ctx, "certificate not issued",
-				"certificate", j.String(), "err", err, "expires", j.expires, "retry", p.Retry)
+			have := "none"
+			if !j.expires.IsZero() {
+				have = "until " + j.expires.UTC().Format(time.RFC3339)
+			}
+			s.opts.Logger.WarnContext(ctx, "certificate not issued", "certificate", j.String(), "err", err, "present", have, "retry", p.Retry)
 		}
 	}
 	next := s.askWindows(ctx)
