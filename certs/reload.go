@@ -14,7 +14,7 @@ import (
 // changes nothing, and is an error that names it; the others are taken.
 func (s *Store) Reload() error {
 	if !s.issuing.TryLock() {
-		return errors.New("certificates not read again: one is being issued now: try again in a minute")
+		return errors.New("a certificate is being issued now: try again in a minute")
 	}
 	defer s.issuing.Unlock()
 	s.mu.Lock()

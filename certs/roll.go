@@ -225,7 +225,7 @@ func (s *Store) targets(hosts []string) ([]scenario.Certificate, error) {
 		}
 		if !found {
 			n := scenario.Names(s.opts.Zone, 0)
-			return nil, fmt.Errorf("host %q is none of this sink, which has %d slots; give e.g. %s, %s or %s",
+			return nil, fmt.Errorf("host %q is none of this sink (slots = %d); give e.g. %s, %s or %s",
 				host, s.opts.Slots, n.Host(scenario.MX04), scenario.ServiceHost(s.opts.Zone), defaultHost)
 		}
 	}

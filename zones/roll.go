@@ -22,7 +22,7 @@ const (
 // Errors of the calls about key rolls.
 var (
 	ErrNoRoll     = errors.New("no key is being rolled")
-	ErrRolling    = errors.New("a key is being rolled already")
+	ErrRolling    = errors.New("a key is being rolled already: `tlsink zone status` shows how far, `tlsink zone cancel` takes it back")
 	ErrWrongPhase = errors.New("not possible in this phase of the key roll")
 )
 

@@ -87,7 +87,7 @@ func newService(ctx context.Context, cfg config, n network, log *slog.Logger) (_
 		Path: cfg.path("history.db"), Logger: log.With("part", "history"),
 		MailboxMax: cfg.Limits.MailboxMessages, MessageBytes: cfg.Limits.MessageSize,
 	}); err != nil {
-		return nil, fmt.Errorf("data_dir %q: %w", cfg.DataDir, err)
+		return nil, err // names data_dir
 	}
 	defer func() {
 		if err != nil {
@@ -306,6 +306,7 @@ func readAnchors(file string) ([]dns.RR, error) {
 	}
 	defer f.Close()
 	p := dns.NewZoneParser(f, ".", file)
+	p.SetDefaultTTL(3600) // as Unbound and keymgr write them, they have none
 	var out []dns.RR
 	for rr, ok := p.Next(); ok; rr, ok = p.Next() {
 		out = append(out, rr)
