@@ -116,6 +116,7 @@ type state struct {
 type bench struct {
 	*mxrotator.Rotator
 	provider *provider
+	mu       sync.Mutex // for tests that look at states while Run goes on
 	states   []state
 	orders   []map[string]int
 	logs     bytes.Buffer
@@ -131,6 +132,8 @@ func newBench(t *testing.T, p *provider, change ...func(*mxrotator.Options)) *be
 		Need:   func() mxrotator.Need { return b.need },
 		Logger: slog.New(slog.NewTextHandler(&b.logs, nil)),
 		OnState: func(at time.Time, m map[string]int) {
+			b.mu.Lock()
+			defer b.mu.Unlock()
 			b.states = append(b.states, state{at.Sub(start).Seconds(), first(m) != "", first(m)})
 			b.orders = append(b.orders, m)
 		},
@@ -144,6 +147,13 @@ func newBench(t *testing.T, p *provider, change ...func(*mxrotator.Options)) *be
 	}
 	b.Rotator = r
 	return b
+}
+
+// known reports whether the order is, by the last state.
+func (b *bench) known() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.states[len(b.states)-1].Known
 }
 
 // first returns the most preferred host; "" if there is none.
