@@ -151,7 +151,7 @@ func openError(path string, err error) error {
 }
 
 func unwritable(dir string, err error) error {
-	return fmt.Errorf("data_dir: cannot write to %q: set data_dir to a directory that tlsink may write to: %w", dir, err)
+	return fmt.Errorf("cannot write to %q: set data_dir to a directory that tlsink may write to: %w", dir, err)
 }
 
 // initialize makes the buckets of a new file, or brings an older one up to

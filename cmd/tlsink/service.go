@@ -87,7 +87,7 @@ func newService(ctx context.Context, cfg config, n network, log *slog.Logger) (_
 		Path: cfg.path("history.db"), Logger: log.With("part", "history"),
 		MailboxMax: cfg.Limits.MailboxMessages, MessageBytes: cfg.Limits.MessageSize,
 	}); err != nil {
-		return nil, err // names data_dir
+		return nil, fmt.Errorf("data_dir %q: %w", cfg.DataDir, err)
 	}
 	defer func() {
 		if err != nil {
