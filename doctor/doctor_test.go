@@ -323,6 +323,7 @@ func (f fault) effects(t *testing.T, results []doctor.Result) {
 
 // Without a token the downgrade phase is waited out, visibly; or not at all.
 func TestWaitingForTheDowngradePhase(t *testing.T) {
+	store() // made outside, on the machine's time, for all tests
 	synctest.Test(t, func(t *testing.T) {
 		d := newDeployment(t)
 		start := time.Now()
