@@ -88,13 +88,18 @@ func startSink(ctx context.Context, t *testing.T, o options) (s *tlsink, ds stri
 	if err := os.Mkdir(data, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	s.config = s.file(t, "tlsink.toml", o.configuration(data, s.anchors))
+	// Nobody asks for the zone before its DS record is known: no resolver has it in
+	// its cache that there is none.
+	unknown := o
+	unknown.dns += "\nprivate = true"
+	s.config = s.file(t, "tlsink.toml", unknown.configuration(data, s.anchors))
 	keep(t, filepath.Join(s.dir, "tlsink.log"))
 	t.Cleanup(func() { s.checkEnd(t) })
 	s.start(ctx, t)
 	ds = s.delegation(t)
 	s.daemon.end(t, os.Interrupt)
 	s.file(t, "anchors", ds+"\n")
+	s.file(t, "tlsink.toml", o.configuration(data, s.anchors))
 	return s, ds
 }
 
