@@ -20,11 +20,13 @@ import (
 // RFC 2308 §5 found one to three hours to work well.
 const longestAbsence = 3 * time.Hour
 
-// unsigned reports whether the world does not see our zone signed.
+// unsigned reports whether the world does not see our zone signed. A chain that is
+// secure without a DS record at the parent begins at a trust anchor below it.
 func unsigned(results []doctor.Result) bool {
-	return slices.ContainsFunc(results, func(r doctor.Result) bool {
-		return r.Status == doctor.Wrong && (r.Check == "ds" || r.Check == "chain")
-	})
+	is := func(check string, status doctor.Status) bool {
+		return slices.ContainsFunc(results, func(r doctor.Result) bool { return r.Check == check && r.Status == status })
+	}
+	return !is("chain", doctor.OK) && (is("ds", doctor.Wrong) || is("chain", doctor.Wrong))
 }
 
 // absence returns how long resolvers may keep that the zone has no DS record: the

@@ -84,3 +84,21 @@ func TestCachesOfTheDS(t *testing.T) {
 		}
 	}
 }
+
+func TestUnsigned(t *testing.T) {
+	for name, c := range map[string]struct {
+		ds, chain doctor.Status
+		want      bool
+	}{
+		"secure":                   {doctor.OK, doctor.OK, false},
+		"no DS":                    {doctor.Wrong, doctor.Wrong, true},
+		"no DS, rest not tested":   {doctor.Wrong, doctor.Cannot, true},
+		"bogus":                    {doctor.OK, doctor.Wrong, true},
+		"anchored below":           {doctor.Wrong, doctor.OK, false},
+		"resolver does not answer": {doctor.Cannot, doctor.Cannot, false},
+	} {
+		if got := unsigned([]doctor.Result{{Check: "ds", Status: c.ds}, {Check: "chain", Status: c.chain}}); got != c.want {
+			t.Errorf("%s: %v", name, got)
+		}
+	}
+}
