@@ -435,7 +435,7 @@ func TestClockBehind(t *testing.T) {
 }
 
 func TestNameLimit(t *testing.T) {
-	for slots, want := range map[int]string{1: "", 16: "", 17: "slots is 17: the default certificate names 102 hosts, and the CA allows 100 names in a certificate; use at most 16 slots"} {
+	for slots, want := range map[int]string{1: "", 16: "", 17: "slots is 17: the default certificate names every host of every slot, 102 here, and the CA puts at most 100 into one; want at most 16 slots, or the local CA"} {
 		if err := certs.CheckSlots(zone, slots, 100); (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {
 			t.Errorf("%d slots: %v", slots, err)
 		}

@@ -130,7 +130,7 @@ func CheckSlots(zone string, slots, maxNames int) error {
 	if slots*each <= maxNames {
 		return nil
 	}
-	return fmt.Errorf("slots is %d: the default certificate names %d hosts, and the CA allows %d names in a certificate; use at most %d slots, or the local CA",
+	return fmt.Errorf("slots is %d: the default certificate names every host of every slot, %d here, and the CA puts at most %d into one; want at most %d slots, or the local CA",
 		slots, slots*each, maxNames, maxNames/each)
 }
 

@@ -13,6 +13,7 @@ import (
 
 	"github.com/miekg/dns"
 
+	"github.com/tlsink/tlsink/dnssec"
 	"github.com/tlsink/tlsink/scenario"
 	"github.com/tlsink/tlsink/tlspolicy"
 )
@@ -58,6 +59,9 @@ func (x *exam) policyOf(ctx context.Context, n scenario.SlotNames) (id string, e
 	a, err := x.Own.Lookup(ctx, n.STSRecord(), dns.TypeTXT)
 	if err != nil {
 		return "", err
+	}
+	if a.Status == dnssec.Bogus {
+		return "", fmt.Errorf("%s TXT is bogus: resolvers refuse it: %s", n.STSRecord(), a.Why)
 	}
 	var txts []string
 	for _, rr := range a.RRs {

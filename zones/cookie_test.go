@@ -83,7 +83,9 @@ func TestCookiesAgainstRateLimit(t *testing.T) {
 	at := client().String()
 	mine := fresh()
 	other := []byte(mine)
-	other[len(other)-1] ^= 1
+	if other[len(other)-1]++; other[len(other)-1] == '9'+1 || other[len(other)-1] == 'f'+1 {
+		other[len(other)-1] = '0'
+	}
 	for _, c := range []struct {
 		name, from, cookie string
 		after              time.Duration

@@ -20,11 +20,8 @@ import (
 	"github.com/tlsink/tlsink/scenario"
 )
 
-// Limits on one certificate. Let's Encrypt takes 100 names.
-const (
-	maxNames   = 100
-	minRSABits = 2048
-)
+// minRSABits is what CAs ask for.
+const minRSABits = 2048
 
 // Issuer gets certificates from a public CA. All methods are safe for
 // concurrent use; orders of the same certificate follow each other, since CAs
@@ -94,7 +91,7 @@ func (i *Issuer) Issue(ctx context.Context, names []string, key crypto.Signer) (
 }
 
 // MaxNames returns how many names a certificate may have.
-func (i *Issuer) MaxNames() int { return maxNames }
+func (i *Issuer) MaxNames() int { return MaxNames }
 
 func (i *Issuer) lock(doc string) *semaphore.Weighted {
 	i.mu.Lock()
@@ -326,8 +323,8 @@ func (i *Issuer) canonical(names []string) ([]string, error) {
 	if len(out) == 0 {
 		return nil, errors.New("certificate without names")
 	}
-	if len(out) > maxNames {
-		return nil, fmt.Errorf("certificate of %d names: public CAs take %d; run fewer slots", len(out), maxNames)
+	if len(out) > MaxNames {
+		return nil, fmt.Errorf("certificate of %d names: public CAs take %d; run fewer slots", len(out), MaxNames)
 	}
 	return out, nil
 }

@@ -29,6 +29,9 @@ const (
 	LetsEncryptStaging = "https://acme-staging-v02.api.letsencrypt.org/directory"
 )
 
+// MaxNames is how many names a public CA puts into one certificate at most.
+const MaxNames = 100
+
 // DefaultTimeout bounds one order, propagation included.
 const DefaultTimeout = 10 * time.Minute
 

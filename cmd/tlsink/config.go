@@ -14,6 +14,7 @@ import (
 	"github.com/BurntSushi/toml"
 
 	"github.com/tlsink/tlsink/assess"
+	"github.com/tlsink/tlsink/certs/acme"
 	"github.com/tlsink/tlsink/scenario"
 	"github.com/tlsink/tlsink/zones"
 )
@@ -109,12 +110,6 @@ func (c desecConfig) token() secret {
 const (
 	caLocal = "local"
 	caACME  = "acme"
-)
-
-// Let's Encrypt, the default CA.
-const (
-	letsEncrypt        = "https://acme-v02.api.letsencrypt.org/directory"
-	letsEncryptStaging = "https://acme-staging-v02.api.letsencrypt.org/directory"
 )
 
 type certificatesConfig struct {
@@ -288,8 +283,8 @@ func (c *config) setDefaults() {
 	setDefault(&c.DNS.RFC2136.Algorithm, "hmac-sha256")
 	setDefault(&c.DNS.Desec.API, "https://desec.io/api/v1")
 	setDefault(&c.Certificates.CA, caLocal)
-	setDefault(&c.Certificates.ACME.Directory, letsEncrypt)
-	setDefault(&c.Certificates.ACME.Staging, letsEncryptStaging)
+	setDefault(&c.Certificates.ACME.Directory, acme.LetsEncrypt)
+	setDefault(&c.Certificates.ACME.Staging, acme.LetsEncryptStaging)
 	setDefault(&c.Downgrade.Mode, string(assess.Timed))
 	setDefault(&c.Mail.DKIMSelector, "tlsink")
 	setDefault(&c.Retention, 30)
@@ -335,7 +330,7 @@ func (c *config) setDependentDefaults(given toml.MetaData) {
 	if c.DNS.external() && !given.IsDefined("listen", "dns") {
 		c.Listen.DNS = nil
 	}
-	if c.Certificates.ACME.Directory != letsEncrypt && !given.IsDefined("certificates", "acme", "staging") {
+	if c.Certificates.ACME.Directory != acme.LetsEncrypt && !given.IsDefined("certificates", "acme", "staging") {
 		c.Certificates.ACME.Staging = ""
 	}
 }

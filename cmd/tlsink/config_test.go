@@ -12,6 +12,8 @@ import (
 	"github.com/BurntSushi/toml"
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"github.com/tlsink/tlsink/certs/acme"
 )
 
 const exampleFile = "tlsink.example.toml"
@@ -171,7 +173,7 @@ func TestProviderAndCertificateErrors(t *testing.T) {
 		"other half":              {agreed + "eab_key_env = \"X\"\n", "certificates.acme.eab_key_id is missing"},
 		"external account":        {agreed + "eab_key_id = \"x\"\neab_key_env = \"X\"\n", ""},
 		"16 slots":                {"slots = 16\n" + agreed, ""},
-		"17 slots":                {"slots = 17\n" + agreed, "slots is 17: the default certificate names every host of every slot, 102 here, and a public CA puts at most 100 into one: want at most 16 slots"},
+		"17 slots":                {"slots = 17\n" + agreed, "slots is 17: the default certificate names every host of every slot, 102 here, and the CA puts at most 100 into one; want at most 16 slots, or the local CA"},
 		"17 slots, local":         {"slots = 17\n" + required, ""},
 		"provider":                {required + "provider = \"bind\"\n", `dns.provider is "bind": want "embedded", "rfc2136" or "desec"`},
 		"secondary":               {transfer + key, ""},
@@ -230,7 +232,7 @@ func TestDependentDefaults(t *testing.T) {
 		t.Errorf("zone served elsewhere: %v, listen %+v", err, c.Listen)
 	}
 	for text, staging := range map[string]string{
-		"":                                      letsEncryptStaging,
+		"":                                      acme.LetsEncryptStaging,
 		"staging = \"\"\n":                      "",
 		"directory = \"https://ca.example/\"\n": "",
 		"directory = \"https://ca.example/\"\nstaging = \"https://ca.example/test\"\n": "https://ca.example/test",

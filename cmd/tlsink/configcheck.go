@@ -14,6 +14,8 @@ import (
 	"github.com/miekg/dns"
 
 	"github.com/tlsink/tlsink/assess"
+	"github.com/tlsink/tlsink/certs"
+	"github.com/tlsink/tlsink/certs/acme"
 	"github.com/tlsink/tlsink/scenario"
 	"github.com/tlsink/tlsink/zones"
 )
@@ -22,11 +24,9 @@ import (
 // algorithm for a slot.
 const maxSlots = 64
 
-// Limits of public CAs; these are Let's Encrypt's.
-const (
-	maxCertificateNames = 100 // in one certificate
-	certificatesPerWeek = 50  // of one registered domain
-)
+// certificatesPerWeek is how many certificates of one registered domain Let's
+// Encrypt issues.
+const certificatesPerWeek = 50
 
 // check returns everything that is wrong with the values of c.
 func (c *config) check() []problem {
@@ -215,7 +215,7 @@ func (c *config) checkCertificates() []problem {
 		if p, err := url.Parse(u.value); u.field == "certificates.acme.staging" && u.value == "" {
 			continue
 		} else if err != nil || p.Scheme != "https" || p.Host == "" {
-			out = append(out, wrong(u.field, u.value, fmt.Sprintf("want the https:// URL of an ACME directory, e.g. %q", letsEncrypt)))
+			out = append(out, wrong(u.field, u.value, fmt.Sprintf("want the https:// URL of an ACME directory, e.g. %q", acme.LetsEncrypt)))
 		}
 	}
 	if !a.AgreeTerms {
@@ -228,10 +228,7 @@ func (c *config) checkCertificates() []problem {
 		out = append(out, missing(eabMissing(a), "an external account needs eab_key_id and eab_key_file (or eab_key_env), as the CA gave them"))
 	}
 	out = append(out, a.eabKey().check(false)...)
-	if n := c.defaultNames(); n > maxCertificateNames {
-		out = append(out, wrong("slots", c.Slots, fmt.Sprintf("the default certificate names every host of every slot, %d here, and a public CA puts at most %d into one: want at most %d slots",
-			n, maxCertificateNames, c.Slots*maxCertificateNames/n)))
-	}
+	out = append(out, asProblem(certs.CheckSlots(c.Zone, c.Slots, acme.MaxNames))...)
 	return out
 }
 
@@ -240,14 +237,6 @@ func eabMissing(a *acmeConfig) string {
 		return "certificates.acme.eab_key_id"
 	}
 	return "certificates.acme.eab_key_file"
-}
-
-// defaultNames returns how many names the default certificate has.
-func (c *config) defaultNames() int {
-	if c.Slots < 1 || c.Slots > maxSlots {
-		return 0
-	}
-	return len(scenario.CertificateNames(cmp.Or(c.Zone, "zone"), c.Slots, scenario.Certificate{Owner: scenario.OwnerDefault, Kind: scenario.CA}))
 }
 
 func (c *config) checkMail() []problem {
