@@ -99,6 +99,9 @@ type Message struct {
 	ARC       bool      `json:"arc,omitempty"`       // an ARC set is present; not validated
 	DKIM      []DKIM    `json:"dkim,omitempty"`
 	SPF       SPF       `json:"spf,omitzero"`
+	DMARC     DMARC     `json:"dmarc,omitzero"`
+	Chain     ARCChain  `json:"arc_chain,omitzero"` // the ARC set, validated
+	Received  []Hop     `json:"received,omitempty"` // as the mail tells, in the order it went; ours is not among them
 }
 
 // AuthResult is a result of SPF or DKIM evaluation in the words of RFC 8601 §2.7.
@@ -121,6 +124,48 @@ type DKIM struct {
 	Result  AuthResult `json:"result"`
 	Headers []string   `json:"headers,omitempty"` // signed header fields, lower case
 	Reason  string     `json:"reason,omitempty"`
+}
+
+// DMARC is the result of DMARC for the domain in From (RFC 7489).
+type DMARC struct {
+	Result      AuthResult `json:"result,omitempty"` // none: no record
+	Domain      string     `json:"domain,omitempty"` // of From
+	From        string     `json:"from,omitempty"`   // the domain that publishes the record
+	Policy      string     `json:"policy,omitempty"` // none, quarantine or reject
+	AlignedSPF  bool       `json:"aligned_spf,omitempty"`
+	AlignedDKIM bool       `json:"aligned_dkim,omitempty"`
+	Reason      string     `json:"reason,omitempty"`
+}
+
+// ARCChain is the result of validating the ARC sets (RFC 8617 §5.2).
+type ARCChain struct {
+	Result AuthResult `json:"result,omitempty"` // none, pass, fail or temperror
+	Sets   int        `json:"sets,omitempty"`
+	Sealer string     `json:"sealer,omitempty"` // d= of the newest seal
+	Reason string     `json:"reason,omitempty"`
+}
+
+// Claim is what a Received field says about encryption.
+type Claim string
+
+// The claims.
+const (
+	ClaimEncrypted   Claim = "encrypted"
+	ClaimUnencrypted Claim = "unencrypted" // a protocol without TLS, by RFC 3848
+	ClaimLocal       Claim = "local"       // within one machine, or not by SMTP
+	ClaimNone        Claim = "none"        // it does not say
+)
+
+// Hop is one step of a mail, as a Received field tells it (RFC 5321 §4.4). It
+// is a claim: whoever had the mail later could write it.
+type Hop struct {
+	From   string    `json:"from,omitempty"`
+	By     string    `json:"by,omitempty"`
+	With   string    `json:"with,omitempty"` // e.g. ESMTPS (RFC 3848)
+	Claim  Claim     `json:"claim"`
+	TLS    string    `json:"tls,omitempty"`    // version, if it is given
+	Cipher string    `json:"cipher,omitempty"` // if it is given
+	Time   time.Time `json:"time,omitzero"`
 }
 
 // SPF is the result of SPF for the MAIL FROM domain (RFC 7208).

@@ -32,7 +32,7 @@ func importTable() map[string][]string {
 		"doctor":     leaves,
 		"deliver":    leaves,
 		"history":    and("internal/durable"),
-		"mailauth":   leaves,
+		"mailauth":   and("arc", "dmarc", "received"),
 		"mxrotator":  leaves,
 		"sink":       and("sink/internal/wire"),
 		"zones":      and("zones/internal/records", "internal/durable"),
@@ -45,11 +45,24 @@ func importTable() map[string][]string {
 		"zones/propagation":     and("zones/internal/records"),
 		"zones/providertest":    {},
 
+		// Analysis of the sender's domain as a receiver.
+		"inbound":         and("inbound/check", "inbound/network", "inbound/probe", "inbound/records"),
+		"inbound/check":   {},
+		"inbound/network": {},
+		"inbound/probe":   {"inbound/check"},
+		"inbound/records": and("inbound/check", "dmarc"),
+		"rating":          and("inbound", "inbound/check", "inbound/network", "inbound/probe", "inbound/records"),
+
+		// Message authentication.
+		"dmarc":    leaves,
+		"arc":      leaves,
+		"received": leaves,
+
 		// assess is the sink's Director and keeps its tests in the history.
 		"assess": and("policyinfer", "mailauth", "history", "sink"),
-		"report": and("policyinfer"),
+		"report": and("policyinfer", "dmarc", "arc", "received", "rating", "inbound", "inbound/check", "inbound/network", "inbound/probe", "inbound/records"),
 		"mailer": and("deliver", "internal/durable"),
-		"web":    and("policyinfer", "report"),
+		"web":    and("policyinfer", "report", "inbound", "rating"),
 
 		"metrics": {},
 

@@ -1,0 +1,2 @@
+// Package inbound analyses a domain as a receiver of mail.
+package inbound

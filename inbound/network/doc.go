@@ -1,0 +1,2 @@
+// Package network names the network that an address belongs to.
+package network
