@@ -38,6 +38,7 @@
 //	queue, queue_message, queue_due
 //	mailbox, mailbox_message
 //	values              key → version, what other packages keep (version 2)
+//	analyses            test ID → version, the sender's domain as a receiver (version 3)
 //
 // Every value begins with one octet, the version of its schema. The file as a
 // whole has a version too. A file of a later version is refused; one of an

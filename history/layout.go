@@ -35,6 +35,7 @@ const (
 	bucketMailbox         = "mailbox"
 	bucketMailboxMessage  = "mailbox_message"
 	bucketValues          = "values"
+	bucketAnalyses        = "analyses"
 
 	keySchema = "schema"
 	keyBoot   = "boot"

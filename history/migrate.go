@@ -16,7 +16,7 @@ import (
 )
 
 // Version is the version of the file as this package writes it.
-const Version = 2
+const Version = 3
 
 // migration changes a file of one version into one of the next.
 type migration func(tx *bolt.Tx) error
@@ -28,6 +28,7 @@ func migrations() []migration {
 	return []migration{
 		func(tx *bolt.Tx) error { return createBuckets(tx, firstBuckets()) },
 		func(tx *bolt.Tx) error { return createBuckets(tx, []string{bucketValues}) },
+		func(tx *bolt.Tx) error { return createBuckets(tx, []string{bucketAnalyses}) },
 	}
 }
 
@@ -53,7 +54,7 @@ func createBuckets(tx *bolt.Tx, names []string) error {
 // checkBuckets refuses a file that lost a bucket: everything else takes them
 // for granted.
 func checkBuckets(tx *bolt.Tx) error {
-	for _, name := range append(firstBuckets(), bucketMeta, bucketValues) {
+	for _, name := range append(firstBuckets(), bucketMeta, bucketValues, bucketAnalyses) {
 		if bucket(tx, name) == nil {
 			return fmt.Errorf("bucket %q is missing: the file is damaged: restore a backup", name)
 		}

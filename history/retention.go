@@ -127,6 +127,7 @@ func (s *Store) deleteTest(tx *bolt.Tx, id string) error {
 	}
 	return firstError(
 		bucket(tx, bucketTestsOpen).Delete([]byte(id)),
+		bucket(tx, bucketAnalyses).Delete([]byte(id)),
 		remove(bucket(tx, bucketTests), []byte(id)),
 	)
 }
