@@ -44,14 +44,15 @@ type Input struct {
 	Provider  *Provider  // what several tests show together; may be nil
 	Forwarded *Forwarded // whose servers handed the mail over; may be nil
 
-	Delivery string // why the report could not be mailed; may be empty
-	Engine   string // version of the inference
+	Delivery string   // why the report could not be mailed; may be empty
+	Engine   string   // version of the inference
+	Language Language // of every form but JSON; the zero value is English
 }
 
 // Subject returns the subject of the report mail, one line.
 func Subject(in Input) string {
 	w := wordsOf(in.Verdict)
-	return fmt.Sprintf("tlsink: outbound mail of %s: %s (%s)", senderDomain(in.Test.Sender), clean(string(in.Verdict.Policy), maxName), w.grade())
+	return fmt.Sprintf("tlsink: outbound mail of %s: %s (%s)", senderDomain(in.Test.Sender), clean(string(in.Verdict.Policy), maxName), w.grade().in(in.Language))
 }
 
 // document is the JSON form.

@@ -55,7 +55,7 @@ func newView(in Input) view {
 		State:       stateText(in),
 		Policy:      clean(string(in.Verdict.Policy), maxName),
 		Level:       w.level,
-		Grade:       w.grade(),
+		Grade:       w.grade().in(in.Language),
 		Lay:         w.lay,
 		Admin:       fill(w.admin, in.Verdict, in.Service),
 		Unprotected: unprotected(in.Verdict, in.Service),

@@ -200,21 +200,21 @@ func hasFinding(v policyinfer.Verdict, id string) bool {
 }
 
 // grade is the word that stands beside the colour.
-func (w words) grade() string {
+func (w words) grade() phrase {
 	switch w.level {
 	case levelGood:
-		return "protected"
+		return phrase{"protected", "geschützt"}
 	case levelFair:
-		return "partly protected"
+		return phrase{"partly protected", "teilweise geschützt"}
 	case levelWeak:
-		return "not protected"
+		return phrase{"not protected", "nicht geschützt"}
 	case levelBad:
-		return "not encrypted"
+		return phrase{"not encrypted", "nicht verschlüsselt"}
 	}
 	if w.key == string(policyinfer.Mixed) {
-		return "hosts differ"
+		return phrase{"hosts differ", "Server verhalten sich verschieden"}
 	}
-	return "no verdict"
+	return phrase{"no verdict", "kein Urteil"}
 }
 
 // fill replaces the placeholders of a sentence.
