@@ -6,7 +6,9 @@ import (
 	"time"
 
 	"github.com/tlsink/tlsink/evidence"
+	"github.com/tlsink/tlsink/inbound"
 	"github.com/tlsink/tlsink/policyinfer"
+	"github.com/tlsink/tlsink/rating"
 )
 
 // The states of a test.
@@ -27,6 +29,18 @@ const (
 	recipientsKeep = 4    // recipients shown of one mail
 )
 
+// Missing says why a report tells nothing about the mail that a domain
+// receives.
+type Missing string
+
+// The values of Missing. The zero value says nothing.
+const (
+	SwitchedOff      Missing = "switched-off"      // this service analyses no domains
+	NotReady         Missing = "not-ready"         // the analysis is still running
+	NotAuthenticated Missing = "not-authenticated" // nobody proved that the domain is the sender's
+	NotPossible      Missing = "not-possible"      // e.g. the domain is no host name
+)
+
 // Input is everything that a report tells.
 type Input struct {
 	Service   string // the zone, e.g. sink.example
@@ -43,6 +57,10 @@ type Input struct {
 
 	Provider  *Provider  // what several tests show together; may be nil
 	Forwarded *Forwarded // whose servers handed the mail over; may be nil
+
+	Inbound        *inbound.Analysis // how the sender's domain receives mail; may be nil
+	Ratings        *rating.Ratings   // of Inbound; may be nil
+	InboundMissing Missing           // why there is no Inbound
 
 	Delivery string   // why the report could not be mailed; may be empty
 	Engine   string   // version of the inference
