@@ -1,8 +1,6 @@
 package main
 
-import (
-	"github.com/tlsink/tlsink/scenario"
-)
+import "github.com/tlsink/tlsink/certs"
 
 // announce logs what is not right yet, or may not be, at the start. What only a
 // look from outside can tell comes from the self check, a moment later.
@@ -10,18 +8,8 @@ func (s *service) announce() {
 	for _, w := range s.cfg.warnings(thisHost()) {
 		s.log.Warn("configuration: may be wrong", "field", w.Field, "problem", w.Text, "fix", w.Fix)
 	}
-	all, missing := 0, 0
-	for _, id := range scenario.Certificates(s.cfg.Slots) {
-		if id.Kind != scenario.CA {
-			continue
-		}
-		all++
-		if _, err := s.certs.Certificates(id); err != nil {
-			missing++
-		}
-	}
-	if missing > 0 {
+	if missing, _ := certs.Missing(s.certs.Status()); missing > 0 {
 		s.log.Warn("certificates are still to come: senders that ask for them are put off until then, and no verdict rests on it",
-			"missing", missing, "of", all, "fix", "wait; `tlsink keys list` says what each of them waits for")
+			"missing", missing, "fix", "wait; `tlsink keys list` says what each of them waits for")
 	}
 }

@@ -42,9 +42,7 @@ type selfCheck struct {
 	faces      []doctor.Result
 	facesBegan time.Time
 	good       passes
-	awaited    bool // a report waits for a check of everything
-	token      string
-	tokenAt    time.Time
+	awaited    bool       // a report waits for a check of everything
 	from       netip.Addr // address that our DNS queries come from, if not one of the service
 	asking     []string   // addresses that those of our resolver come from
 	at         ourPorts
@@ -364,7 +362,7 @@ func (c *selfCheck) doctor(ctx context.Context) (*doctor.Doctor, error) {
 	if err != nil {
 		return nil, err
 	}
-	if o.Token, err = c.probeToken(); err != nil {
+	if o.Token, err = c.service.assess.ProbeToken(); err != nil {
 		return nil, err
 	}
 	if o.Own, err = c.own(ctx); err != nil {
@@ -372,20 +370,6 @@ func (c *selfCheck) doctor(ctx context.Context) (*doctor.Doctor, error) {
 	}
 	o.Dial, o.SMTP, o.HTTPS, o.Timeout = c.service.network.dial, c.at.SMTP, c.at.HTTPS, 5*time.Second
 	return doctor.New(o)
-}
-
-// probeToken keeps a token for most of its life.
-func (c *selfCheck) probeToken() (string, error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if now := time.Now(); c.token == "" || now.Sub(c.tokenAt) > 4*time.Minute {
-		token, err := c.service.assess.ProbeToken()
-		if err != nil {
-			return "", err
-		}
-		c.token, c.tokenAt = token, now
-	}
-	return c.token, nil
 }
 
 // own validates what our own server says, from our own DS record, or what the name
