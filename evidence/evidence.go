@@ -102,6 +102,9 @@ type Message struct {
 	DMARC     DMARC     `json:"dmarc,omitzero"`
 	Chain     ARCChain  `json:"arc_chain,omitzero"` // the ARC set, validated
 	Received  []Hop     `json:"received,omitempty"` // as the mail tells, in the order it went; ours is not among them
+
+	// ReceivedLeftOut is how many hops before those of Received were left out.
+	ReceivedLeftOut int `json:"received_left_out,omitempty"`
 }
 
 // AuthResult is a result of SPF or DKIM evaluation in the words of RFC 8601 §2.7.
@@ -163,7 +166,7 @@ type Hop struct {
 	By     string    `json:"by,omitempty"`
 	With   string    `json:"with,omitempty"` // e.g. ESMTPS (RFC 3848)
 	Claim  Claim     `json:"claim"`
-	TLS    string    `json:"tls,omitempty"`    // version, if it is given
+	TLS    string    `json:"tls,omitempty"`    // version, if it is given, e.g. "1.3" or "SSLv3"
 	Cipher string    `json:"cipher,omitempty"` // if it is given
 	Time   time.Time `json:"time,omitzero"`
 }
@@ -239,8 +242,7 @@ func (c Connection) Clone() Connection {
 		t.RcptTo = slices.Clone(t.RcptTo)
 		t.Addressed = slices.Clone(t.Addressed)
 		if t.Message != nil {
-			m := *t.Message
-			t.Message = &m
+			t.Message = t.Message.clone()
 		}
 		c.Transactions[i] = t
 	}
@@ -254,6 +256,15 @@ func (c Connection) Clone() Connection {
 		c.MailFrom = &from
 	}
 	return c
+}
+
+func (m Message) clone() *Message {
+	m.From, m.To, m.Cc = slices.Clone(m.From), slices.Clone(m.To), slices.Clone(m.Cc)
+	m.DKIM, m.Received = slices.Clone(m.DKIM), slices.Clone(m.Received)
+	for i := range m.DKIM {
+		m.DKIM[i].Headers = slices.Clone(m.DKIM[i].Headers)
+	}
+	return &m
 }
 
 // Query is a DNS query for a name of our zone.
