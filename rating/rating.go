@@ -54,6 +54,9 @@ type Mechanism struct {
 	Succeeded int    `json:"succeeded"`
 	Tested    int    `json:"tested"`
 	Supported bool   `json:"supported"`
+	// Partial: all of it, or one of the directions that count, could not be
+	// tested.
+	Partial bool `json:"partial,omitempty"`
 }
 
 // Ratings are all grades of a domain.
@@ -62,10 +65,24 @@ type Ratings struct {
 	Standards  []Standard  `json:"standards"` // dane, mta-sts, qualified, tls
 	MECSA      []Score     `json:"mecsa"`
 	Mechanisms []Mechanism `json:"mechanisms"`
+	// LeftOut are servers that could not be tested while others of the same
+	// host could: they count nowhere.
+	LeftOut []Open `json:"left_out,omitempty"`
+}
+
+// Standard returns one of the standards; the zero value if there is none of
+// that ID.
+func (r Ratings) Standard(id string) Standard {
+	for _, s := range r.Standards {
+		if s.ID == id {
+			return s
+		}
+	}
+	return Standard{}
 }
 
 // Outbound is what the mails of a domain show, for the grades that count both
-// directions.
+// directions. The zero value means that no mail was seen.
 type Outbound struct {
 	Hosts     int // sending hosts that were seen
 	Encrypted int // of them, those that used STARTTLS where it was offered

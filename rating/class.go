@@ -1,0 +1,71 @@
+package rating
+
+import (
+	"github.com/tlsink/tlsink/inbound"
+	"github.com/tlsink/tlsink/inbound/check"
+)
+
+// class is the colour of a domain: that of the weakest server that could be
+// tested, or green.
+func class(a inbound.Analysis, r Ratings) Class {
+	switch a.Route {
+	case inbound.RouteMX, inbound.RouteImplicit:
+	default:
+		return Grey
+	}
+	if r.Standard(DANE).Met.OK() || r.Standard(Qualified).Met.OK() {
+		return Green
+	}
+	out := Grey
+	for _, h := range a.Hosts {
+		for _, s := range reachedServers(h) {
+			if c := serverClass(s); weakness(c) > weakness(out) {
+				out = c
+			}
+		}
+	}
+	return out
+}
+
+// serverClass is the colour of one server.
+func serverClass(s inbound.Server) Class {
+	switch {
+	case s.StartTLS.Failed() || s.StartTLS.OK() && unencrypted(s):
+		return Red
+	case !s.StartTLS.OK():
+		return Grey
+	}
+	switch valid(s).Outcome {
+	case check.Yes:
+		return White
+	case check.No:
+		return Yellow
+	}
+	return Grey
+}
+
+// unencrypted reports whether a server offers STARTTLS and then accepts no
+// version of TLS.
+func unencrypted(s inbound.Server) bool {
+	if s.Certificate != nil || !modern(s).Failed() {
+		return false
+	}
+	for _, v := range s.Versions {
+		if !v.Accepted.Failed() {
+			return false
+		}
+	}
+	return true
+}
+
+func weakness(c Class) int {
+	switch c {
+	case White:
+		return 1
+	case Yellow:
+		return 2
+	case Red:
+		return 3
+	}
+	return 0
+}
