@@ -34,7 +34,12 @@ type Analysis struct {
 
 	Route Route  `json:"route"`
 	Why   string `json:"why,omitempty"` // about the route, if it is not mx or implicit
-	Zone  RRset  `json:"zone"`          // SOA of the zone of the domain
+	// Canonical is the name that CNAME records of the domain lead to; empty if
+	// there are none.
+	Canonical string  `json:"canonical,omitempty"`
+	Faults    []Fault `json:"faults,omitempty"` // of the route
+
+	Zone  RRset  `json:"zone"` // SOA of the zone of the domain
 	MX    RRset  `json:"mx"`
 	TXT   RRset  `json:"txt"`
 	Hosts []Host `json:"hosts,omitempty"` // the most preferred first
@@ -44,6 +49,23 @@ type Analysis struct {
 	SPF    records.SPF    `json:"spf"`
 	DMARC  records.DMARC  `json:"dmarc"`
 }
+
+// Fault is something about the route of a domain that breaks a rule.
+type Fault struct {
+	ID      string `json:"id"`
+	Subject string `json:"subject"` // a host or the domain
+	Text    string `json:"text"`    // one sentence
+}
+
+// The IDs of faults.
+const (
+	FaultNullMixed = "null-mx-mixed"      // a null MX beside other MX records
+	FaultNotAHost  = "mx-not-a-host"      // an MX that is no host name
+	FaultAddress   = "mx-is-address"      // an IP address instead of a name
+	FaultLocalhost = "mx-is-localhost"    // every sender's own machine
+	FaultAlias     = "mx-is-alias"        // an MX that is a CNAME
+	FaultNoAddress = "mx-without-address" // an MX host that has none
+)
 
 // RRset is what DNSSEC proves about one set of records, or about its absence.
 // The status dnssec.Error means that it could not be tested. The zero value was
@@ -67,6 +89,10 @@ type Host struct {
 	TLSA     RRset        `json:"tlsa"`
 	TLSAName string       `json:"tlsa_name,omitempty"` // whose records count (RFC 7672 §2.2.2)
 	Records  []TLSARecord `json:"tlsa_records,omitempty"`
+	// DANE: senders that do DANE authenticate this host, because MX, address and
+	// TLSA records are secure and one is usable. The zero value if the name can't
+	// be that of a host.
+	DANE check.Result `json:"dane,omitzero"`
 
 	Listed  check.Result `json:"listed,omitzero"` // the MTA-STS policy lists it
 	Servers []Server     `json:"servers,omitempty"`
@@ -87,7 +113,7 @@ type Server struct {
 	Address netip.Addr   `json:"address"`
 	Network network.Info `json:"network,omitzero"`
 	probe.Result
-	// DANE: its certificate matches a usable TLSA record that is secure. The
-	// zero value if the host has no such records.
+	// DANE: its certificate matches a usable TLSA record. The zero value if
+	// senders have no DANE at this host.
 	DANE check.Result `json:"dane,omitzero"`
 }

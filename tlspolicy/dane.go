@@ -59,60 +59,82 @@ func Require(records []*dns.TLSA) (Requirement, []*dns.TLSA) {
 // DANE-EE, known selector and matching type, well-formed data, and no stronger
 // digest beside it.
 func Usable(records []*dns.TLSA) []*dns.TLSA {
-	if len(records) > maxTLSA {
-		records = records[:maxTLSA]
-	}
 	var out []*dns.TLSA
-	for _, r := range records {
-		if wellFormed(r) {
-			out = append(out, r)
-		}
-	}
-	return strongest(out)
-}
-
-func wellFormed(r *dns.TLSA) bool {
-	// RFC 7672 §3.1.3: PKIX-TA(0) and PKIX-EE(1) are unusable for SMTP.
-	if r == nil || r.Usage != usageTA && r.Usage != usageEE || r.Selector != selectorCert && r.Selector != selectorSPKI {
-		return false
-	}
-	data, err := hex.DecodeString(r.Certificate)
-	if err != nil {
-		return false
-	}
-	switch r.MatchingType {
-	case matchFull:
-		if r.Selector == selectorCert {
-			_, err = x509.ParseCertificate(data)
-		} else {
-			_, err = x509.ParsePKIXPublicKey(data)
-		}
-		return err == nil
-	case matchSHA256:
-		return len(data) == sha256.Size
-	case matchSHA512:
-		return len(data) == sha512.Size
-	}
-	return false
-}
-
-// strongest drops SHA2-256 records where the same usage and selector also has
-// SHA2-512 ones (RFC 7671 §9, digest agility).
-func strongest(records []*dns.TLSA) []*dns.TLSA {
-	type group struct{ usage, selector uint8 }
-	strong := map[group]bool{}
-	for _, r := range records {
-		if r.MatchingType == matchSHA512 {
-			strong[group{r.Usage, r.Selector}] = true
-		}
-	}
-	var out []*dns.TLSA
-	for _, r := range records {
-		if r.MatchingType != matchSHA256 || !strong[group{r.Usage, r.Selector}] {
-			out = append(out, r)
+	for i, err := range Unusable(records) {
+		if err == nil {
+			out = append(out, records[i])
 		}
 	}
 	return out
+}
+
+// Unusable says of each record why an SMTP client can't use it; nil if it can.
+func Unusable(records []*dns.TLSA) []error {
+	out := make([]error, len(records))
+	strong := map[group]bool{}
+	for i, r := range records {
+		if i >= maxTLSA {
+			out[i] = fmt.Errorf("it is not looked at: only %d records of a host are", maxTLSA)
+			continue
+		}
+		if out[i] = wellFormed(r); out[i] == nil && r.MatchingType == matchSHA512 {
+			strong[group{r.Usage, r.Selector}] = true
+		}
+	}
+	for i, r := range records {
+		// RFC 7671 §9, digest agility: SHA2-256 does not count where the same
+		// usage and selector also has SHA2-512.
+		if out[i] == nil && r.MatchingType == matchSHA256 && strong[group{r.Usage, r.Selector}] {
+			out[i] = errors.New("a record with a stronger digest, SHA2-512, is beside it (RFC 7671 §9)")
+		}
+	}
+	return out
+}
+
+// group is what records have in common that digest agility compares.
+type group struct{ usage, selector uint8 }
+
+// wellFormed says why a record, by itself, can't be used for SMTP.
+func wellFormed(r *dns.TLSA) error {
+	switch {
+	case r == nil:
+		return errors.New("there is no record")
+	case r.Usage < usageTA:
+		// RFC 7672 §3.1.3: PKIX-TA(0) and PKIX-EE(1) are unusable for SMTP.
+		return fmt.Errorf("certificate usage %d can't be used for SMTP (RFC 7672 §3.1.3)", r.Usage)
+	case r.Usage > usageEE:
+		return fmt.Errorf("certificate usage %d is unknown", r.Usage)
+	case r.Selector > selectorSPKI:
+		return fmt.Errorf("selector %d is unknown", r.Selector)
+	case r.MatchingType > matchSHA512:
+		return fmt.Errorf("matching type %d is unknown", r.MatchingType)
+	}
+	data, err := hex.DecodeString(r.Certificate)
+	if err != nil {
+		return fmt.Errorf("its data is malformed: %w", err)
+	}
+	switch r.MatchingType {
+	case matchSHA256:
+		return digest(data, "SHA2-256", sha256.Size)
+	case matchSHA512:
+		return digest(data, "SHA2-512", sha512.Size)
+	}
+	if r.Selector == selectorCert {
+		_, err = x509.ParseCertificate(data)
+	} else {
+		_, err = x509.ParsePKIXPublicKey(data)
+	}
+	if err != nil {
+		return fmt.Errorf("its data is malformed: %w", err)
+	}
+	return nil
+}
+
+func digest(data []byte, name string, size int) error {
+	if len(data) != size {
+		return fmt.Errorf("its data has %d bytes, and a %s digest has %d", len(data), name, size)
+	}
+	return nil
 }
 
 // VerifyDANE checks the chain that a server presented, its own certificate
