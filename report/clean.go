@@ -108,10 +108,10 @@ func redactText(s, zone string, max int) string {
 }
 
 // senderDomain returns the domain of the sender, for people.
-func senderDomain(sender string) string {
+func senderDomain(sender string, l Language) string {
 	at := strings.LastIndexByte(sender, '@')
 	if at < 0 || at+1 == len(sender) {
-		return "an unknown sender"
+		return phrase{"an unknown sender", "ein unbekannter Absender"}.in(l)
 	}
 	return clean(sender[at+1:], maxName)
 }

@@ -2,12 +2,12 @@ package report
 
 // headings are the headings and other fixed words of a report.
 type headings struct {
-	Result, NotMailed                                     string
-	Unprotected, Advice, Parts, Hosts, Provider           string
-	Findings, Missing, Reasons, LeftOut, History          string
-	UTC, From, To, Signatures                     string
-	Around, NotUsed, NotUsedShort, About, Page, Privacy         string
-	Test, Sender, Started, Generated, Service     string
+	Result, NotMailed                                   string
+	Unprotected, Advice, Parts, Hosts, Provider         string
+	Findings, Missing, Reasons, LeftOut, History        string
+	UTC, From, To, Signatures                           string
+	Around, NotUsed, NotUsedShort, About, Page, Privacy string
+	Test, Sender, Started, Generated, Service           string
 }
 
 func headingsIn(l Language) headings {
@@ -34,8 +34,8 @@ func headingsIn(l Language) headings {
 			"Diese Anfragen können von anderen stammen und wurden nicht verwendet.",
 		}.in(l),
 		NotUsedShort: phrase{"may belong to others, not used", "möglicherweise von anderen, nicht verwendet"}.in(l),
-		About: phrase{"About this report", "Über diesen Bericht"}.in(l),
-		Page:  phrase{"Result page", "Ergebnisseite"}.in(l),
+		About:        phrase{"About this report", "Über diesen Bericht"}.in(l),
+		Page:         phrase{"Result page", "Ergebnisseite"}.in(l),
 		Privacy: phrase{
 			"Bodies of mails are not kept, and addresses are shortened in this report. It is sent to the sender of the test mail only; " +
 				"whoever has the link can read the page. Everything is deleted after the retention period of this service.",

@@ -61,6 +61,9 @@ func (p phrase) in(l Language) string {
 // with returns p in language l with its arguments filled in. An argument that
 // is a phrase is put into the same language.
 func (p phrase) with(l Language, args ...any) string {
+	if !strings.Contains(p.in(l), "%[") {
+		return p.in(l) // it needs none of them
+	}
 	said := make([]any, len(args))
 	for i, a := range args {
 		if inner, ok := a.(phrase); ok {
@@ -69,4 +72,16 @@ func (p phrase) with(l Language, args ...any) string {
 		said[i] = a
 	}
 	return fmt.Sprintf(p.in(l), said...)
+}
+
+// A plural is a sentence about one or several of something, whose number is its
+// first argument.
+type plural struct{ one, many phrase }
+
+func (p plural) with(l Language, n int, args ...any) string {
+	chosen := p.many
+	if n == 1 {
+		chosen = p.one
+	}
+	return chosen.with(l, append([]any{n}, args...)...)
 }

@@ -1,8 +1,6 @@
 package report
 
 import (
-	"fmt"
-
 	"github.com/tlsink/tlsink/policyinfer"
 )
 
@@ -30,8 +28,6 @@ const (
 	WayUnlisted  = "unlisted"
 )
 
-const providerHeading = "What your provider's servers do"
-
 // providerText is the section about the provider; nil without one.
 func providerText(in Input) []string {
 	p := in.Provider
@@ -39,10 +35,16 @@ func providerText(in Input) []string {
 		return nil
 	}
 	return []string{
-		fmt.Sprintf("Policy %s, as far as several tests that ran at the same time show together: %s of %d tests.",
-			clean(string(p.Policy), maxName), count(p.Connections), p.Tests),
-		"This is not the verdict of your test. Several tests ran at the same time behind the same addresses, and what carried no mail could not be given to one of them. " +
-			"Each of these tests fits this policy, and so do all of them together; a provider may still treat the mail of different users in different ways.",
+		phrase{
+			"Policy %[1]s, as far as several tests that ran at the same time show together: %[2]s of %[3]d tests.",
+			"Stufe %[1]s, soweit mehrere gleichzeitige Tests das gemeinsam zeigen: %[2]s aus %[3]d Tests.",
+		}.with(in.Language, clean(string(p.Policy), maxName), connections.with(in.Language, p.Connections), p.Tests),
+		phrase{
+			"This is not the verdict of your test. Several tests ran at the same time behind the same addresses, and what carried no mail could not be given to one of them. " +
+				"Each of these tests fits this policy, and so do all of them together; a provider may still treat the mail of different users in different ways.",
+			"Das ist nicht das Ergebnis Ihres Tests. Hinter denselben Adressen liefen mehrere Tests gleichzeitig, und Verbindungen ohne E-Mail ließen sich keinem davon zuordnen. " +
+				"Zu dieser Stufe passt jeder dieser Tests für sich, und auch alle zusammen passen dazu; trotzdem kann ein Anbieter die E-Mails verschiedener Nutzer unterschiedlich behandeln.",
+		}.in(in.Language),
 	}
 }
 
@@ -56,11 +58,20 @@ func forwardedText(in Input) string {
 	by, author := redactText(f.By, in.Service, maxName), redactText(f.Author, in.Service, maxName)
 	switch f.Way {
 	case WayForwarded:
-		return fmt.Sprintf("This mail was forwarded by %s: what was measured is the policy of %s, not that of %s.", by, by, author)
+		return phrase{
+			"This mail was forwarded by %[1]s: what was measured is the policy of %[1]s, not that of %[2]s.",
+			"Diese E-Mail wurde von %[1]s weitergeleitet: Gemessen wurde, wie %[1]s E-Mails verschickt, nicht %[2]s.",
+		}.with(in.Language, by, author)
 	case WayRelayed:
-		return fmt.Sprintf("This mail of %s was handed over by the servers of %s: what was measured is the policy of %s.", author, by, by)
+		return phrase{
+			"This mail of %[2]s was handed over by the servers of %[1]s: what was measured is the policy of %[1]s.",
+			"Diese E-Mail von %[2]s wurde von den Servern von %[1]s übergeben: Gemessen wurde, wie %[1]s E-Mails verschickt.",
+		}.with(in.Language, by, author)
 	case WayUnlisted:
-		return fmt.Sprintf("This mail is signed by %s, but came from a host (%s) that the SPF record of %s excludes. If it was forwarded, what was measured is the policy of the forwarder.", author, by, author)
+		return phrase{
+			"This mail is signed by %[2]s, but came from a host (%[1]s) that the SPF record of %[2]s excludes. If it was forwarded, what was measured is the policy of the forwarder.",
+			"Diese E-Mail ist von %[2]s signiert, kam aber von einem Server (%[1]s), den der SPF-Eintrag von %[2]s ausschließt. Wurde sie weitergeleitet, so wurde gemessen, wie der weiterleitende Anbieter E-Mails verschickt.",
+		}.with(in.Language, by, author)
 	}
 	return ""
 }

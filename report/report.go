@@ -70,7 +70,10 @@ type Input struct {
 // Subject returns the subject of the report mail, one line.
 func Subject(in Input) string {
 	w := wordsOf(in.Verdict)
-	return fmt.Sprintf("tlsink: outbound mail of %s: %s (%s)", senderDomain(in.Test.Sender), clean(string(in.Verdict.Policy), maxName), w.grade().in(in.Language))
+	return phrase{
+		"tlsink: outbound mail of %[1]s: %[2]s (%[3]s)",
+		"tlsink: %[1]s, ausgehende E-Mails: %[2]s (%[3]s)",
+	}.with(in.Language, senderDomain(in.Test.Sender, in.Language), clean(string(in.Verdict.Policy), maxName), w.grade())
 }
 
 // document is the JSON form.
@@ -102,7 +105,7 @@ func JSON(in Input) ([]byte, error) {
 	}
 	b, err := json.MarshalIndent(document{
 		Service: clean(in.Service, maxName), Test: redactText(in.Test.ID, in.Service, maxRecord), State: clean(in.State, maxName),
-		Generated: in.Generated.UTC(), Engine: clean(in.Engine, maxName), Summary: wordsOf(in.Verdict).lay,
+		Generated: in.Generated.UTC(), Engine: clean(in.Engine, maxName), Summary: wordsOf(in.Verdict).lay.in(English),
 		Verdict: redactVerdict(in), LeftOut: in.Test.LeftOut, Provider: redactProvider(in), Forwarded: redactForwarded(in), Delivery: redactText(in.Delivery, in.Service, maxText),
 		Omitted: omitted, History: records,
 	}, "", "  ")

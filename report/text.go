@@ -17,35 +17,35 @@ func Text(in Input) string {
 	b.heading(v.Title, '=')
 	b.para(v.Lay)
 	b.para(v.Admin)
-	b.para("Result: " + v.Policy + " (" + v.Grade + ")")
+	b.para(v.H.Result + ": " + v.Policy + " (" + v.Grade + ")")
 	b.para(v.State)
 	b.para(v.Forwarded)
 	if v.Delivery != "" {
-		b.para("The report could not be mailed: " + v.Delivery)
+		b.para(v.H.NotMailed + ": " + v.Delivery)
 	}
 	for _, f := range v.Facts {
 		b.wrap(f.Value, fmt.Sprintf("%-10s ", f.Name+":"), "           ")
 	}
-	b.section("Domains without a policy", v.Unprotected)
-	b.list("What to do next", v.Advice)
-	b.facts("What is known of the sender", v.Parts)
-	b.facts("Hosts", v.Hosts)
-	b.list(providerHeading, v.Provider)
-	b.items("Findings", v.Findings)
-	b.list("What is missing", v.Missing)
-	b.items("Evidence", v.Reasons)
+	b.section(v.H.Unprotected, v.Unprotected)
+	b.list(v.H.Advice, v.Advice)
+	b.facts(v.H.Parts, v.Parts)
+	b.facts(v.H.Hosts, v.Hosts)
+	b.list(v.H.Provider, v.Provider)
+	b.items(v.H.Findings, v.Findings)
+	b.list(v.H.Missing, v.Missing)
+	b.items(v.H.Reasons, v.Reasons)
 	for _, d := range v.DNS {
 		b.wrap(d, "- ", "  ")
 	}
-	b.list("Left out", v.LeftOut)
+	b.list(v.H.LeftOut, v.LeftOut)
 	b.history(v)
-	b.list("Around that time (may belong to others, not used)", v.Around)
-	b.heading("About this report", '-')
+	b.list(v.H.Around+" ("+v.H.NotUsedShort+")", v.Around)
+	b.heading(v.H.About, '-')
 	if v.Link != "" {
-		b.WriteString("Result page:\n" + v.Link + "\n\n")
+		b.WriteString(v.H.Page + ":\n" + v.Link + "\n\n")
 	}
-	b.para(v.Privacy)
-	b.para("Inference engine " + v.Engine + ".")
+	b.para(v.H.Privacy)
+	b.para(v.Engine)
 	return strings.TrimRight(b.String(), "\n") + "\n"
 }
 
@@ -107,20 +107,20 @@ func (b *textBuilder) items(heading string, items []item) {
 }
 
 func (b *textBuilder) history(v view) {
-	b.heading("Connection History", '-')
-	b.wrap(fmt.Sprintf("%s. Times are UTC.", count(v.Connections)), "", "")
+	b.heading(v.H.History, '-')
+	b.wrap(v.Connections+" "+v.H.UTC, "", "")
 	for _, l := range v.History {
-		if l.Gap > 0 {
-			b.WriteString("... " + count(l.Gap) + " left out here ...\n")
+		if l.Gap != "" {
+			b.WriteString("... " + l.Gap + " ...\n")
 		}
 		b.wrap(l.Head+": "+l.ID, "", "    ")
 		if l.Notes != "" {
 			b.wrap(l.Notes, "    ", "    ")
 		}
 		for _, m := range l.Mails {
-			s := "From: " + m.From + " To: " + m.To
+			s := v.H.From + " " + m.From + " " + v.H.To + " " + m.To
 			if m.Signatures != "" {
-				s += " Signatures: " + m.Signatures
+				s += " " + v.H.Signatures + " " + m.Signatures
 			}
 			b.wrap(s, "    ", "      ")
 		}
