@@ -4,6 +4,10 @@ import (
 	"context"
 	"errors"
 	"net"
+
+	"github.com/miekg/dns"
+
+	"github.com/tlsink/tlsink/dnssec"
 )
 
 // Resolver looks up DNS records. Like *net.Resolver, it must honour ctx and
@@ -36,6 +40,26 @@ func (l lookups) LookupTXT(ctx context.Context, name string) ([]string, error) {
 		}
 		return short, err
 	})
+}
+
+// Lookup looks up TXT records for package dmarc. Nothing is known here about
+// DNSSEC: what is bogus is an error of the Resolver.
+func (l lookups) Lookup(ctx context.Context, name string, qtype uint16) (dnssec.Answer, error) {
+	if qtype != dns.TypeTXT {
+		return dnssec.Answer{Status: dnssec.Error}, errors.New("only TXT records are looked up here")
+	}
+	records, err := l.LookupTXT(ctx, name)
+	if e, ok := errors.AsType[*net.DNSError](err); ok && e.IsNotFound {
+		return dnssec.Answer{Status: dnssec.Insecure}, nil
+	}
+	if err != nil {
+		return dnssec.Answer{Status: dnssec.Error}, err
+	}
+	a := dnssec.Answer{Status: dnssec.Insecure}
+	for _, txt := range records {
+		a.RRs = append(a.RRs, &dns.TXT{Hdr: dns.RR_Header{Name: dns.Fqdn(name), Rrtype: dns.TypeTXT, Class: dns.ClassINET}, Txt: []string{txt}})
+	}
+	return a, nil
 }
 
 // LookupMX looks up MX records.

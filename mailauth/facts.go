@@ -13,6 +13,7 @@ import (
 	"github.com/emersion/go-message/textproto"
 
 	"github.com/tlsink/tlsink/evidence"
+	"github.com/tlsink/tlsink/received"
 	"github.com/tlsink/tlsink/scenario"
 )
 
@@ -30,6 +31,7 @@ func (i *Inspector) facts(h textproto.Header, tx *evidence.Transaction) *evidenc
 		// RFC 8689 §5: the only value is No.
 		return strings.EqualFold(strings.TrimSpace(v), "no")
 	})
+	path, leftOut := received.Path(h.Values("Received"))
 	return &evidence.Message{
 		From:      i.bounded(from),
 		To:        i.bounded(to),
@@ -38,6 +40,7 @@ func (i *Inspector) facts(h textproto.Header, tx *evidence.Transaction) *evidenc
 		Language:  language(h),
 		Automatic: i.automatic(h, from, tx.MailFrom),
 		ARC:       h.Has("ARC-Seal"), // RFC 8617 §4.1.3
+		Received:  received.Public(path), ReceivedLeftOut: leftOut,
 	}
 }
 

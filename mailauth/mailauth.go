@@ -13,6 +13,7 @@ import (
 
 	"github.com/emersion/go-message/textproto"
 
+	"github.com/tlsink/tlsink/arc"
 	"github.com/tlsink/tlsink/evidence"
 	"github.com/tlsink/tlsink/scenario"
 )
@@ -36,10 +37,11 @@ type Options struct {
 	Zone     string   // required
 	Slots    int      // at least 1: addresses of other slots are not ours
 	Resolver Resolver // required
-	// Timeout bounds the DNS lookups of SPF, and those of DKIM; default 20 s
-	// each (RFC 7208 §4.6.4).
+	// Timeout bounds the DNS lookups of SPF, and those of DKIM, of DMARC and of
+	// ARC; default 20 s each (RFC 7208 §4.6.4).
 	Timeout time.Duration
-	Logger  *slog.Logger // default: discard
+	Now     func() time.Time // for signatures that expire; default time.Now
+	Logger  *slog.Logger     // default: discard
 }
 
 // Inspector inspects messages. Safe for concurrent use if the Resolver is.
@@ -48,14 +50,18 @@ type Inspector struct {
 	slots   int
 	lookups lookups
 	timeout time.Duration
+	now     func() time.Time
 	logger  *slog.Logger
 }
 
 // New returns an Inspector.
 func New(o Options) (*Inspector, error) {
-	i := &Inspector{zone: scenario.Canonical(o.Zone), slots: o.Slots, lookups: lookups{o.Resolver}, timeout: o.Timeout, logger: o.Logger}
+	i := &Inspector{zone: scenario.Canonical(o.Zone), slots: o.Slots, lookups: lookups{o.Resolver}, timeout: o.Timeout, now: o.Now, logger: o.Logger}
 	if i.timeout == 0 {
 		i.timeout = 20 * time.Second
+	}
+	if i.now == nil {
+		i.now = time.Now
 	}
 	if i.logger == nil {
 		i.logger = slog.New(slog.DiscardHandler)
@@ -94,15 +100,25 @@ func (i *Inspector) Inspect(ctx context.Context, client netip.Addr, helo string,
 	}
 
 	m := i.facts(header, tx)
+	record := make(chan published, 1)
+	go func() { record <- i.lookupDMARC(ctx, header) }()
+	var chain *arc.Chain
+	rest := io.Reader(body)
 	if headerErr == nil && in.err == nil {
 		// A header that we understand only in part may mean something else to
-		// the verifier: no DKIM then.
-		m.DKIM = i.checkDKIM(ctx, header, raw, body)
+		// the verifiers: no DKIM and no ARC then.
+		chain = arc.Read(raw)
+		rest = io.TeeReader(body, chain)
+		m.DKIM = i.checkDKIM(ctx, header, raw, rest)
 	}
-	if _, err := io.Copy(io.Discard, body); err != nil && in.err == nil {
+	if _, err := io.Copy(io.Discard, rest); err != nil && in.err == nil {
 		in.err = err
 	}
+	if chain != nil && in.err == nil {
+		m.Chain = i.checkARC(ctx, chain)
+	}
 	m.SPF = <-spf
+	m.DMARC = (<-record).evaluate(m)
 	m.Size = in.n
 	tx.Message = m
 	switch {
@@ -114,6 +130,13 @@ func (i *Inspector) Inspect(ctx context.Context, client netip.Addr, helo string,
 		return headerErr
 	}
 	return nil
+}
+
+// checkARC validates a chain whose body was read.
+func (i *Inspector) checkARC(ctx context.Context, chain *arc.Chain) evidence.ARCChain {
+	ctx, cancel := context.WithTimeout(ctx, i.timeout)
+	defer cancel()
+	return chain.Validate(ctx, i.lookups, i.now())
 }
 
 // reader counts octets, and ends at an error, which it remembers: the DKIM

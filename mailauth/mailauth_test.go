@@ -43,6 +43,7 @@ func newDNS() *dns {
 	return &dns{
 		txt: map[string][]string{
 			"sender.example":               {"other", "v=spf1 ip4:192.0.2.0/28 -all"},
+			"_dmarc.sender.example":        {"v=DMARC1; p=reject"},
 			"s._domainkey.sender.example":  key,
 			"s._domainkey.other.example":   key,
 			"s._domainkey.example.co.uk":   key,
@@ -162,8 +163,10 @@ func TestInspect(t *testing.T) {
 		Message: &evidence.Message{
 			From: []string{"j@sender.example"}, To: []string{"en@et.sink.example", "EN+x@ut.sink.example"}, Cc: []string{"k@sender.example"},
 			Date: time.Date(2026, 11, 21, 11, 0, 0, 0, time.UTC), Language: "de-DE", Size: int64(len(message)),
-			DKIM: []evidence.DKIM{{Domain: "sender.example", Result: evidence.AuthPass, Headers: []string{"from", "to", "cc", "date", "subject"}}},
-			SPF:  evidence.SPF{Result: evidence.AuthPass, Domain: "sender.example", Mechanism: "ip4", Reason: "matched ip"},
+			DKIM:  []evidence.DKIM{{Domain: "sender.example", Result: evidence.AuthPass, Headers: []string{"from", "to", "cc", "date", "subject"}}},
+			SPF:   evidence.SPF{Result: evidence.AuthPass, Domain: "sender.example", Mechanism: "ip4", Reason: "matched ip"},
+			DMARC: evidence.DMARC{Result: evidence.AuthPass, Domain: "sender.example", From: "sender.example", Policy: "reject", AlignedSPF: true, AlignedDKIM: true},
+			Chain: evidence.ARCChain{Result: evidence.AuthNone},
 		},
 	}
 	if d := cmp.Diff(want, got); d != "" {
