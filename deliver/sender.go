@@ -310,11 +310,5 @@ func (s *Sender) stsRecords(ctx context.Context, domain string) ([]string, error
 	if a.Status == dnssec.Bogus {
 		return nil, fmt.Errorf("_mta-sts.%s: bogus: %s", domain, a.Why)
 	}
-	var out []string
-	for _, rr := range a.RRs {
-		if txt, ok := rr.(*dns.TXT); ok {
-			out = append(out, strings.Join(txt.Txt, ""))
-		}
-	}
-	return out, nil
+	return a.Texts(), nil
 }

@@ -36,28 +36,27 @@ type lookups struct{ r *dnssec.Resolver }
 var _ mailauth.Resolver = lookups{}
 
 func (l lookups) lookup(ctx context.Context, name string, qtype uint16) ([]dns.RR, error) {
+	a, err := l.answer(ctx, name, qtype)
+	return a.RRs, err
+}
+
+func (l lookups) answer(ctx context.Context, name string, qtype uint16) (dnssec.Answer, error) {
 	a, err := l.r.Lookup(ctx, name, qtype)
 	switch {
 	case err != nil:
-		return nil, &net.DNSError{Err: err.Error(), Name: name, IsTemporary: true}
+		return a, &net.DNSError{Err: err.Error(), Name: name, IsTemporary: true}
 	case a.Status == dnssec.Bogus:
-		return nil, &net.DNSError{Err: "bogus: " + a.Why, Name: name, IsTemporary: true}
+		return a, &net.DNSError{Err: "bogus: " + a.Why, Name: name, IsTemporary: true}
 	case len(a.RRs) == 0:
-		return nil, &net.DNSError{Err: "no such host", Name: name, IsNotFound: true}
+		return a, &net.DNSError{Err: "no such host", Name: name, IsNotFound: true}
 	}
-	return a.RRs, nil
+	return a, nil
 }
 
 // LookupTXT implements mailauth.Resolver.
 func (l lookups) LookupTXT(ctx context.Context, name string) ([]string, error) {
-	rrs, err := l.lookup(ctx, name, dns.TypeTXT)
-	var out []string
-	for _, rr := range rrs {
-		if t, ok := rr.(*dns.TXT); ok {
-			out = append(out, strings.Join(t.Txt, ""))
-		}
-	}
-	return out, err
+	a, err := l.answer(ctx, name, dns.TypeTXT)
+	return a.Texts(), err
 }
 
 // LookupMX implements mailauth.Resolver.
