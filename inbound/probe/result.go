@@ -13,15 +13,19 @@ type Result struct {
 	// that can't be reached from here is no failure.
 	Reached  check.Result `json:"reached"`
 	Greeting string       `json:"greeting,omitempty"`
+	// StartTLS: it is offered, answered with 220, and some version of TLS is taken.
 	StartTLS check.Result `json:"starttls,omitzero"`
-	// Mandatory: without STARTTLS it takes no mail.
+	// Mandatory: without STARTTLS it takes no mail. No if it does not offer it.
 	Mandatory check.Result `json:"mandatory,omitzero"`
-	// Versions that were tried, the newest first.
+	// Versions that were tried, the newest first; all of them, or none if there
+	// was no handshake.
 	Versions []Version `json:"versions,omitempty"`
-	// ForwardSecrecy: every suite that it takes has it (TLS 1.3 always does).
+	// ForwardSecrecy: every suite that it takes has it (TLS 1.3 always does). The
+	// zero value if it has no TLS.
 	ForwardSecrecy check.Result `json:"forward_secrecy,omitzero"`
 	Certificate    *Certificate `json:"certificate,omitempty"` // nil if none was seen
 	Connections    int          `json:"connections"`           // that were made
+	Notes          []string     `json:"notes,omitempty"`       // what else is odd, a sentence each
 
 	// Chain is what the server sent, its own certificate first.
 	Chain []*x509.Certificate `json:"-"`
@@ -60,10 +64,10 @@ type Certificate struct {
 }
 
 // Valid is what a sender that checks certificates asks: trusted, for this name,
-// at this time.
+// at this time. Without a certificate it is untested.
 func (c *Certificate) Valid() check.Result {
 	if c == nil {
-		return check.Result{}
+		return check.Skip("no certificate was seen")
 	}
 	return check.Worst(c.Trusted, c.Name, c.Dates)
 }

@@ -1,0 +1,173 @@
+package probe
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/textproto"
+	"strings"
+	"time"
+)
+
+const (
+	maxReply   = 16 << 10        // octets of one reply that are read
+	maxGoodbye = 5 * time.Second // for the answer to QUIT
+)
+
+// reply is an SMTP reply (RFC 5321 §4.2).
+type reply struct {
+	code  int
+	lines []string
+}
+
+// positive reports whether the command was done (2yz).
+func (r reply) positive() bool { return r.code/100 == 2 }
+
+// temporary reports whether it may be done later (4yz).
+func (r reply) temporary() bool { return r.code/100 == 4 }
+
+func (r reply) text() string { return strings.Join(r.lines, " ") }
+
+// String is for people: code and text on one line, cleaned and shortened.
+func (r reply) String() string { return clean(fmt.Sprintf("%d %s", r.code, r.text())) }
+
+// dialog is one connection in plaintext.
+type dialog struct {
+	conn  net.Conn
+	limit *io.LimitedReader
+	buf   *bufio.Reader
+	text  *textproto.Reader
+	times Timeouts
+
+	greeting reply
+	esmtp    bool     // it took EHLO, not only HELO
+	refused  reply    // its answer to EHLO, if it did not
+	keywords []string // that it answered to EHLO with
+}
+
+// An errReply is a reply that ends a dialogue, and what it answered.
+type errReply struct {
+	to string
+	reply
+}
+
+func (e errReply) Error() string { return fmt.Sprintf("its reply to %s is %s", e.to, e.String()) }
+
+// errLongReply is a reply that does not end.
+var errLongReply = fmt.Errorf("a reply of more than %d octets", maxReply)
+
+// dial opens a connection. What it needs to be closed early is in conn.
+func (p *Prober) dial(ctx context.Context, addr string) (*dialog, error) {
+	dialing, cancel := context.WithTimeout(ctx, p.opts.Timeouts.Dial)
+	defer cancel()
+	conn, err := p.opts.Dial(dialing, "tcp", addr)
+	if err != nil {
+		return nil, err
+	}
+	d := &dialog{conn: conn, times: p.opts.Timeouts, limit: &io.LimitedReader{R: conn}}
+	d.buf = bufio.NewReader(d.limit)
+	d.text = textproto.NewReader(d.buf)
+	return d, nil
+}
+
+// read returns the next reply.
+func (d *dialog) read(within time.Duration) (reply, error) {
+	d.deadline(within)
+	d.limit.N = maxReply
+	code, message, err := d.text.ReadResponse(0)
+	switch {
+	case err != nil && d.limit.N <= 0:
+		return reply{}, errLongReply
+	case errors.As(err, new(textproto.ProtocolError)):
+		return reply{}, fmt.Errorf("its reply is not SMTP: %s", clean(err.Error()))
+	case err != nil:
+		return reply{}, err
+	case code < 200 || code > 599:
+		return reply{}, fmt.Errorf("its reply is not SMTP: code %d", code)
+	}
+	return reply{code: code, lines: strings.Split(message, "\n")}, nil
+}
+
+// command sends one command and returns the reply.
+func (d *dialog) command(format string, args ...any) (reply, error) {
+	d.deadline(d.times.Command)
+	if _, err := fmt.Fprintf(d.conn, format+"\r\n", args...); err != nil {
+		return reply{}, err
+	}
+	return d.read(d.times.Command)
+}
+
+// deadline limits the next step. Deadlines are of the connection's clock, not
+// of Now. The time for the whole server is kept by its context.
+func (d *dialog) deadline(within time.Duration) {
+	_ = d.conn.SetDeadline(time.Now().Add(within))
+}
+
+// open reads the greeting and says hello. A reply that refuses us is an
+// errReply.
+func (d *dialog) open(helo string) error {
+	var err error
+	if d.greeting, err = d.read(d.times.Greeting); err != nil {
+		return fmt.Errorf("greeting: %w", err)
+	}
+	if !d.greeting.positive() {
+		return errReply{"our connection", d.greeting}
+	}
+	hello, err := d.command("EHLO %s", helo)
+	if err != nil {
+		return fmt.Errorf("EHLO: %w", err)
+	}
+	if hello.positive() {
+		d.esmtp = true
+		for _, line := range hello.lines[1:] { // RFC 5321 §4.1.1.1: the first is its name
+			word, _, _ := strings.Cut(strings.TrimSpace(line), " ")
+			d.keywords = append(d.keywords, strings.ToUpper(word))
+		}
+		return nil
+	}
+	if hello.temporary() {
+		return errReply{"EHLO", hello}
+	}
+	// RFC 5321 §3.2: a server that does not know EHLO gets HELO.
+	d.refused = hello
+	again, err := d.command("HELO %s", helo)
+	if err != nil {
+		return fmt.Errorf("HELO: %w", err)
+	}
+	if !again.positive() {
+		return errReply{"EHLO", hello}
+	}
+	return nil
+}
+
+// offers reports whether EHLO offered an extension.
+func (d *dialog) offers(keyword string) bool {
+	for _, k := range d.keywords {
+		if k == keyword {
+			return true
+		}
+	}
+	return false
+}
+
+// startTLS sends the command; injected reports plaintext behind the reply.
+func (d *dialog) startTLS() (injected bool, err error) {
+	r, err := d.command("STARTTLS")
+	if err != nil {
+		return false, fmt.Errorf("STARTTLS: %w", err)
+	}
+	if r.code != 220 { // RFC 3207 §4
+		return false, errReply{"STARTTLS", r}
+	}
+	return d.buf.Buffered() > 0, nil
+}
+
+// quit leaves; what the server answers is of no interest any more.
+func (d *dialog) quit() {
+	d.times.Command = min(d.times.Command, maxGoodbye)
+	_, _ = d.command("QUIT")
+	_ = d.conn.Close()
+}

@@ -1,0 +1,285 @@
+package probe
+
+import (
+	"context"
+	"crypto/x509"
+	"errors"
+	"net"
+	"net/netip"
+	"strings"
+
+	"github.com/tlsink/tlsink/inbound/check"
+)
+
+// look is one probe.
+type look struct {
+	p            *Prober
+	addr         netip.AddrPort
+	host, domain string
+	names        []string
+
+	out   Result
+	known map[uint16]Version // by version on the wire
+	// down says why no further connection is made: a server that stops answering
+	// is left alone, and what was not tested yet stays untested.
+	down string
+}
+
+// Probe looks at the server at addr. host is what MX records call it: it is sent
+// as SNI, and the certificate has to be for it. names are further names that it
+// is known by; a certificate for one of them gets a reason of its own. A
+// transaction to postmaster@domain is begun and reset, to see whether it takes
+// mail without TLS; nothing is ever sent. It does not fail: what could not be
+// tested is untested, as is the rest once ctx ends.
+func (p *Prober) Probe(ctx context.Context, addr netip.AddrPort, host string, names []string, domain string) Result {
+	ctx, cancel := context.WithTimeoutCause(ctx, p.opts.Timeouts.Total, errTotal)
+	defer cancel()
+	x := &look{
+		p: p, addr: addr, host: strings.TrimSuffix(host, "."), names: names,
+		domain: domain, known: map[uint16]Version{},
+	}
+	if !isHostName(x.host) {
+		x.host = "" // no SNI, and no certificate fits
+	}
+	if x.dialogue(ctx) {
+		x.versions(ctx)
+		x.out.ForwardSecrecy = x.forwardSecrecy(ctx)
+		x.conclude()
+	}
+	if len(x.out.Chain) > 0 {
+		x.out.Certificate = judge(x.out.Chain, reference{
+			host: x.host, others: x.names, roots: p.opts.Roots, now: p.opts.Now(),
+		})
+	}
+	return x.out
+}
+
+// connect opens a further connection and says hello. The dialogue may be there
+// even if an error is, with what was said before it.
+func (x *look) connect(ctx context.Context) (*dialog, func(), error) {
+	if x.out.Connections > 0 {
+		if err := x.p.pause(ctx); err != nil {
+			return nil, nil, err
+		}
+	}
+	if x.out.Connections == maxConnections {
+		return nil, nil, errors.New("enough connections were made")
+	}
+	x.out.Connections++
+	d, err := x.p.dial(ctx, x.addr.String())
+	if err != nil {
+		return nil, nil, err
+	}
+	stop := context.AfterFunc(ctx, func() { _ = d.conn.Close() })
+	hangUp := func() {
+		stop()
+		_ = d.conn.Close()
+	}
+	return d, hangUp, d.open(x.p.opts.HELO)
+}
+
+// why says in plain words what err was.
+func why(ctx context.Context, err error) string {
+	if reply, ok := errors.AsType[errReply](err); ok {
+		return reply.Error()
+	}
+	if ctx.Err() != nil {
+		err = context.Cause(ctx)
+		if errors.Is(err, context.Canceled) {
+			return "the test was broken off"
+		}
+	}
+	return netReason(err)
+}
+
+// dialogue makes the first connection, and a second one if STARTTLS did not
+// work on the first one after the look at plaintext. It reports whether
+// STARTTLS was answered, so that there is more to see.
+func (x *look) dialogue(ctx context.Context) bool {
+	d, hangUp, err := x.connect(ctx)
+	if hangUp != nil {
+		defer hangUp()
+	}
+	if d != nil {
+		x.out.Greeting = clean(d.greeting.text())
+	}
+	switch {
+	case d == nil || !d.greeting.positive():
+		x.out.Reached = check.Skip(why(ctx, err))
+		x.untested("it could not be reached: " + x.out.Reached.Why)
+		return false
+	case err != nil:
+		x.out.Reached = check.Pass()
+		if _, ok := errors.AsType[errReply](err); ok {
+			d.quit()
+		}
+		x.untested(why(ctx, err))
+		return false
+	}
+	x.out.Reached = check.Pass()
+	if !d.offers("STARTTLS") {
+		x.out.StartTLS = check.Fail(notOffered(d))
+		x.out.Mandatory = check.Fail("it does not offer STARTTLS")
+		d.quit()
+		return false
+	}
+	var usable bool
+	x.out.Mandatory, usable = x.mandatory(ctx, d)
+	if usable {
+		injected, err := d.startTLS()
+		if err == nil {
+			x.secured(ctx, d, injected)
+			return true
+		}
+		if _, ok := errors.AsType[errReply](err); ok {
+			d.quit()
+		}
+	}
+	hangUp()
+	return x.again(ctx)
+}
+
+// again tries STARTTLS on a fresh connection: some servers refuse it, or hang
+// up, after a transaction in plaintext.
+func (x *look) again(ctx context.Context) bool {
+	d, hangUp, err := x.startTLS(ctx)
+	if hangUp != nil {
+		defer hangUp()
+	}
+	if err == nil {
+		x.secured(ctx, d.dialog, d.injected)
+		return true
+	}
+	reply, refused := errors.AsType[errReply](err)
+	if refused && reply.to == "STARTTLS" && !reply.temporary() {
+		x.out.StartTLS = check.Fail(reply.Error())
+		return false
+	}
+	x.untested(why(ctx, err))
+	return false
+}
+
+// ready is a connection on which a handshake can begin.
+type ready struct {
+	*dialog
+	injected bool
+}
+
+// startTLS makes a further connection, up to a handshake. If that fails, no
+// more connections are made.
+func (x *look) startTLS(ctx context.Context) (ready, func(), error) {
+	d, hangUp, err := x.connect(ctx)
+	var injected bool
+	if err == nil {
+		if !d.offers("STARTTLS") {
+			err = errors.New("STARTTLS is offered only at times")
+		} else {
+			injected, err = d.startTLS()
+		}
+	}
+	if err == nil {
+		return ready{d, injected}, hangUp, nil
+	}
+	x.down = why(ctx, err)
+	if ctx.Err() == nil {
+		x.down = "it stopped answering: " + x.down
+	}
+	if hangUp != nil {
+		if _, ok := errors.AsType[errReply](err); ok {
+			d.quit()
+		}
+		hangUp()
+	}
+	return ready{}, nil, err
+}
+
+// notOffered says why there is no STARTTLS.
+func notOffered(d *dialog) string {
+	if !d.esmtp {
+		return "it does not take EHLO (" + d.refused.String() + "), so there is no STARTTLS"
+	}
+	for _, k := range d.keywords {
+		if len(k) >= 8 && strings.Trim(k, "XA") == "" {
+			return "it does not offer STARTTLS: a firewall seems to have overwritten the keyword (" + clean(k) + ")"
+		}
+	}
+	return "it does not offer STARTTLS"
+}
+
+// secured begins the handshake after STARTTLS.
+func (x *look) secured(ctx context.Context, d *dialog, injected bool) {
+	if injected {
+		// RFC 3207 §6: a client that goes on with it can be injected into.
+		x.note("It sends plaintext behind its reply to STARTTLS; senders must ignore it.")
+	}
+	x.handshake(ctx, d)
+}
+
+func (x *look) note(text string) {
+	for _, n := range x.out.Notes {
+		if n == text {
+			return
+		}
+	}
+	x.out.Notes = append(x.out.Notes, text)
+}
+
+// untested marks what has no answer yet.
+func (x *look) untested(reason string) {
+	for _, r := range []*check.Result{&x.out.StartTLS, &x.out.Mandatory, &x.out.ForwardSecrecy} {
+		if r.Outcome == "" {
+			*r = check.Skip(reason)
+		}
+	}
+}
+
+// conclude sums up what the versions say about STARTTLS: a server with which no
+// handshake is possible does not have it, whatever it offers.
+func (x *look) conclude() {
+	any := check.Fail("it answers 220, but takes no version of TLS: ")
+	for _, v := range x.out.Versions {
+		switch {
+		case v.Accepted.OK():
+			x.out.StartTLS = check.Pass()
+			if len(x.out.Chain) == 0 {
+				x.note("Its certificate could not be seen.")
+			}
+			return
+		case v.Accepted.Outcome == check.Untested && any.Failed():
+			any = check.Skip("it answers 220, but no handshake could be completed: " + v.Accepted.Why)
+		}
+	}
+	if any.Failed() && len(x.out.Versions) > 0 {
+		any.Why += x.out.Versions[0].Accepted.Why
+	}
+	x.out.StartTLS = any
+}
+
+// keep takes over the certificates that a server sent.
+func (x *look) keep(chain []*x509.Certificate) {
+	if len(x.out.Chain) > 0 || len(chain) == 0 {
+		return
+	}
+	if len(chain) > maxCerts {
+		chain = chain[:maxCerts]
+		x.note("It sends more certificates than are looked at.")
+	}
+	x.out.Chain = chain
+}
+
+// limited is a connection of which only so many octets are read.
+type limited struct {
+	net.Conn
+	left int
+}
+
+var errLimit = errors.New("it sends more than is read")
+
+func (l *limited) Read(b []byte) (int, error) {
+	if l.left <= 0 {
+		return 0, errLimit
+	}
+	n, err := l.Conn.Read(b[:min(len(b), l.left)])
+	l.left -= n
+	return n, err
+}

@@ -1,0 +1,209 @@
+package probe
+
+import (
+	"bufio"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"io"
+	"net/textproto"
+	"time"
+
+	"github.com/tlsink/tlsink/inbound/check"
+)
+
+// wireVersions are all versions, the newest first.
+func wireVersions() []uint16 {
+	return []uint16{wireTLS13, wireTLS12, wireTLS11, wireTLS10, wireSSL3}
+}
+
+func versionName(v uint16) string {
+	return map[uint16]string{
+		wireTLS13: TLS13, wireTLS12: TLS12, wireTLS11: TLS11, wireTLS10: TLS10, wireSSL3: SSL3,
+	}[v]
+}
+
+// longName is for sentences.
+func longName(v uint16) string {
+	if v == wireSSL3 {
+		return SSL3
+	}
+	return "TLS " + versionName(v)
+}
+
+// handshake makes a complete one with all that crypto/tls has, judges nothing,
+// and leaves politely inside TLS. If it fails, the versions tell more.
+func (x *look) handshake(ctx context.Context, d *dialog) {
+	var chain []*x509.Certificate
+	config := &tls.Config{
+		ServerName:         x.host,
+		MinVersion:         tls.VersionTLS10,
+		CipherSuites:       goSuites(),
+		InsecureSkipVerify: true, // the certificate is judged later, whatever it is
+		Time:               x.p.opts.Now,
+		// Here, since a server may still end the handshake once it showed them.
+		VerifyPeerCertificate: func(raw [][]byte, _ [][]*x509.Certificate) error {
+			chain = parseChain(raw)
+			return nil
+		},
+	}
+	d.deadline(d.times.Handshake)
+	conn := tls.Client(&limited{d.conn, maxHandshake + maxReply}, config)
+	err := conn.HandshakeContext(ctx)
+	x.keep(chain)
+	if err != nil {
+		return
+	}
+	cs := conn.ConnectionState()
+	x.known[cs.Version] = Version{
+		Version: versionName(cs.Version), Accepted: check.Pass(), Suite: suiteByID(cs.CipherSuite).name,
+	}
+	inside := &dialog{conn: conn, times: d.times, limit: &io.LimitedReader{R: conn}}
+	inside.buf = bufio.NewReader(inside.limit)
+	inside.text = textproto.NewReader(inside.buf)
+	inside.quit() // and close_notify
+}
+
+// goSuites are all that crypto/tls has, the bad ones too.
+func goSuites() []uint16 {
+	var out []uint16
+	for _, s := range append(tls.CipherSuites(), tls.InsecureCipherSuites()...) {
+		out = append(out, s.ID)
+	}
+	return out
+}
+
+// parseChain parses certificates up to the first one that can't be.
+func parseChain(raw [][]byte) []*x509.Certificate {
+	var out []*x509.Certificate
+	for _, der := range raw {
+		cert, err := x509.ParseCertificate(der)
+		if err != nil {
+			return out
+		}
+		out = append(out, cert)
+	}
+	return out
+}
+
+// versions tries each version that is not known yet, on a connection of its own.
+func (x *look) versions(ctx context.Context) {
+	for _, v := range wireVersions() {
+		if _, ok := x.known[v]; !ok {
+			x.try(ctx, v)
+		}
+		x.out.Versions = append(x.out.Versions, x.known[v])
+	}
+}
+
+// try offers one version with all suites.
+func (x *look) try(ctx context.Context, v uint16) {
+	answer, err := x.offer(ctx, helloFor(v, x.host))
+	out := Version{Version: versionName(v)}
+	defer func() { x.known[v] = out }()
+	if err != nil {
+		out.Accepted = verdict(ctx, err)
+		return
+	}
+	x.keep(parseChain(answer.certs))
+	taken := Version{
+		Version: versionName(answer.version), Accepted: check.Pass(), Suite: suiteByID(answer.suite).name,
+	}
+	if answer.version == v {
+		out = taken
+		return
+	}
+	// RFC 5246 §E.1: a server chooses the highest version that it has.
+	out.Accepted = check.Fail("it answers with " + longName(answer.version))
+	if _, ok := x.known[answer.version]; !ok {
+		x.known[answer.version] = taken
+	}
+}
+
+// verdict reads a failed offer: only a clear refusal is a no.
+func verdict(ctx context.Context, err error) check.Result {
+	if r, ok := errors.AsType[refusal](err); ok && ctx.Err() == nil {
+		return check.Fail(r.why)
+	}
+	return check.Skip(why(ctx, err))
+}
+
+// offer sends one ClientHello on a new connection.
+func (x *look) offer(ctx context.Context, hello clientHello) (serverAnswer, error) {
+	if x.down != "" {
+		return serverAnswer{}, errors.New(x.down)
+	}
+	message, err := hello.marshal(x.p.opts.Rand)
+	if err != nil {
+		return serverAnswer{}, err
+	}
+	d, hangUp, err := x.startTLS(ctx)
+	if err != nil {
+		return serverAnswer{}, errors.New(x.down)
+	}
+	defer hangUp()
+	d.deadline(d.times.Handshake)
+	if _, err := d.conn.Write(message); err != nil {
+		return serverAnswer{}, err
+	}
+	answer, err := readAnswer(d.conn, hello)
+	if err == nil {
+		// RFC 8446 §6.1: user_canceled and close_notify: no handshake follows.
+		bye := builder{}
+		for _, code := range []uint8{90, 0} {
+			bye.u8(recordAlert)
+			bye.u16(min(max(answer.version, wireSSL3), wireTLS12), 2)
+			bye.u8(1, code)
+		}
+		d.conn.SetWriteDeadline(time.Now().Add(time.Second))
+		_, _ = d.conn.Write(bye) // it is over either way
+	}
+	return answer, err
+}
+
+// forwardSecrecy offers nothing but suites without it.
+func (x *look) forwardSecrecy(ctx context.Context) check.Result {
+	var highest uint16 // up to TLS 1.2
+	var open string    // why one of them is not known
+	for _, v := range wireVersions()[1:] {
+		known := x.known[v]
+		switch {
+		case known.Accepted.OK() && !forward(known.Suite):
+			return check.Fail("it takes " + known.Suite + " in " + longName(v))
+		case known.Accepted.OK() && highest == 0:
+			highest = v
+		case known.Accepted.Outcome == check.Untested && open == "":
+			open = known.Accepted.Why
+		}
+	}
+	switch {
+	case highest == 0 && open != "":
+		return check.Skip(open)
+	case highest == 0 && x.known[wireTLS13].Accepted.OK():
+		return check.Pass() // TLS 1.3 has nothing else
+	case highest == 0:
+		return check.Result{} // no TLS at all
+	}
+	answer, err := x.offer(ctx, clientHello{version: highest, suites: ids(staticSuites()), serverName: x.host})
+	if err == nil {
+		return check.Fail("it takes " + suiteByID(answer.suite).name + " in " + longName(answer.version))
+	}
+	r := verdict(ctx, err)
+	if r.Failed() {
+		return check.Pass() // none of them
+	}
+	return r
+}
+
+// forward reports whether the suite of that name has forward secrecy.
+func forward(name string) bool {
+	for _, list := range [][]suite{suites13(), forwardSuites()} {
+		for _, s := range list {
+			if s.name == name {
+				return true
+			}
+		}
+	}
+	return false
+}
