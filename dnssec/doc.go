@@ -18,6 +18,10 @@
 // own. All work for one lookup is bounded: queries, signatures tried, hash
 // iterations, links of an alias chain, size of the cache.
 //
+// A [Trusting] resolver validates nothing: it asks a resolver that does, and
+// tells the same four apart by asking it with CD unset and set.
+//
 // Sources: RFC 4033, 4034, 4035 (DNSSEC), RFC 5155 (NSEC3), RFC 6672 (DNAME),
-// RFC 6840 (clarifications), RFC 6891 (EDNS), RFC 9276 (NSEC3 parameters).
+// RFC 6840 (clarifications), RFC 6891 (EDNS), RFC 8914
+// (extended errors), RFC 9276 (NSEC3 parameters).
 package dnssec

@@ -64,9 +64,7 @@ func (l *lookup) ask(q question, server string) (*dns.Msg, error) {
 }
 
 func (l *lookup) exchange(q question, network, server string) (*dns.Msg, error) {
-	query := new(dns.Msg)
-	query.SetQuestion(q.name, q.qtype)
-	query.SetEdns0(udpSize, true)
+	query := newQuery(q)
 	// RFC 4035 §3.2.2: with CD a validating server hands out bogus data too, so
 	// that it can be told from a failure.
 	query.CheckingDisabled = true
@@ -76,14 +74,29 @@ func (l *lookup) exchange(q question, network, server string) (*dns.Msg, error) 
 	if err != nil {
 		return nil, err
 	}
-	if m == nil || !m.Response || m.Id != query.Id || m.Opcode != dns.OpcodeQuery || len(m.Question) != 1 ||
-		dns.CanonicalName(m.Question[0].Name) != q.name || m.Question[0].Qtype != q.qtype || m.Question[0].Qclass != dns.ClassINET {
-		return nil, errors.New("response does not belong to the query")
+	if err := belongs(m, query, q); err != nil {
+		return nil, err
 	}
 	if m.Rcode != dns.RcodeSuccess && m.Rcode != dns.RcodeNameError {
 		return nil, fmt.Errorf("response code %s", dns.RcodeToString[m.Rcode])
 	}
 	return m, nil
+}
+
+func newQuery(q question) *dns.Msg {
+	query := new(dns.Msg)
+	query.SetQuestion(q.name, q.qtype)
+	query.SetEdns0(udpSize, true)
+	return query
+}
+
+// belongs checks that a message is the response to a query.
+func belongs(m, query *dns.Msg, q question) error {
+	if m == nil || !m.Response || m.Id != query.Id || m.Opcode != dns.OpcodeQuery || len(m.Question) != 1 ||
+		dns.CanonicalName(m.Question[0].Name) != q.name || m.Question[0].Qtype != q.qtype || m.Question[0].Qclass != dns.ClassINET {
+		return errors.New("response does not belong to the query")
+	}
+	return nil
 }
 
 // exchange is the default ExchangeFunc: the network.

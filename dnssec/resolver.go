@@ -143,14 +143,11 @@ type Answer struct {
 // Lookup asks for the records of a name. The error is not nil exactly if the
 // status is Error: no usable response, a limit, a name that is none, or ctx.
 func (r *Resolver) Lookup(ctx context.Context, name string, qtype uint16) (Answer, error) {
-	fqdn := dns.CanonicalName(name)
+	q, err := newQuestion(name, qtype)
+	fqdn := q.name
 	failed := Answer{Status: Error, CanonicalName: fqdn}
-	if _, ok := dns.IsDomainName(fqdn); !ok || name == "" {
-		return failed, fmt.Errorf("dnssec: %q is not a domain name", name)
-	}
-	switch qtype {
-	case dns.TypeNone, dns.TypeOPT, dns.TypeRRSIG, dns.TypeANY, dns.TypeAXFR, dns.TypeIXFR, dns.TypeMAILA, dns.TypeMAILB:
-		return failed, fmt.Errorf("dnssec: type %s can't be looked up as an RRset", dns.TypeToString[qtype])
+	if err != nil {
+		return failed, err
 	}
 	l := &lookup{r: r, ctx: ctx, now: r.opts.Now()}
 	a, err := l.run(fqdn, qtype) //nolint:contextcheck // a lookup carries its own
@@ -173,6 +170,19 @@ func (r *Resolver) Lookup(ctx context.Context, name string, qtype uint16) (Answe
 		return failed, fmt.Errorf("dnssec: look up %s %s: %w", fqdn, typeName(qtype), err)
 	}
 	return a, nil
+}
+
+// newQuestion checks what is to be looked up.
+func newQuestion(name string, qtype uint16) (question, error) {
+	q := question{dns.CanonicalName(name), qtype}
+	if _, ok := dns.IsDomainName(q.name); !ok || name == "" {
+		return q, fmt.Errorf("dnssec: %q is not a domain name", name)
+	}
+	switch qtype {
+	case dns.TypeNone, dns.TypeOPT, dns.TypeRRSIG, dns.TypeANY, dns.TypeAXFR, dns.TypeIXFR, dns.TypeMAILA, dns.TypeMAILB:
+		return q, fmt.Errorf("dnssec: type %s can't be looked up as an RRset", dns.TypeToString[qtype])
+	}
+	return q, nil
 }
 
 // lookup is the state of one Lookup.
