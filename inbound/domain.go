@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"net/netip"
 	"strings"
+
+	"golang.org/x/net/idna"
 )
 
 const maxDomain = 253 // octets of a name without the final dot (RFC 1035 §2.3.4)
@@ -31,7 +33,14 @@ func parseDomain(s string) (string, error) {
 	case isLiteral(s):
 		return "", errors.New("it is an IP address: give a domain, e.g. example.org")
 	}
-	ascii := strings.ToLower(strings.TrimSuffix(s, "."))
+	// UTS #46 with the deviations of IDNA 2008: faß.example is not fass.example.
+	profile := idna.New(idna.MapForLookup(), idna.BidiRule(), idna.CheckJoiners(true),
+		idna.Transitional(false), idna.StrictDomainName(false), idna.CheckHyphens(false))
+	ascii, err := profile.ToASCII(strings.TrimSuffix(s, "."))
+	if err != nil {
+		return "", fmt.Errorf("it is no internationalized name: %w", err)
+	}
+	ascii = strings.TrimSuffix(ascii, ".") // an ideographic full stop at the end
 	switch {
 	case len(ascii) > maxDomain:
 		return "", fmt.Errorf("it has %d octets, and at most %d are possible", len(ascii), maxDomain)
