@@ -2,20 +2,31 @@ package inbound
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net"
 	"net/netip"
+
+	"github.com/tlsink/tlsink/inbound/probe"
+	"github.com/tlsink/tlsink/inbound/records"
 )
 
 // setParts makes what does the work, unless a test brought its own.
 func (o *Options) setParts() error {
-	o.Dial = guard(o.Dial, o.Allowed)
+	dial := guard(o.Dial, o.Allowed)
 	if o.Prober == nil {
-		return errors.New("inbound: no prober")
+		p, err := probe.New(probe.Options{Dial: dial, Roots: o.Roots, HELO: o.HELO, Now: o.Now})
+		if err != nil {
+			return fmt.Errorf("inbound: %w", err)
+		}
+		o.Prober = p
 	}
 	if o.NewRecords == nil {
-		return errors.New("inbound: no reader of records")
+		opts := records.Options{Dial: dial, Allowed: o.Allowed, Roots: o.Roots, Now: o.Now}
+		o.NewRecords = func(r Resolver) Records {
+			opts := opts
+			opts.Resolver = r
+			return records.New(opts)
+		}
 	}
 	return nil
 }

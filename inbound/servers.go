@@ -76,12 +76,12 @@ func (r *run) server(ctx context.Context, t target) {
 	if r.a.opts.Network != nil {
 		s.Network = r.network(ctx, s.Address)
 	}
-	s.Result = r.probe(ctx, s.Address, h.Name)
+	s.Result = r.probe(ctx, s.Address, h.Name, h.Canonical)
 	shown := s.Result
 	if p.base != "" && p.base != h.Name && isHost(p.base) && s.StartTLS.OK() {
 		// RFC 7672 §8.1: with DANE, SNI is the TLSA base domain, and the server may
 		// have another certificate for it.
-		shown = r.probe(ctx, s.Address, p.base)
+		shown = r.probe(ctx, s.Address, p.base, h.Name)
 		s.Connections += shown.Connections
 	}
 	s.DANE = r.match(h, p, shown)
@@ -98,8 +98,9 @@ func (r *run) network(ctx context.Context, addr netip.Addr) network.Info {
 	return info
 }
 
-// probe looks at one server in its turn.
-func (r *run) probe(ctx context.Context, addr netip.Addr, host string) probe.Result {
+// probe looks at one server in its turn, under the name host. It may also be
+// known as other.
+func (r *run) probe(ctx context.Context, addr netip.Addr, host, other string) probe.Result {
 	release, err := r.a.busy.acquire(ctx, addr)
 	if err != nil {
 		return probe.Result{Reached: check.Skip("other analyses were talking to this server: " + r.late())}
@@ -110,7 +111,11 @@ func (r *run) probe(ctx context.Context, addr netip.Addr, host string) probe.Res
 	}
 	limited, cancel := context.WithTimeout(ctx, r.a.opts.ServerTimeout)
 	defer cancel()
-	res := r.a.opts.Prober.Probe(limited, netip.AddrPortFrom(addr, smtpPort), host, []string{host}, r.out.Domain)
+	names := []string{r.out.Domain}
+	if other != "" {
+		names = append(names, other)
+	}
+	res := r.a.opts.Prober.Probe(limited, netip.AddrPortFrom(addr, smtpPort), host, names, r.out.Domain)
 	if errors.Is(limited.Err(), context.DeadlineExceeded) {
 		r.failed.Store(true)
 		if ctx.Err() == nil {
