@@ -3,6 +3,7 @@ package policyinfer
 import (
 	"fmt"
 	"slices"
+	"strconv"
 
 	"github.com/tlsink/tlsink/evidence"
 )
@@ -33,7 +34,9 @@ func beside(h *evidence.History, t timing) (kept evidence.History, fault Finding
 	// What was taken out may have been the contact whose absence would count.
 	kept.Test.LeftOut += n
 	fault.ID, fault.Connections = FindingBroken, appendCited(nil, fault.Connections...)
-	fault.Text = fmt.Sprintf("The test's own servers had a fault during the test (%s): %d connections of that time were not used.", ws.why(as), n)
+	why := ws.why(as)
+	fault.Args = map[string]string{ArgWhy: why, ArgConnections: strconv.Itoa(n)}
+	fault.Text = fmt.Sprintf("The test's own servers had a fault during the test (%s): %d connections of that time were not used.", why, n)
 	return kept, fault, true
 }
 

@@ -1,7 +1,6 @@
 package policyinfer
 
 import (
-	"fmt"
 	"slices"
 	"time"
 
@@ -109,10 +108,16 @@ func (e *Engine) optOut(h *evidence.History, v *Verdict) bool {
 		}
 	}
 	if len(no) > 0 {
-		v.Findings = append(v.Findings, Finding{FindingOptedOut, "This mail opted out of TLS enforcement (TLS-Required: No), so it does not show what the sender does with other mail.", no})
+		v.Findings = append(v.Findings, Finding{
+			ID: FindingOptedOut, Connections: no,
+			Text: "This mail opted out of TLS enforcement (TLS-Required: No), so it does not show what the sender does with other mail.",
+		})
 	}
 	if len(require) > 0 {
-		v.Findings = append(v.Findings, Finding{FindingRequireTLS, "This mail demanded TLS (REQUIRETLS), so it does not show what the sender does with other mail.", require})
+		v.Findings = append(v.Findings, Finding{
+			ID: FindingRequireTLS, Connections: require,
+			Text: "This mail demanded TLS (REQUIRETLS), so it does not show what the sender does with other mail.",
+		})
 	}
 	if len(no)+len(require) == 0 {
 		return false
@@ -141,7 +146,7 @@ func (e *Engine) unverifiable(h *evidence.History, t timing, as []attempt, v *Ve
 			}
 		}
 	}
-	v.Findings = append(v.Findings, Finding{ID: FindingUnverifiable, Connections: conns, Text: "The test zone was not verifiable during the test (" + why + "), so that a sender that enforces DANE or MTA-STS could look as if it did not."})
+	v.Findings = append(v.Findings, Finding{ID: FindingUnverifiable, Connections: conns, Args: map[string]string{ArgWhy: why}, Text: "The test zone was not verifiable during the test (" + why + "), so that a sender that enforces DANE or MTA-STS could look as if it did not."})
 }
 
 // parts reports each part of the model on which all candidates agree.
@@ -278,88 +283,4 @@ func (e *Engine) explain(r result) []Elimination {
 		}
 	}
 	return out
-}
-
-// reasons puts the facts into sentences, what was delivered first.
-func reasons(facts []fact) []Reason {
-	out := []Reason{}
-	index := make(map[string]int)
-	for _, f := range facts {
-		if f.outcome == contacted {
-			continue // the SNI habit explains itself with what came of it
-		}
-		s := f.sentence()
-		i, ok := index[s]
-		if !ok {
-			i = len(out)
-			index[s] = i
-			out = append(out, Reason{Text: s, Connections: []evidence.ConnID{}})
-		}
-		for _, c := range f.conns {
-			if !slices.Contains(out[i].Connections, c) {
-				out[i].Connections = append(out[i].Connections, c)
-			}
-		}
-	}
-	return out
-}
-
-// sentence says what was observed, for people who know no more than that there
-// are two test domains.
-func (o observation) sentence() string {
-	switch o.outcome {
-	case neverAtUT:
-		return "A mail to both domains was sent to the protected one (et) again and again, and nothing came to the unprotected one (ut)."
-	case neverAtMX03:
-		return "mx03 was never contacted, although it was the first server to try."
-	case refusedPlaintext:
-		return "Did not send the mail " + o.domain() + ", when encryption (STARTTLS) was not offered."
-	case deliveredPlaintext:
-		if o.face.StartTLS {
-			return "Sent the mail " + o.domain() + " unencrypted, although encryption (STARTTLS) was offered."
-		}
-		return "Sent the mail " + o.domain() + " unencrypted, when encryption (STARTTLS) was not offered."
-	case deliveredTLS:
-		return "Sent the mail encrypted " + o.server() + "."
-	case refusedTLS:
-		return "Did not send the mail " + o.server() + "."
-	}
-	return fmt.Sprintf("Started encryption (TLS) %s%s.", o.domain(), map[scenario.Ternary]string{scenario.Yes: ", naming the server", scenario.No: ", without naming a server"}[o.sni])
-}
-
-func (o observation) domain() string {
-	switch o.face.Domain {
-	case et:
-		return "for the protected domain (et)"
-	case ut:
-		return "for the unprotected domain (ut)"
-	}
-	return "for one of the two domains (et or ut)"
-}
-
-// server says whom the sender met.
-func (o observation) server() string {
-	f := o.face
-	cert := map[scenario.Kind]string{
-		scenario.SelfSigned: "is self-signed", scenario.CA: "comes from a public CA",
-		scenario.CADefault: "comes from a public CA and names every test server",
-	}[f.Certificate]
-	if cert == "" {
-		cert = "is " + string(f.Certificate)
-	}
-	switch {
-	case f.Host == scenario.UT || f.Domain != et:
-	case f.TLSA == scenario.TLSAMatch && !f.Certificate.Trusted():
-		cert += ", but matches its TLSA record"
-	case f.TLSA == scenario.TLSAMatch:
-		cert += " and matches its TLSA record"
-	case f.Certificate.Trusted():
-		cert += ", but does not match its TLSA record"
-	default:
-		cert += " and does not match its TLSA record"
-	}
-	if o.sni == scenario.Yes && f.Host != "" && f.Host != scenario.UT {
-		return fmt.Sprintf("for the protected domain (et) to %s, whose certificate %s", f.Host, cert)
-	}
-	return o.domain() + " to a server whose certificate " + cert
 }

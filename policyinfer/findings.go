@@ -110,7 +110,7 @@ func (e *Engine) modelFindings(h *evidence.History, t timing, r result) []Findin
 		},
 	} {
 		if e.shownAlone(h, t, r, f.is) {
-			out = append(out, Finding{f.id, f.text, r.shown(f.match)})
+			out = append(out, Finding{ID: f.id, Text: f.text, Connections: r.shown(f.match)})
 		}
 	}
 	return append(e.plaintextFindings(h, t, r), out...)
@@ -123,13 +123,19 @@ func (e *Engine) plaintextFindings(h *evidence.History, t timing, r result) []Fi
 	conns := fellBack(r.attempts, verifies)
 	switch {
 	case len(conns) > 0 && verifies:
-		return []Finding{{FindingFallback, "After refusing a certificate, the sender hands the mail over in plaintext.", conns}}
+		return []Finding{{
+			ID: FindingFallback, Text: "After refusing a certificate, the sender hands the mail over in plaintext.",
+			Connections: conns, Args: map[string]string{ArgAfter: AfterRefusal},
+		}}
 	case len(conns) > 0:
-		return []Finding{{FindingFallback, "After TLS failed, the sender hands the mail over in plaintext. An attacker only has to disturb the handshake.", conns}}
+		return []Finding{{
+			ID: FindingFallback, Text: "After TLS failed, the sender hands the mail over in plaintext. An attacker only has to disturb the handshake.",
+			Connections: conns, Args: map[string]string{ArgAfter: AfterFailure},
+		}}
 	case e.shownAlone(h, t, r, func(p Policy) bool { return p.CA != CAIgnored && p.Name() == May }):
 		return []Finding{{
-			FindingVerifiesUnused, "The sender verifies certificates, but sends in plaintext when STARTTLS is missing, so an attacker only has to hide it.",
-			r.shown(func(o observation) bool { return o.outcome == refusedTLS || o.outcome == deliveredPlaintext }),
+			ID: FindingVerifiesUnused, Text: "The sender verifies certificates, but sends in plaintext when STARTTLS is missing, so an attacker only has to hide it.",
+			Connections: r.shown(func(o observation) bool { return o.outcome == refusedTLS || o.outcome == deliveredPlaintext }),
 		}}
 	}
 	return nil

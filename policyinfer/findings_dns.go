@@ -30,7 +30,7 @@ func (e *Engine) unusedLookups(h *evidence.History, t timing, r result) []Findin
 			}
 		}
 		if len(conns) > 0 {
-			out = append(out, Finding{id, text, conns})
+			out = append(out, Finding{ID: id, Text: text, Connections: conns})
 		}
 	}
 	asked, mismatch := askedTLSA(h, r.attempts, from), func(d event) bool { return d.face.TLSA == scenario.TLSAMismatch }

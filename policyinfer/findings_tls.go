@@ -29,7 +29,7 @@ func tlsFindings(as []attempt) []Finding {
 	var out []Finding
 	add := func(id, text string, conns []evidence.ConnID) {
 		if len(conns) > 0 {
-			out = append(out, Finding{id, text, conns})
+			out = append(out, Finding{ID: id, Text: text, Connections: conns})
 		}
 	}
 	add(FindingPipelined, "Right behind STARTTLS, more came without encryption than the command itself (RFC 3207 §4 forbids that). The sender, or somebody on the way, put it there; a careless server would take it for part of the encrypted session.", pipelined)

@@ -171,8 +171,12 @@ func (e *Engine) bouncedAtOnce(h *evidence.History, t timing, r result) (Finding
 			l = &ledger{met: deliveriesByHost(r.attempts)}
 		}
 		if conns, span := gaveUp(h.Test, l, r.attempts, m); len(conns) > 0 && span >= t.silence {
-			return Finding{FindingBounced, fmt.Sprintf("The mail for et was given up after the first attempt, when encryption was not offered: it was not tried again, while its copy for ut was tried for %s more. "+
-				"An attacker can so make mail bounce; it should wait and be tried again.", span.Round(time.Second)), conns}, true
+			lasted := span.Round(time.Second).String()
+			return Finding{
+				ID: FindingBounced, Connections: conns, Args: map[string]string{ArgSpan: lasted},
+				Text: fmt.Sprintf("The mail for et was given up after the first attempt, when encryption was not offered: it was not tried again, while its copy for ut was tried for %s more. "+
+					"An attacker can so make mail bounce; it should wait and be tried again.", lasted),
+			}, true
 		}
 	}
 	return Finding{}, false

@@ -5,6 +5,7 @@ import (
 	"maps"
 	"net/netip"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -35,7 +36,7 @@ func (e *Engine) conclude(h *evidence.History, t timing, as []attempt) result {
 	alone.findings = append(alone.findings, Finding{
 		ID:          FindingAmbiguous,
 		Text:        fmt.Sprintf("%d connections without MAIL contradict the mails of this sender. They may belong to another sender behind the same address.", n),
-		Connections: weakConnections(as),
+		Connections: weakConnections(as), Args: map[string]string{ArgConnections: strconv.Itoa(n)},
 	})
 	// Or it has a rule for each domain, and the name is about et.
 	atET := r
@@ -78,7 +79,8 @@ func (r result) explained(readings []result) result {
 	if differ && out.leftOut == 0 {
 		out.mixed, out.hosts = false, nil
 		out.findings = []Finding{{
-			FindingChangedOrMixed, "What was seen contradicts itself: either the sender changed its behaviour during the test, or its outbound hosts do not have the same policy.", conns,
+			ID: FindingChangedOrMixed, Connections: conns,
+			Text: "What was seen contradicts itself: either the sender changed its behaviour during the test, or its outbound hosts do not have the same policy.",
 		}}
 	}
 	return out
@@ -166,7 +168,7 @@ func (e *Engine) splitByTime(h *evidence.History, t timing, as []attempt) (resul
 	out.findings = append(out.findings, Finding{
 		ID:          FindingChanged,
 		Text:        fmt.Sprintf("The sender changed its behaviour during the test, between %s and %s. The verdict is about the time after that.", clock(from), clock(to)),
-		Connections: as[last].acted(conns),
+		Connections: as[last].acted(conns), Args: map[string]string{ArgFrom: clock(from), ArgTo: clock(to)},
 	})
 	return out, true
 }
@@ -309,15 +311,18 @@ func (e *Engine) familiesDiffer(own []hostResult) (Finding, bool) {
 	if four == e.all || six == e.all || len(v4) == 0 || len(v6) == 0 || slices.ContainsFunc(v4, func(n Name) bool { return slices.Contains(v6, n) }) {
 		return Finding{}, false
 	}
-	return Finding{FindingFamilies, fmt.Sprintf("Mail that leaves over IPv4 is treated like %s, over IPv6 like %s. Probably only one of the two was configured.", oneOf(v4), oneOf(v6)), append(conns[0], conns[1]...)}, true
+	return Finding{
+		ID: FindingFamilies, Connections: append(conns[0], conns[1]...), Args: map[string]string{ArgIPv4: joined(v4, ","), ArgIPv6: joined(v6, ",")},
+		Text: fmt.Sprintf("Mail that leaves over IPv4 is treated like %s, over IPv6 like %s. Probably only one of the two was configured.", joined(v4, " or "), joined(v6, " or ")),
+	}, true
 }
 
-func oneOf(names []Name) string {
+func joined(names []Name, by string) string {
 	words := make([]string, len(names))
 	for i, n := range names {
 		words[i] = string(n)
 	}
-	return strings.Join(words, " or ")
+	return strings.Join(words, by)
 }
 
 // appendOf adds connection c of attempt a, with its events, to the attempts of

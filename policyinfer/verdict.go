@@ -83,17 +83,22 @@ func (v *Verdict) Contradicted() bool {
 	})
 }
 
-// Finding is something that people should know beside the policy name.
+// Finding is something that people should know beside the policy name. ID and
+// Args say the same as Text, for other languages.
 type Finding struct {
 	ID          string            `json:"id"`
-	Text        string            `json:"text"`
+	Text        string            `json:"text"` // English
 	Connections []evidence.ConnID `json:"connections"`
+	Args        map[string]string `json:"args,omitempty"` // see the Arg constants
 }
 
-// Reason is a statement of evidence that the verdict rests on.
+// Reason is a statement of evidence that the verdict rests on. ID and Args say
+// the same as Text; verdicts that were stored before there were any have none.
 type Reason struct {
-	Text        string            `json:"text"`
+	ID          string            `json:"id,omitempty"`
+	Text        string            `json:"text"` // English
 	Connections []evidence.ConnID `json:"connections"`
+	Args        map[string]string `json:"args,omitempty"`
 }
 
 // Missing is a face that would tell the remaining names apart.
@@ -110,6 +115,24 @@ type Elimination struct {
 	By          string            `json:"by"`
 	Connections []evidence.ConnID `json:"connections"`
 }
+
+// The arguments of findings.
+const (
+	ArgAfter       = "after"       // plaintext-after-tls-failure: AfterRefusal or AfterFailure
+	ArgConnections = "connections" // how many
+	ArgFrom        = "from"        // changed-during-test: times of day, UTC
+	ArgTo          = "to"
+	ArgIPv4        = "ipv4" // ip-families-differ: names of policies, with commas
+	ArgIPv6        = "ipv6"
+	ArgSpan        = "span" // bounced-at-once: as time.Duration writes it
+	ArgWhy         = "why"  // zone-unverifiable, sink-broken: the fault, English
+)
+
+// The values of ArgAfter.
+const (
+	AfterRefusal = "refusal"
+	AfterFailure = "failure"
+)
 
 // The ids of findings.
 const (
