@@ -1,0 +1,77 @@
+package rating
+
+import (
+	"testing"
+
+	"github.com/tlsink/tlsink/inbound"
+	"github.com/tlsink/tlsink/inbound/check"
+	"github.com/tlsink/tlsink/inbound/probe"
+)
+
+func TestClass(t *testing.T) {
+	// White: neither DANE nor mandatory.
+	white := func(a *inbound.Analysis) {
+		a.MX = unsigned(2)
+		for i := range a.Hosts {
+			noTLSA(&a.Hosts[i])
+		}
+	}
+	cases := []struct {
+		name   string
+		change func(a *inbound.Analysis)
+		want   Class
+	}{
+		{"green: DANE and qualified", func(*inbound.Analysis) {}, Green},
+		{"green: DANE alone", func(a *inbound.Analysis) { everyServer(a, func(s *inbound.Server) { s.Mandatory = no }) }, Green},
+		{"green: DANE with self-signed certificates", func(a *inbound.Analysis) {
+			everyServer(a, func(s *inbound.Server) { s.Mandatory, s.Certificate.Trusted = no, no })
+		}, Green},
+		{"green: qualified alone", func(a *inbound.Analysis) { white(a); a.MX = signed(2) }, Green},
+		{"white: valid certificates", white, White},
+		{"white: neither DANE nor qualified could be tested", func(a *inbound.Analysis) { a.LeftOut = []string{"x"} }, White},
+		{"white: an address that could not be reached is left out", func(a *inbound.Analysis) { white(a); unreachable(&a.Hosts[0].Servers[0]) }, White},
+		{"yellow: one certificate not trusted", func(a *inbound.Analysis) { white(a); a.Hosts[0].Servers[1].Certificate.Trusted = no }, Yellow},
+		{"yellow: one for another name", func(a *inbound.Analysis) { white(a); a.Hosts[1].Servers[0].Certificate.Name = no }, Yellow},
+		{"yellow: one expired", func(a *inbound.Analysis) { white(a); a.Hosts[0].Servers[0].Certificate.Dates = no }, Yellow},
+		{"white: a certificate could not be tested", func(a *inbound.Analysis) { white(a); a.Hosts[0].Servers[0].Certificate = nil }, White},
+		{"red: one server without STARTTLS", func(a *inbound.Analysis) {
+			white(a)
+			a.Hosts[0].Servers[1].Certificate.Trusted = no
+			plain(&a.Hosts[1].Servers[0])
+		}, Red},
+		{"red: STARTTLS, and then no version works", func(a *inbound.Analysis) {
+			white(a)
+			s := &a.Hosts[1].Servers[0]
+			s.Certificate = nil
+			for i := range s.Versions {
+				s.Versions[i].Accepted = no
+			}
+		}, Red},
+		{"white: no version worked, one could not be tried", func(a *inbound.Analysis) {
+			white(a)
+			s := &a.Hosts[1].Servers[0]
+			s.Certificate = nil
+			for i := range s.Versions {
+				s.Versions[i].Accepted = no
+			}
+			*version(s, probe.TLS10) = untested
+		}, White},
+		{"grey: nothing reachable", func(a *inbound.Analysis) { everyServer(a, unreachable) }, Grey},
+		{"grey: STARTTLS could not be tested", func(a *inbound.Analysis) { everyServer(a, func(s *inbound.Server) { s.StartTLS = untested }) }, Grey},
+		{"grey: no certificate was seen", func(a *inbound.Analysis) {
+			everyServer(a, func(s *inbound.Server) { s.Certificate, s.DANE = nil, check.Result{} })
+		}, Grey},
+		{"grey: null MX", func(a *inbound.Analysis) { a.Route, a.Hosts = inbound.RouteNull, nil }, Grey},
+		{"grey: no mail", func(a *inbound.Analysis) { a.Route, a.Hosts = inbound.RouteNone, nil }, Grey},
+		{"grey: could not be looked up", func(a *inbound.Analysis) { a.Route, a.Hosts = inbound.RouteUnknown, nil }, Grey},
+	}
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			a := good()
+			c.change(&a)
+			if got := Rate(a, Outbound{}).Class; got != c.want {
+				t.Errorf("class %s, want %s", got, c.want)
+			}
+		})
+	}
+}
