@@ -146,10 +146,10 @@ func redactVerdict(in Input) policyinfer.Verdict {
 	v := in.Verdict
 	v.Policy, v.Candidates, v.Sender = name(v.Policy), each(v.Candidates, name), r.sender(v.Sender)
 	v.Findings = each(v.Findings, func(f policyinfer.Finding) policyinfer.Finding {
-		return policyinfer.Finding{ID: r.text(f.ID), Text: redactText(f.Text, r.zone, maxText), Connections: each(f.Connections, id)}
+		return policyinfer.Finding{ID: r.text(f.ID), Text: redactText(f.Text, r.zone, maxText), Connections: each(f.Connections, id), Args: r.args(f.Args)}
 	})
 	v.Reasons = each(v.Reasons, func(f policyinfer.Reason) policyinfer.Reason {
-		return policyinfer.Reason{Text: redactText(f.Text, r.zone, maxText), Connections: each(f.Connections, id)}
+		return policyinfer.Reason{ID: r.text(f.ID), Text: redactText(f.Text, r.zone, maxText), Connections: each(f.Connections, id), Args: r.args(f.Args)}
 	})
 	v.Missing = each(v.Missing, func(m policyinfer.Missing) policyinfer.Missing {
 		m.Certificate, m.TellsApart = value(r, m.Certificate), each(m.TellsApart, name)
@@ -166,6 +166,15 @@ func redactVerdict(in Input) policyinfer.Verdict {
 		v.Hosts[host] = of
 	}
 	return v
+}
+
+// args neutralises the arguments of a text.
+func (r redactor) args(args map[string]string) map[string]string {
+	out := keys(r, args)
+	for k, v := range out {
+		out[k] = redactText(v, r.zone, maxText)
+	}
+	return out
 }
 
 func (r redactor) sender(s policyinfer.Sender) policyinfer.Sender {
