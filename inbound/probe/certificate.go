@@ -145,7 +145,9 @@ func issuerOf(cert *x509.Certificate, among []*x509.Certificate) *x509.Certifica
 	return nil
 }
 
-func selfIssued(cert *x509.Certificate) bool { return string(cert.RawIssuer) == string(cert.RawSubject) }
+func selfIssued(cert *x509.Certificate) bool {
+	return string(cert.RawIssuer) == string(cert.RawSubject)
+}
 
 // untrusted says why there is no way to a trusted root.
 func untrusted(path []*x509.Certificate, ref reference, err error) string {

@@ -114,10 +114,19 @@ func (x *look) try(ctx context.Context, v uint16) {
 		out = taken
 		return
 	}
-	// RFC 5246 §E.1: a server chooses the highest version that it has.
+	// RFC 5246 §E.1: a server chooses the highest version that it has, so it has
+	// none in between either.
 	out.Accepted = check.Fail("it answers with " + longName(answer.version))
-	if _, ok := x.known[answer.version]; !ok {
-		x.known[answer.version] = taken
+	for w := v - 1; w > answer.version; w-- {
+		x.learn(w, Version{Version: versionName(w), Accepted: out.Accepted})
+	}
+	x.learn(answer.version, taken)
+}
+
+// learn keeps what an answer shows of another version.
+func (x *look) learn(v uint16, seen Version) {
+	if _, ok := x.known[v]; !ok {
+		x.known[v] = seen
 	}
 }
 
