@@ -2,8 +2,15 @@ package report
 
 // headings are the headings and other fixed words of a report.
 type headings struct {
-	Result, NotMailed                                   string
-	Unprotected, Advice, Parts, Hosts, Provider         string
+	Sending, Receiving                                  string // the two answers
+	SendingDetails, ReceivingDetails, MailDetails       string
+	Next, NextSending, NextReceiving, Ask               string
+	Admin, Result, NotMailed                            string
+	Timeline, Legend, Lanes                             string
+	Servers, Addresses, Versions, AtLeastOne, All       string
+	Records, Record, Ratings, Rule, Networks, NotLooked string
+	Authentication, Path, Marks                         string
+	Unprotected, Parts, Hosts, Provider                 string
 	Findings, Missing, Reasons, LeftOut, History        string
 	UTC, From, To, Signatures                           string
 	Around, NotUsed, NotUsedShort, About, Page, Privacy string
@@ -12,10 +19,37 @@ type headings struct {
 
 func headingsIn(l Language) headings {
 	return headings{
+		Sending:          phrase{"Mail that you send", "E-Mails, die Sie senden"}.in(l),
+		Receiving:        phrase{"Mail that you receive", "E-Mails, die Sie empfangen"}.in(l),
+		SendingDetails:   phrase{"Details: mail that you send", "Einzelheiten: E-Mails, die Sie senden"}.in(l),
+		ReceivingDetails: phrase{"Details: mail that you receive", "Einzelheiten: E-Mails, die Sie empfangen"}.in(l),
+		MailDetails:      phrase{"Details: your test mail", "Einzelheiten: Ihre Testmail"}.in(l),
+		NextSending:      phrase{"For mail that you send", "Für E-Mails, die Sie senden"}.in(l),
+		NextReceiving:    phrase{"For mail that you receive", "Für E-Mails, die Sie empfangen"}.in(l),
+		Next:             phrase{"What to do next", "Was jetzt zu tun ist"}.in(l),
+		Ask:              phrase{"To ask your provider:", "Frage an Ihren Anbieter:"}.in(l),
+		Admin:            phrase{"For admins:", "Für Administratoren:"}.in(l),
+		Timeline:         phrase{"The test over time", "Der Test im Zeitverlauf"}.in(l),
+		Legend:           phrase{"Signs:", "Zeichen:"}.in(l),
+		Lanes:            phrase{"Columns:", "Spalten:"}.in(l),
+		Servers:          phrase{"The receiving servers", "Die empfangenden Server"}.in(l),
+		Addresses:        phrase{"Addresses", "Adressen"}.in(l),
+		Versions:         phrase{"TLS versions of all servers together", "TLS-Versionen aller Server zusammen"}.in(l),
+		AtLeastOne:       phrase{"at least one server", "mindestens ein Server"}.in(l),
+		All:              phrase{"all servers", "alle Server"}.in(l),
+		Records:          phrase{"What the domain publishes", "Was die Domain veröffentlicht"}.in(l),
+		Record:           phrase{"Record:", "Eintrag:"}.in(l),
+		Ratings:          phrase{"The ratings and their rules", "Die Bewertungen und ihre Regeln"}.in(l),
+		Rule:             phrase{"Rule:", "Regel:"}.in(l),
+		Networks:         phrase{"Networks", "Netze"}.in(l),
+		NotLooked:        phrase{"Not looked at", "Nicht angesehen"}.in(l),
+		Authentication:   phrase{"Is it really from you?", "Stammt sie wirklich von Ihnen?"}.in(l),
+		Path:             phrase{"The way to us, as the mail itself tells it", "Der Weg zu uns, wie die E-Mail ihn selbst schildert"}.in(l),
+		Marks:            phrase{"[+] yes, [-] no, [?] could not be tested, which is no failure", "[+] ja, [-] nein, [?] nicht prüfbar, was kein Fehler ist"}.in(l),
+
 		Result:      phrase{"Result", "Ergebnis"}.in(l),
 		NotMailed:   phrase{"The report could not be mailed", "Der Bericht konnte nicht zugestellt werden"}.in(l),
 		Unprotected: phrase{"Domains without a policy", "Domains ohne Schutzvorgaben"}.in(l),
-		Advice:      phrase{"What to do next", "Was jetzt zu tun ist"}.in(l),
 		Parts:       phrase{"What is known of the sender", "Was über den Absender bekannt ist"}.in(l),
 		Hosts:       phrase{"Hosts", "Sendende Server"}.in(l),
 		Provider:    phrase{"What your provider’s servers do", "Was die Server Ihres Anbieters tun"}.in(l),

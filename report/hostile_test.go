@@ -152,10 +152,21 @@ func checkElements(t *testing.T, page []byte, styles bool) {
 	t.Helper()
 	checkPlain(t, "HTML", string(page))
 	allowed := map[string]bool{}
-	for name := range strings.FieldsSeq("html head meta title style body div h1 h2 p strong br bdi table tbody tr th td ul li span a") {
+	for name := range strings.FieldsSeq("html head meta title style body div h1 h2 h3 p strong br bdi table tbody tr th td ul ol li span a") {
 		allowed[name] = true
 	}
-	attributes := map[string]bool{"class": true, "style": styles, "href": true, "rel": true, "scope": true, "lang": true, "charset": true, "name": true, "content": true}
+	attributes := map[string]bool{"style": styles}
+	for name := range strings.FieldsSeq("class href rel scope lang charset name content role align colspan") {
+		attributes[name] = true
+	}
+	if !styles { // a page has a drawing
+		for name := range strings.FieldsSeq("svg title desc rect line circle text") {
+			allowed[name] = true
+		}
+		for name := range strings.FieldsSeq("id aria-labelledby viewbox x y x1 y1 x2 y2 cx cy r rx width height") {
+			attributes[name] = true
+		}
+	}
 	z := html.NewTokenizer(bytes.NewReader(page))
 	elements := 0
 	for {

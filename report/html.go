@@ -11,12 +11,25 @@ import (
 //go:embed templates/*.tmpl
 var templates embed.FS
 
-// mailTemplate styles each element inline, for mail programs; pageTemplate
-// names classes only, for a page whose policy forbids inline styles.
+// mailTemplate styles each element inline, for mail programs, and has tables as
+// pictures; pageTemplate names classes only, for a page whose policy forbids
+// inline styles, and has drawings.
 var (
-	mailTemplate = template.Must(template.New("mail").Funcs(template.FuncMap{"style": inlineStyle}).ParseFS(templates, "templates/*.tmpl"))
-	pageTemplate = template.Must(template.New("page").Funcs(template.FuncMap{"style": classOnly}).ParseFS(templates, "templates/*.tmpl"))
+	mailTemplate = template.Must(template.New("mail").Funcs(functions(inlineStyle, false)).ParseFS(templates, "templates/*.tmpl"))
+	pageTemplate = template.Must(template.New("page").Funcs(functions(classOnly, true)).ParseFS(templates, "templates/*.tmpl"))
 )
+
+func functions(style func(...string) template.HTMLAttr, page bool) template.FuncMap {
+	return template.FuncMap{
+		"style": style, "page": func() bool { return page }, "draw": draw,
+		"steps": func(h headings, steps []step) any {
+			return struct {
+				H     headings
+				Steps []step
+			}{h, steps}
+		},
+	}
+}
 
 // HTML returns the report as a complete document for a mail: inline styles, no
 // script, nothing that is loaded from elsewhere.
@@ -60,31 +73,4 @@ func inlineStyle(names ...string) template.HTMLAttr {
 		}
 	}
 	return classOnly(names...) + template.HTMLAttr(` style="`+css.String()+`"`)
-}
-
-// mailStyles are the inline styles by class. Colours hold on white and, should
-// a mail program invert only the background, on black too.
-var mailStyles = [...]struct{ name, css string }{
-	{"body", "margin:0;padding:16px 8px;background:#f3f5f7;color:#1b232c;font-family:-apple-system,'Segoe UI',Roboto,Helvetica,Arial,sans-serif;font-size:15px;line-height:1.5;"},
-	{"card", "max-width:680px;margin:0 auto;padding:20px;background:#ffffff;color:#1b232c;border:1px solid #d5dbe1;border-radius:8px;"},
-	{"h1", "margin:0 0 12px;font-size:21px;line-height:1.3;word-wrap:break-word;overflow-wrap:anywhere;"},
-	{"h2", "margin:24px 0 6px;font-size:16px;line-height:1.3;"},
-	{"verdict", "margin:0 0 12px;padding:12px 14px;border-radius:6px;border-left:6px solid #6b7785;background:#eef1f4;color:#1b232c;"},
-	{"good", "border-left-color:#1e8e4f;background:#e6f4ec;"},
-	{"fair", "border-left-color:#8a7a00;background:#f7f4dc;"},
-	{"weak", "border-left-color:#c46a00;background:#fdf0e0;"},
-	{"bad", "border-left-color:#c0322b;background:#fbe9e8;"},
-	{"open", "border-left-color:#6b7785;background:#eef1f4;"},
-	{"lay", "margin:0 0 8px;font-size:17px;font-weight:600;"},
-	{"p", "margin:0 0 8px;"},
-	{"last", "margin:0;"},
-	{"list", "margin:0 0 8px;padding-left:20px;"},
-	{"small", "color:#56616d;font-size:13px;"},
-	{"facts", "border-collapse:collapse;font-size:14px;"},
-	{"key", "padding:1px 12px 1px 0;text-align:left;font-weight:normal;color:#56616d;vertical-align:top;white-space:nowrap;"},
-	{"value", "padding:1px 0;overflow-wrap:anywhere;word-break:break-word;"},
-	{"log", "margin:0;padding:0;font-family:Consolas,Menlo,'DejaVu Sans Mono',monospace;font-size:12px;line-height:1.45;overflow-wrap:anywhere;"},
-	{"line", "padding:3px 0;border-bottom:1px solid #e4e8ec;"},
-	{"sub", "padding-left:16px;color:#56616d;"},
-	{"link", "color:#0b63c4;overflow-wrap:anywhere;"},
 }

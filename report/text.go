@@ -1,7 +1,6 @@
 package report
 
 import (
-	"fmt"
 	"strings"
 	"unicode/utf8"
 )
@@ -15,37 +14,14 @@ func Text(in Input) string {
 	v := newView(in)
 	var b textBuilder
 	b.heading(v.Title, '=')
-	b.para(v.Lay)
-	b.para(v.Admin)
-	b.para(v.H.Result + ": " + v.Policy + " (" + v.Grade + ")")
-	b.para(v.State)
-	b.para(v.Forwarded)
-	if v.Delivery != "" {
-		b.para(v.H.NotMailed + ": " + v.Delivery)
-	}
-	for _, f := range v.Facts {
-		b.wrap(f.Value, fmt.Sprintf("%-10s ", f.Name+":"), "           ")
-	}
-	b.section(v.H.Unprotected, v.Unprotected)
-	b.list(v.H.Advice, v.Advice)
-	b.facts(v.H.Parts, v.Parts)
-	b.facts(v.H.Hosts, v.Hosts)
-	b.list(v.H.Provider, v.Provider)
-	b.items(v.H.Findings, v.Findings)
-	b.list(v.H.Missing, v.Missing)
-	b.items(v.H.Reasons, v.Reasons)
-	for _, d := range v.DNS {
-		b.wrap(d, "- ", "  ")
-	}
-	b.list(v.H.LeftOut, v.LeftOut)
+	b.answers(v)
+	b.next(v)
+	b.sending(v)
+	b.receiving(v)
+	b.mail(v)
 	b.history(v)
 	b.list(v.H.Around+" ("+v.H.NotUsedShort+")", v.Around)
-	b.heading(v.H.About, '-')
-	if v.Link != "" {
-		b.WriteString(v.H.Page + ":\n" + v.Link + "\n\n")
-	}
-	b.para(v.H.Privacy)
-	b.para(v.Engine)
+	b.about(v)
 	return strings.TrimRight(b.String(), "\n") + "\n"
 }
 
@@ -68,63 +44,9 @@ func (b *textBuilder) para(s string) {
 	}
 }
 
-func (b *textBuilder) section(heading, s string) {
-	b.heading(heading, '-')
-	b.wrap(s, "", "")
-}
-
-func (b *textBuilder) list(heading string, list []string) {
-	if len(list) == 0 {
-		return
-	}
-	b.heading(heading, '-')
-	for _, s := range list {
-		b.wrap(s, "- ", "  ")
-	}
-}
-
-func (b *textBuilder) facts(heading string, facts []fact) {
-	if len(facts) == 0 {
-		return
-	}
-	b.heading(heading, '-')
-	for _, f := range facts {
-		b.wrap(f.Name+": "+f.Value, "- ", "  ")
-	}
-}
-
-func (b *textBuilder) items(heading string, items []item) {
-	if len(items) == 0 {
-		return
-	}
-	b.heading(heading, '-')
-	for _, i := range items {
-		b.wrap(i.Text, "- ", "  ")
-		if i.Evidence != "" {
-			b.wrap(i.Evidence, "  ", "  ")
-		}
-	}
-}
-
-func (b *textBuilder) history(v view) {
-	b.heading(v.H.History, '-')
-	b.wrap(v.Connections+" "+v.H.UTC, "", "")
-	for _, l := range v.History {
-		if l.Gap != "" {
-			b.WriteString("... " + l.Gap + " ...\n")
-		}
-		b.wrap(l.Head+": "+l.ID, "", "    ")
-		if l.Notes != "" {
-			b.wrap(l.Notes, "    ", "    ")
-		}
-		for _, m := range l.Mails {
-			s := v.H.From + " " + m.From + " " + v.H.To + " " + m.To
-			if m.Signatures != "" {
-				s += " " + v.H.Signatures + " " + m.Signatures
-			}
-			b.wrap(s, "    ", "      ")
-		}
-	}
+// sub begins a part of a section.
+func (b *textBuilder) sub(s string) {
+	b.WriteString("\n" + short(s, width) + "\n")
 }
 
 // wrap writes s in lines of at most width characters. Words that are too long

@@ -7,32 +7,40 @@ import (
 
 // A view is what every form of a report shows. All strings are neutralised.
 type view struct {
-	Language    Language
-	H           headings
-	Title       string
-	Facts       []fact // test, sender, time
-	State       string
+	Language Language
+	H        headings
+	Title    string
+
 	Policy      string
 	Level       level
 	Grade       string
 	Lay, Admin  string
+	State       string
+	Forwarded   string
+	Delivery    string
+	Inbound     *inboundView // nil: nothing is to be said
+	Advice      []step       // for sending
+	InboundNext []step       // for receiving
+
+	Timelines   []timeline
 	Unprotected string
 	Parts       []fact // what is known of the sender
 	Hosts       []fact
-	Forwarded   string
 	Provider    []string
 	Findings    []item
 	Reasons     []item
 	Missing     []string
 	LeftOut     []string
 	DNS         []string
+
+	Mail        *mailView // nil: its header was not read
 	History     []line
 	Connections string
 	Around      []string
-	Advice      []string
-	Link        string
-	Delivery    string
-	Engine      string
+
+	Facts  []fact // test, sender, time
+	Link   string
+	Engine string
 }
 
 // A fact is a name with its value.
@@ -48,7 +56,7 @@ func newView(in Input) view {
 	}
 	h := headingsIn(l)
 	v := view{
-		Title:       phrase{"How %[1]s sends mail", "Wie %[1]s E-Mails verschickt"}.with(l, senderDomain(in.Test.Sender, l)),
+		Title:       titleOf(in).with(l, senderDomain(in.Test.Sender, l)),
 		State:       stateText(in),
 		Policy:      clean(string(in.Verdict.Policy), maxName),
 		Level:       w.level,
@@ -65,7 +73,11 @@ func newView(in Input) view {
 		History:     lines(in.History, in.Service, l),
 		Connections: connections.with(l, len(in.History.Connections)) + ".",
 		Around:      around(in),
-		Advice:      advice(in, w),
+		Inbound:     inboundOf(in),
+		Advice:      stepsOf(advice(in, w)),
+		InboundNext: inboundAdvice(in),
+		Timelines:   timelines(in),
+		Mail:        mailOfTest(in),
 		Link:        safeLink(in.Link),
 		Delivery:    redactText(in.Delivery, in.Service, maxText),
 		Engine:      phrase{"Inference engine %[1]s.", "Auswertungslogik: Version %[1]s."}.with(l, clean(in.Engine, maxName)),
@@ -88,10 +100,17 @@ func newView(in Input) view {
 	}
 	starts := startsOf(in.History)
 	for _, f := range in.Verdict.Findings {
-		v.Findings = append(v.Findings, item{redactText(f.Text, in.Service, maxText) + " (" + clean(f.ID, maxName) + ")", citation(f.Connections, starts, l)})
+		v.Findings = append(v.Findings, item{redactText(findingText(f, l), in.Service, maxText) + " (" + clean(f.ID, maxName) + ")", citation(f.Connections, starts, l)})
 	}
 	for _, r := range in.Verdict.Reasons {
-		v.Reasons = append(v.Reasons, item{redactText(r.Text, in.Service, maxText), citation(r.Connections, starts, l)})
+		v.Reasons = append(v.Reasons, item{redactText(reasonText(r, l), in.Service, maxText), citation(r.Connections, starts, l)})
 	}
 	return v
+}
+
+func titleOf(in Input) phrase {
+	if in.Inbound != nil {
+		return phrase{"How %[1]s sends and receives mail", "Wie %[1]s E-Mails verschickt und empfängt"}
+	}
+	return phrase{"How %[1]s sends mail", "Wie %[1]s E-Mails verschickt"}
 }

@@ -1,0 +1,339 @@
+package report
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/tlsink/tlsink/inbound"
+	"github.com/tlsink/tlsink/inbound/check"
+	"github.com/tlsink/tlsink/rating"
+)
+
+// levels of the part about receiving that have colours of their own.
+const (
+	levelWhite  level = "white"
+	levelYellow level = "yellow"
+)
+
+// Limits of what is shown of an analysis.
+const (
+	cardsKeep    = 8  // groups of servers that are alike
+	membersKeep  = 16 // servers of such a group
+	problemsKeep = 6  // problems of one record
+	openKeep     = 6  // open requirements of one rating
+	networksKeep = 12
+	stars        = 5
+)
+
+// An inboundView is what the report says about mail to the sender's domain.
+type inboundView struct {
+	Domain     string
+	Level      level
+	Class      string
+	Lay, Admin string
+	Standards  []rated
+	Scores     []score
+	ScoreRule  string
+
+	Cards    []card
+	Unshown  string // servers that are not shown
+	Versions []versionRow
+	Note     string // about the versions
+	Records  []record
+	Networks []string
+	LeftOut  []string
+	Looked   string // when
+}
+
+// rated is one standard: a sentence for everybody, and for admins its rule and
+// what is open.
+type rated struct {
+	Mark mark
+	Name string
+	Lay  string
+	Rule string
+	Open []answer
+}
+
+// score is one of MECSA's three.
+type score struct {
+	Name    string
+	Stars   string // as signs
+	Value   string // in words
+	Note    string // what counted
+	Partial string
+}
+
+// inboundOf returns what is known about receiving. Without an analysis it only
+// says why, and with nothing to say it is nil.
+func inboundOf(in Input) *inboundView {
+	s := speaker{in.Language, in.Service}
+	if in.Inbound == nil {
+		if p, ok := missingText(in.InboundMissing); ok {
+			return &inboundView{Level: levelOpen, Class: untestedWord.in(s.l), Lay: p.in(s.l)}
+		}
+		return nil
+	}
+	a := in.Inbound
+	r := rating.Ratings{Class: rating.Grey}
+	if in.Ratings != nil {
+		r = *in.Ratings
+	}
+	v := &inboundView{
+		Domain: s.quote(a.Domain, maxName), Level: levelOfClass(r.Class), Class: classText(a, r.Class).in(s.l),
+		Lay: layOfClass(a, r).in(s.l), Admin: s.adminOf(a, r),
+		Records: s.records(a), Networks: s.networks(a),
+		Looked: phrase{"Looked at from %[1]s to %[2]s UTC.", "Angesehen von %[1]s bis %[2]s UTC."}.with(s.l, stamp(a.Started), stamp(a.Ended)),
+	}
+	v.Cards, v.Unshown = s.cards(a)
+	v.Versions, v.Note = s.versions(a)
+	if a.Route == inbound.RouteMX || a.Route == inbound.RouteImplicit {
+		for _, st := range r.Standards {
+			if text, ok := s.rated(st); ok {
+				v.Standards = append(v.Standards, text)
+			}
+		}
+	}
+	for _, sc := range r.MECSA {
+		v.Scores = append(v.Scores, s.score(sc))
+	}
+	if len(v.Scores) > 0 {
+		v.ScoreRule = phrase{
+			"Stars after the rules of MECSA (Joint Research Centre of the European Commission): a mechanism counts if at least 80 % of its tests succeed, and TLS counts for receiving and sending together. What could not be reached is left out.",
+			"Sterne nach den Regeln von MECSA (Gemeinsame Forschungsstelle der Europäischen Kommission): Ein Verfahren zählt, wenn mindestens 80 % seiner Prüfungen gelingen; TLS zählt für Empfang und Versand zusammen. Was nicht erreichbar war, bleibt außer Betracht.",
+		}.in(s.l)
+	}
+	for _, why := range a.LeftOut {
+		v.LeftOut = append(v.LeftOut, s.reason(why))
+	}
+	v.LeftOut = s.atMost(v.LeftOut, problemsKeep)
+	return v
+}
+
+// missingText says why there is no analysis.
+func missingText(m Missing) (p phrase, ok bool) {
+	switch m {
+	case SwitchedOff:
+		return phrase{
+			"This service does not look at how domains receive mail.",
+			"Dieser Dienst sieht sich nicht an, wie Domains E-Mails empfangen.",
+		}, true
+	case NotReady:
+		return phrase{
+			"Your domain is still being looked at; the result page will show it.",
+			"Ihre Domain wird noch angesehen; die Ergebnisseite wird es zeigen.",
+		}, true
+	case NotAuthenticated:
+		return phrase{
+			"Your domain was not looked at: neither SPF nor DKIM proves that this mail comes from it.",
+			"Ihre Domain wurde nicht angesehen: Weder SPF noch DKIM belegt, dass diese E-Mail von dort stammt.",
+		}, true
+	case NotPossible:
+		return phrase{
+			"Your domain could not be looked at. That says nothing about its protection.",
+			"Ihre Domain konnte nicht angesehen werden. Über ihren Schutz sagt das nichts.",
+		}, true
+	}
+	return phrase{}, false
+}
+
+func levelOfClass(c rating.Class) level {
+	switch c {
+	case rating.Green:
+		return levelGood
+	case rating.White:
+		return levelWhite
+	case rating.Yellow:
+		return levelYellow
+	case rating.Red:
+		return levelBad
+	}
+	return levelOpen
+}
+
+// classText names the colour, and what it stands for here.
+func classText(a *inbound.Analysis, c rating.Class) phrase {
+	switch c {
+	case rating.Green:
+		return phrase{"protected (green)", "geschützt (grün)"}
+	case rating.White:
+		return phrase{"encrypted, with valid certificates (white)", "verschlüsselt, mit gültigen Zertifikaten (weiß)"}
+	case rating.Yellow:
+		return phrase{"encrypted, without trusted certificates (yellow)", "verschlüsselt, ohne vertrauenswürdige Zertifikate (gelb)"}
+	case rating.Red:
+		return phrase{"not encrypted (red)", "nicht verschlüsselt (rot)"}
+	}
+	if a.Route == inbound.RouteNull || a.Route == inbound.RouteNone {
+		return phrase{"takes no mail (grey)", "nimmt keine E-Mails an (grau)"}
+	}
+	return phrase{"could not be tested (grey)", "nicht prüfbar (grau)"}
+}
+
+func met(r rating.Ratings, id string) check.Result {
+	for _, s := range r.Standards {
+		if s.ID == id {
+			return s.Met
+		}
+	}
+	return check.Result{}
+}
+
+// layOfClass is the one sentence about mail that the domain receives.
+func layOfClass(a *inbound.Analysis, r rating.Ratings) phrase {
+	switch a.Route {
+	case inbound.RouteNull:
+		return phrase{
+			"Your domain declares that it takes no mail. There is nothing to protect, and nothing to do.",
+			"Ihre Domain erklärt, dass sie keine E-Mails annimmt. Es gibt nichts zu schützen und nichts zu tun.",
+		}
+	case inbound.RouteNone:
+		return phrase{
+			"No mail server was found for your domain: mail to it can't be delivered.",
+			"Für Ihre Domain wurde kein Mailserver gefunden: E-Mails an sie sind nicht zustellbar.",
+		}
+	}
+	switch r.Class {
+	case rating.Green:
+		if met(r, rating.DANE).OK() {
+			return phrase{
+				"Mail to you can be protected: your servers encrypt, and senders that use DANE make sure that it reaches them and nobody else.",
+				"E-Mails an Sie können geschützt ankommen: Ihre Server verschlüsseln, und Absender mit DANE stellen sicher, dass die E-Mail nur bei ihnen ankommt.",
+			}
+		}
+		return phrase{
+			"Mail to you is protected: your servers take it only encrypted, and show senders that they are the right ones.",
+			"E-Mails an Sie sind geschützt: Ihre Server nehmen sie nur verschlüsselt an und weisen sich gegenüber Absendern aus.",
+		}
+	case rating.White:
+		if met(r, rating.MTASTS).OK() {
+			return phrase{
+				"Mail to you is encrypted, and senders that use MTA-STS insist on it and check that they reach your servers. Other senders can still be made to send unencrypted.",
+				"E-Mails an Sie werden verschlüsselt, und Absender mit MTA-STS bestehen darauf und prüfen, dass sie Ihre Server erreichen. Andere Absender lassen sich noch immer zum unverschlüsselten Senden bringen.",
+			}
+		}
+		return phrase{
+			"Mail to you is encrypted as long as nobody interferes. Nothing tells senders to insist on it, so an attacker on the way can switch the encryption off.",
+			"E-Mails an Sie werden verschlüsselt, solange niemand eingreift. Nichts sagt den Absendern, dass sie darauf bestehen sollen; ein Angreifer unterwegs kann die Verschlüsselung abschalten.",
+		}
+	case rating.Yellow:
+		return phrase{
+			"Mail to you is encrypted, but not every server of yours can show senders who it is. An attacker who poses as your server gets the mail.",
+			"E-Mails an Sie werden verschlüsselt, aber nicht jeder Ihrer Server kann sich gegenüber Absendern ausweisen. Wer sich als Ihr Server ausgibt, erhält die E-Mail.",
+		}
+	case rating.Red:
+		return phrase{
+			"Mail to you can arrive unencrypted: not every server of yours offers encryption. Anyone on the way can read and change it.",
+			"E-Mails an Sie können unverschlüsselt ankommen: Nicht jeder Ihrer Server bietet Verschlüsselung an. Jeder unterwegs kann sie lesen und verändern.",
+		}
+	}
+	return phrase{
+		"Whether mail to you is protected could not be tested. That is no failure of your servers.",
+		"Ob E-Mails an Sie geschützt sind, war nicht prüfbar. Das ist kein Fehler Ihrer Server.",
+	}
+}
+
+// adminOf is the line for admins: what the domain is, in numbers.
+func (s speaker) adminOf(a *inbound.Analysis, r rating.Ratings) string {
+	switch a.Route {
+	case inbound.RouteNull:
+		return phrase{"%[1]s has a null MX record (RFC 7505).", "%[1]s hat einen Null-MX-Eintrag (RFC 7505)."}.with(s.l, s.quote(a.Domain, maxName))
+	case inbound.RouteNone:
+		return s.because(phrase{"%[1]s has neither MX nor address records", "%[1]s hat weder MX- noch Adresseinträge"}.with(s.l, s.quote(a.Domain, maxName)), a.Why)
+	case inbound.RouteUnknown:
+		return s.because(phrase{"The MX records of %[1]s could not be looked up", "Die MX-Einträge von %[1]s konnten nicht abgefragt werden"}.with(s.l, s.quote(a.Domain, maxName)), a.Why)
+	}
+	servers, reached := 0, 0
+	for i := range a.Hosts {
+		for j := range a.Hosts[i].Servers {
+			servers++
+			if a.Hosts[i].Servers[j].Reached.OK() {
+				reached++
+			}
+		}
+	}
+	text := phrase{
+		"%[1]s: MX hosts: %[2]d, addresses: %[3]d, of which could be tested: %[4]d.",
+		"%[1]s: MX-Hosts: %[2]d, Adressen: %[3]d, davon prüfbar: %[4]d.",
+	}
+	if a.Route == inbound.RouteImplicit {
+		text = phrase{
+			"%[1]s has no MX record and receives mail itself: hosts: %[2]d, addresses: %[3]d, of which could be tested: %[4]d.",
+			"%[1]s hat keinen MX-Eintrag und empfängt E-Mails selbst: Hosts: %[2]d, Adressen: %[3]d, davon prüfbar: %[4]d.",
+		}
+	}
+	return text.with(s.l, s.quote(a.Domain, maxName), len(a.Hosts), servers, reached)
+}
+
+// rated puts one standard into words; ok is false if it does not apply.
+func (s speaker) rated(st rating.Standard) (out rated, ok bool) {
+	words, ok := wordsOfStandard(st.ID)
+	if !ok {
+		return rated{}, false
+	}
+	out = rated{Name: words.name.in(s.l), Rule: words.rule.in(s.l)}
+	switch st.Met.Outcome {
+	case check.Yes:
+		out.Mark, out.Lay = markYes, words.yes.in(s.l)
+	case check.No:
+		out.Mark, out.Lay = markNo, words.no.in(s.l)
+	case check.Untested:
+		out.Mark, out.Lay = markUntested, words.untested.in(s.l)
+	default:
+		return rated{}, false
+	}
+	for i, o := range st.Open {
+		if i == openKeep {
+			out.Open = append(out.Open, answer{markNone, s.more(len(st.Open) - openKeep)})
+			break
+		}
+		out.Open = append(out.Open, s.open(o))
+	}
+	return out, true
+}
+
+// score writes stars as signs and in words.
+func (s speaker) score(sc rating.Score) score {
+	half := min(max(sc.HalfStars, 0), 2*stars)
+	value := fmt.Sprint(half / 2)
+	if half%2 == 1 {
+		value = phrase{"%[1]d.5", "%[1]d,5"}.with(s.l, half/2)
+	}
+	signs := strings.Repeat("★", half/2)
+	if half%2 == 1 {
+		signs += "½"
+	}
+	signs += strings.Repeat("☆", stars-half/2-half%2)
+	out := score{
+		Name: s.scoreName(sc.ID), Stars: signs,
+		Value: phrase{"%[1]s of %[2]d stars", "%[1]s von %[2]d Sternen"}.with(s.l, value, stars),
+	}
+	var names []string
+	for _, m := range sc.Mechanisms {
+		names = append(names, s.mechanismName(m))
+	}
+	if len(names) > 0 {
+		out.Note = phrase{"What counts: %[1]s.", "Es zählen: %[1]s."}.with(s.l, strings.Join(s.atMost(names, openKeep*2), ", "))
+	} else {
+		out.Note = phrase{"Nothing counts.", "Es zählt nichts."}.in(s.l)
+	}
+	if sc.Partial {
+		out.Partial = phrase{
+			"Something that counts could not be tested; there may be more stars.",
+			"Etwas davon war nicht prüfbar; es können mehr Sterne sein.",
+		}.in(s.l)
+	}
+	return out
+}
+
+// more says how many of a list are not shown.
+func (s speaker) more(n int) string {
+	return phrase{"and %[1]d more", "und %[1]d weitere"}.with(s.l, n)
+}
+
+// atMost cuts a list, and says so.
+func (s speaker) atMost(list []string, n int) []string {
+	if len(list) <= n {
+		return list
+	}
+	return append(list[:n:n], s.more(len(list)-n))
+}

@@ -1,0 +1,261 @@
+package report
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/tlsink/tlsink/inbound"
+	"github.com/tlsink/tlsink/inbound/check"
+	"github.com/tlsink/tlsink/inbound/probe"
+)
+
+// A card is one receiving server, or several that are alike in everything that
+// is shown of them.
+type card struct {
+	Names     string // hosts with their preference
+	Addresses string
+	Rows      []row
+	Mark      mark // the worst of the rows
+}
+
+// cards returns the servers of a, those that are alike together, and says how
+// many are not shown.
+func (s speaker) cards(a *inbound.Analysis) (out []card, unshown string) {
+	type group struct {
+		names, addresses []string
+		rows             []row
+	}
+	var groups []group
+	add := func(name, address string, rows []row) {
+		i := slices.IndexFunc(groups, func(g group) bool { return slices.EqualFunc(g.rows, rows, equalRows) })
+		if i < 0 {
+			i = len(groups)
+			groups = append(groups, group{rows: rows})
+		}
+		if !slices.Contains(groups[i].names, name) {
+			groups[i].names = append(groups[i].names, name)
+		}
+		if address != "" {
+			groups[i].addresses = append(groups[i].addresses, address)
+		}
+	}
+	for i := range a.Hosts {
+		h := &a.Hosts[i]
+		name := s.quote(h.Name, maxName)
+		if a.Route == inbound.RouteMX {
+			name += fmt.Sprintf(" (%d)", h.Preference)
+		}
+		if len(h.Servers) == 0 {
+			add(name, "", s.hostRows(a, h))
+		}
+		for j := range h.Servers {
+			add(name, h.Servers[j].Address.String(), append(s.hostRows(a, h), s.serverRows(h, &h.Servers[j])...))
+		}
+	}
+	for i, g := range groups {
+		if i == cardsKeep {
+			unshown = phrase{
+				"More kinds of servers than are shown here: %[1]d. The JSON has all of them.",
+				"Weitere Arten von Servern, die hier nicht gezeigt sind: %[1]d. Im JSON stehen alle.",
+			}.with(s.l, len(groups)-cardsKeep)
+			break
+		}
+		out = append(out, card{
+			Names: strings.Join(s.atMost(g.names, membersKeep), ", "), Addresses: strings.Join(s.atMost(g.addresses, membersKeep), ", "),
+			Rows: g.rows, Mark: worst(g.rows),
+		})
+	}
+	return out, unshown
+}
+
+func equalRows(a, b row) bool { return a.Name == b.Name && slices.Equal(a.Answers, b.Answers) }
+
+func worst(rows []row) mark {
+	out := markYes
+	for _, r := range rows {
+		for _, a := range r.Answers {
+			switch {
+			case a.Mark == markNo:
+				return markNo
+			case a.Mark == markUntested:
+				out = markUntested
+			}
+		}
+	}
+	return out
+}
+
+// hostRows is what belongs to the name: DNSSEC, the alias, the policy.
+func (s speaker) hostRows(a *inbound.Analysis, h *inbound.Host) []row {
+	dns := row{Name: "DNSSEC"}
+	for _, set := range []struct {
+		kind string
+		of   inbound.RRset
+	}{{"MX", a.MX}, {"A", h.A}, {"AAAA", h.AAAA}, {"TLSA", h.TLSA}} {
+		if set.of.Count == 0 && set.kind == "AAAA" {
+			continue // that there is none protects nothing
+		}
+		if said, ok := s.secured(set.kind, set.of.Status, set.of.Why); ok {
+			dns.Answers = append(dns.Answers, said)
+		}
+	}
+	out := []row{dns}
+	if h.Canonical != "" {
+		out = append(out, row{"CNAME", []answer{{markNo, phrase{
+			"leads to %[1]s; an MX must not point to an alias (RFC 2181)", "führt zu %[1]s; ein MX darf nicht auf einen Alias zeigen (RFC 2181)",
+		}.with(s.l, s.quote(h.Canonical, maxName))}}})
+	}
+	if listed, ok := s.answerOf(h.Listed, phrase{"listed in the policy", "in der Policy genannt"}, phrase{"not listed in the policy", "nicht in der Policy genannt"}); ok {
+		out = append(out, row{"MTA-STS", []answer{listed}})
+	}
+	if tlsa := s.tlsaRecords(h); len(tlsa) > 0 {
+		out = append(out, row{phrase{"TLSA records", "TLSA-Einträge"}.in(s.l), tlsa})
+	}
+	if len(h.Servers) == 0 {
+		out = append(out, row{phrase{"Address", "Adresse"}.in(s.l), []answer{{markNone, phrase{"none was looked at", "keine wurde angesehen"}.in(s.l)}}})
+	}
+	return out
+}
+
+// tlsaRecords lists the records, and which no sender can use.
+func (s speaker) tlsaRecords(h *inbound.Host) (out []answer) {
+	for i, t := range h.Records {
+		if i == problemsKeep {
+			return append(out, answer{markNone, s.more(len(h.Records) - problemsKeep)})
+		}
+		text := fmt.Sprintf("%d %d %d", t.Usage, t.Selector, t.MatchingType)
+		if t.Usable {
+			out = append(out, answer{markYes, text})
+			continue
+		}
+		out = append(out, answer{markNo, s.because(phrase{"%[1]s is not usable", "%[1]s ist nicht brauchbar"}.with(s.l, text), t.Why)})
+	}
+	return out
+}
+
+// serverRows is what belongs to one address.
+func (s speaker) serverRows(h *inbound.Host, server *inbound.Server) []row {
+	if !server.Reached.OK() {
+		r := row{Name: phrase{"Connection", "Verbindung"}.in(s.l)}
+		s.add(&r, check.Skip(server.Reached.Why), untestedWord, untestedWord)
+		return []row{r}
+	}
+	start := row{Name: "STARTTLS"}
+	s.add(&start, server.StartTLS, phrase{"offered", "angeboten"}, phrase{"not offered", "nicht angeboten"})
+	if mandatory, ok := s.answerOf(server.Mandatory, phrase{"mandatory", "Pflicht"}, phrase{"optional: mail is taken unencrypted, too", "freiwillig: auch unverschlüsselte E-Mails werden angenommen"}); ok {
+		if mandatory.Mark == markNo {
+			mandatory = answer{markNone, phrase{"optional: mail is taken unencrypted, too", "freiwillig: auch unverschlüsselte E-Mails werden angenommen"}.in(s.l)}
+		}
+		start.Answers = append(start.Answers, mandatory)
+	}
+	out := []row{start}
+	if tls := s.tlsRow(&server.Result); len(tls.Answers) > 0 {
+		out = append(out, tls)
+	}
+	if c := server.Certificate; c != nil {
+		out = append(out, s.certificateRow(c))
+	}
+	match := row{Name: phrase{"Matches TLSA", "Passt zu TLSA"}.in(s.l)}
+	s.add(&match, server.DANE, phrase{"yes", "ja"}, phrase{"no", "nein"})
+	if len(match.Answers) == 0 && len(h.Records) == 0 {
+		match.Answers = []answer{{markNone, phrase{"there are no TLSA records", "es gibt keine TLSA-Einträge"}.in(s.l)}}
+	}
+	if len(match.Answers) > 0 {
+		out = append(out, match)
+	}
+	return out
+}
+
+// outdated reports whether no server should accept a version any more (RFC 8996).
+func outdated(version string) bool {
+	return version == probe.TLS11 || version == probe.TLS10 || version == probe.SSL3
+}
+
+// tlsRow lists the versions: those that are taken, those that should not be,
+// and those of which nothing is known.
+func (s speaker) tlsRow(p *probe.Result) row {
+	out := row{Name: "TLS"}
+	var refused, untested []string
+	for _, v := range p.Versions {
+		version := s.quote(v.Version, maxName)
+		switch {
+		case v.Accepted.OK() && outdated(v.Version):
+			out.Answers = append(out.Answers, answer{markNo, phrase{"%[1]s is outdated and still taken", "%[1]s ist veraltet und wird noch angenommen"}.with(s.l, version)})
+		case v.Accepted.OK():
+			out.Answers = append(out.Answers, answer{markYes, version})
+		case v.Accepted.Failed():
+			refused = append(refused, version)
+		case v.Accepted.Outcome == check.Untested:
+			untested = append(untested, version)
+		}
+	}
+	if len(refused) > 0 {
+		out.Answers = append(out.Answers, answer{markNone, phrase{"not %[1]s", "nicht %[1]s"}.with(s.l, strings.Join(refused, ", "))})
+	}
+	if len(untested) > 0 {
+		out.Answers = append(out.Answers, answer{markUntested, strings.Join(untested, ", ") + " " + untestedWord.in(s.l)})
+	}
+	s.add(&out, p.ForwardSecrecy, phrase{"forward secrecy", "Forward Secrecy"}, phrase{"not always forward secrecy", "nicht immer Forward Secrecy"})
+	return out
+}
+
+// certificateRow says whether senders can trust a certificate, who issued it,
+// and until when it is valid.
+func (s speaker) certificateRow(c *probe.Certificate) row {
+	out := row{Name: phrase{"Certificate", "Zertifikat"}.in(s.l)}
+	s.add(&out, c.Trusted, phrase{"trusted", "vertrauenswürdig"}, phrase{"not trusted", "nicht vertrauenswürdig"})
+	s.add(&out, c.Name, phrase{"for this name", "für diesen Namen"}, phrase{"not for this name", "nicht für diesen Namen"})
+	until := ""
+	if !c.NotAfter.IsZero() {
+		until = " " + phrase{"until %[1]s", "bis %[1]s"}.with(s.l, c.NotAfter.UTC().Format(time.DateOnly))
+	}
+	if dates, ok := s.answerOf(c.Dates, phrase{"valid", "gültig"}, phrase{"not valid at this time", "zurzeit nicht gültig"}); ok {
+		if dates.Mark == markYes {
+			dates.Text += until
+		}
+		out.Answers = append(out.Answers, dates)
+	}
+	switch {
+	case c.Root != "":
+		out.Answers = append(out.Answers, answer{markNone, phrase{"root: %[1]s", "Wurzel: %[1]s"}.with(s.l, s.quote(c.Root, maxName))})
+	case c.Issuer != "":
+		out.Answers = append(out.Answers, answer{markNone, phrase{"issued by %[1]s", "ausgestellt von %[1]s"}.with(s.l, s.quote(c.Issuer, maxName))})
+	}
+	if c.Key != "" {
+		out.Answers = append(out.Answers, answer{markNone, phrase{"key: %[1]s", "Schlüssel: %[1]s"}.with(s.l, s.quote(c.Key, maxName))})
+	}
+	return out
+}
+
+// A versionRow is the highest or the lowest version, of at least one server and
+// of all of them.
+type versionRow struct{ Name, One, All string }
+
+// versions returns the highest and the lowest TLS version, each of the best and
+// of the weakest server: an attacker may keep a sender from all but one.
+func (s speaker) versions(a *inbound.Analysis) (out []versionRow, note string) {
+	servers := 0
+	for i := range a.Hosts {
+		servers += len(a.Hosts[i].Servers)
+	}
+	v := a.TLSVersions()
+	if n := servers - v.Tested; n > 0 {
+		note = phrase{"Servers that are left out here, as they could not be tested: %[1]d.", "Server, die hier fehlen, weil sie nicht prüfbar waren: %[1]d."}.with(s.l, n)
+	}
+	if v.Tested == 0 {
+		return nil, note
+	}
+	return []versionRow{
+		{phrase{"Highest version", "Höchste Version"}.in(s.l), s.version(v.HighestOne), s.version(v.HighestAll)},
+		{phrase{"Lowest version", "Niedrigste Version"}.in(s.l), s.version(v.LowestOne), s.version(v.LowestAll)},
+	}, note
+}
+
+func (s speaker) version(version string) string {
+	if version == inbound.NoTLS {
+		return phrase{"no encryption", "keine Verschlüsselung"}.in(s.l)
+	}
+	return version
+}
