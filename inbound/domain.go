@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/netip"
 	"strings"
+	"unicode/utf8"
 
 	"golang.org/x/net/idna"
 )
@@ -36,11 +37,11 @@ func parseDomain(s string) (string, error) {
 	// UTS #46 with the deviations of IDNA 2008: faß.example is not fass.example.
 	profile := idna.New(idna.MapForLookup(), idna.BidiRule(), idna.CheckJoiners(true),
 		idna.Transitional(false), idna.StrictDomainName(false), idna.CheckHyphens(false))
-	ascii, err := profile.ToASCII(strings.TrimSuffix(s, "."))
-	if err != nil {
-		return "", fmt.Errorf("it is no internationalized name: %w", err)
+	ascii, err := profile.ToASCII(s)
+	if err != nil || !utf8.ValidString(s) {
+		return "", errors.New("it is neither a domain name nor an internationalized one")
 	}
-	ascii = strings.TrimSuffix(ascii, ".") // an ideographic full stop at the end
+	ascii = strings.TrimSuffix(ascii, ".")
 	switch {
 	case len(ascii) > maxDomain:
 		return "", fmt.Errorf("it has %d octets, and at most %d are possible", len(ascii), maxDomain)

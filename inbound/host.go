@@ -168,13 +168,13 @@ func (r *run) describe(host string, records []*dns.TLSA) []TLSARecord {
 // daneAt says whether senders have DANE at a host. What is certain comes
 // before what could not be tested: a sender stops at the first obstacle.
 func daneAt(mx RRset, addresses check.Result, tlsa RRset, records []TLSARecord) check.Result {
-	usable := check.Fail("no TLSA record is usable: senders encrypt, and check no certificate (RFC 7672 §2.2)")
-	if slices.ContainsFunc(records, func(t TLSARecord) bool { return t.Usable }) {
-		usable = check.Pass()
-	}
-	published := proven("its TLSA records", tlsa)
-	if !uncertain(tlsa) && len(records) == 0 {
-		published, usable = check.Fail("it has no TLSA records"), check.Result{}
+	published, usable := proven("its TLSA records", tlsa), check.Result{}
+	switch {
+	case uncertain(tlsa):
+	case len(records) == 0:
+		published = check.Fail("it has no TLSA records")
+	case !slices.ContainsFunc(records, func(t TLSARecord) bool { return t.Usable }):
+		usable = check.Fail("no TLSA record is usable: senders encrypt, and check no certificate (RFC 7672 §2.2)")
 	}
 	return check.Worst(proven("the MX records", mx), addresses, published, usable)
 }
