@@ -68,7 +68,7 @@ func with(c clauses) string {
 		}
 	}
 	out := strings.Join(kept, " ")
-	return out[:min(len(out), maxWith)]
+	return strings.TrimSpace(out[:min(len(out), maxWith)])
 }
 
 // local reports a step within one machine, or within one program.

@@ -143,7 +143,9 @@ func literal(word string) netip.Addr {
 // none. Addresses are names here: some servers write their own.
 func host(word string) string {
 	word = strings.ToLower(strings.TrimRight(word, ".,"))
-	if word == "" || len(word) > maxName || literal(word).IsValid() && strings.HasPrefix(word, "[") {
+	address := literal(word).IsValid()
+	switch {
+	case word == "", len(word) > maxName, address && word[0] == '[', !address && strings.Contains(word, ":"):
 		return ""
 	}
 	for i := range len(word) {

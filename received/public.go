@@ -2,8 +2,10 @@ package received
 
 import (
 	"encoding/hex"
+	"fmt"
 	"net/netip"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/tlsink/tlsink/evidence"
@@ -51,10 +53,15 @@ func madeFrom(name string, address netip.Addr) bool {
 		return strings.Contains(plain, strings.ReplaceAll(address.StringExpanded(), ":", "")) ||
 			strings.Contains(plain, strings.ReplaceAll(address.String(), ":", ""))
 	}
+	o := address.As4()
+	padded := fmt.Sprintf("%03d%03d%03d%03d", o[0], o[1], o[2], o[3])
+	if strings.Contains(plain, padded) || strings.Contains(plain, hex.EncodeToString(o[:])) {
+		return true
+	}
 	numbers := runs(name)
-	for octet := range strings.SplitSeq(address.String(), ".") {
-		if !slices.ContainsFunc(numbers, func(n string) bool { return n == octet || strings.TrimLeft(n, "0") == octet }) {
-			return strings.Contains(plain, hex.EncodeToString(address.AsSlice()))
+	for _, octet := range o {
+		if !slices.ContainsFunc(numbers, func(n string) bool { return len(n) <= 3 && strings.TrimLeft(n, "0") == strings.TrimLeft(strconv.Itoa(int(octet)), "0") }) {
+			return false
 		}
 	}
 	return true
