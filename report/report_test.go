@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"flag"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -71,6 +72,15 @@ func cases(t *testing.T) map[string]report.Input {
 	out["opted-out"] = optedOut(t)
 	out["zone-unverifiable"] = unverifiable(t)
 	out["sink-broken"] = broken(t)
+	maps.Copy(out, receivingCases(t))
+	for _, name := range []string{
+		"postfix-dane", "postfix-may", "postfix-none", "mixed", "running", "nothing-seen", "zone-unverifiable",
+		"receiving-green", "receiving-white", "receiving-yellow", "receiving-red", "receiving-grey", "receiving-incomplete", "receiving-not-authenticated",
+	} {
+		in := out[name]
+		in.Language = report.German
+		out[name+".de"] = in
+	}
 	return out
 }
 
