@@ -304,12 +304,12 @@ func (s speaker) score(sc rating.Score) score {
 	}
 	signs += strings.Repeat("☆", stars-half/2-half%2)
 	out := score{
-		Name: s.scoreName(sc.ID), Stars: signs,
+		Name: scoreName(s.l, sc.ID), Stars: signs,
 		Value: phrase{"%[1]s of %[2]d stars", "%[1]s von %[2]d Sternen"}.with(s.l, value, stars),
 	}
 	var names []string
 	for _, m := range sc.Mechanisms {
-		names = append(names, s.mechanismName(m))
+		names = append(names, mechanismName(s.l, m))
 	}
 	if len(names) > 0 {
 		out.Note = phrase{"What counts: %[1]s.", "Es zählen: %[1]s."}.with(s.l, strings.Join(s.atMost(names, openKeep*2), ", "))

@@ -69,7 +69,7 @@ func wordsOfStandard(id string) (standardWords, bool) {
 
 // open puts an open requirement into words.
 func (s speaker) open(o rating.Open) answer {
-	text := s.requirement(o.ID)
+	text := requirementText(s.l, o.ID)
 	if o.Subject != "" {
 		text = s.quote(o.Subject, maxName) + ": " + text
 	}

@@ -15,7 +15,7 @@ import (
 )
 
 // alike are the phrases that are the same in both languages.
-var alike = []string{"DANE", "MTA-STS", "SMTP-DANE", "SNI"}
+var alike = []string{"DANE", "DKIM", "DMARC", "DNSSEC", "MTA-STS", "SMTP-DANE", "SNI", "SPF", "STARTTLS"}
 
 func TestLanguageOf(t *testing.T) {
 	for _, tt := range []struct {

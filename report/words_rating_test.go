@@ -1,0 +1,89 @@
+package report
+
+import (
+	"slices"
+	"testing"
+
+	"github.com/tlsink/tlsink/inbound"
+	"github.com/tlsink/tlsink/rating"
+)
+
+// Each rule that package rating prints is here in both languages, and in
+// English in the same words.
+func TestEveryRuleHasWords(t *testing.T) {
+	rules := rating.Rules()
+	if len(rules) < 30 {
+		t.Fatalf("only %d rules", len(rules))
+	}
+	for _, r := range rules {
+		if got := ruleText(English, r); got != r.Text {
+			t.Errorf("%s %s: %q, want %q", r.Standard, r.ID, got, r.Text)
+		}
+		if ruleText(German, r) == r.Text {
+			t.Errorf("%s %s has no German text", r.Standard, r.ID)
+		}
+		switch r.Standard {
+		case rating.OfClass:
+			if _, ok := find(colours[:], r.ID); !ok {
+				t.Errorf("the class %s has no name", r.ID)
+			}
+			if _, ok := find(meanings[:], r.ID); !ok {
+				t.Errorf("the class %s has no meaning", r.ID)
+			}
+		case rating.OfMECSA:
+			if _, ok := find(mechanisms[:], r.ID); !ok && r.ID != rating.MECSARule {
+				t.Errorf("the mechanism %s has no name", r.ID)
+			}
+		default:
+			if _, ok := find(requirements[:], r.ID); !ok {
+				t.Errorf("the requirement %s has no name", r.ID)
+			}
+		}
+	}
+}
+
+// No word is left of a rule that is gone.
+func TestEveryRuleIsThere(t *testing.T) {
+	rules := rating.Rules()
+	for _, w := range ruleWords {
+		if !slices.ContainsFunc(rules, func(r rating.Rule) bool { return r.ID == w.id && (w.standard == "" || w.standard == r.Standard) }) {
+			t.Errorf("there is no rule %s %s", w.standard, w.id)
+		}
+	}
+}
+
+func TestEveryGradeHasAName(t *testing.T) {
+	r := rating.Rate(inbound.Analysis{Route: inbound.RouteMX}, rating.Outbound{})
+	for _, s := range r.MECSA {
+		if _, ok := find(scores[:], s.ID); !ok {
+			t.Errorf("the score %q has no name", s.ID)
+		}
+	}
+	for _, m := range r.Mechanisms {
+		if _, ok := find(mechanisms[:], m.ID); !ok {
+			t.Errorf("the mechanism %q has no name", m.ID)
+		}
+	}
+	if len(r.MECSA) == 0 || len(r.Mechanisms) == 0 {
+		t.Error("there are no grades")
+	}
+}
+
+// What is of the future is shown as it is.
+func TestUnknownGrade(t *testing.T) {
+	if got := requirementText(German, "of-the-\x1bfuture"); got != "of-the-\ufffdfuture" {
+		t.Errorf("unknown requirement is %q", got)
+	}
+	if got, want := className(German, rating.White), "weiß"; got != want {
+		t.Errorf("white is %q, want %q", got, want)
+	}
+}
+
+func find(list []named, id string) (phrase, bool) {
+	for _, n := range list {
+		if n.id == id {
+			return n.text, true
+		}
+	}
+	return phrase{}, false
+}
