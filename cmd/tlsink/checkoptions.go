@@ -1,0 +1,151 @@
+package main
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"iter"
+	"net"
+	"net/netip"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/miekg/dns"
+
+	"github.com/tlsink/tlsink/dnssec"
+	"github.com/tlsink/tlsink/inbound"
+)
+
+// usage says what is wrong with the command line.
+func (c *checkCmd) usage() error {
+	switch {
+	case len(c.Domains) == 0:
+		return errors.New("no domain: name at least one, or - to read them from standard input")
+	case c.Timeout <= 0:
+		return fmt.Errorf("--timeout is %s: want more than 0", c.Timeout)
+	case c.Parallel < 1 || c.Parallel > 256:
+		return fmt.Errorf("--parallel is %d: want 1 to 256", c.Parallel)
+	case c.TrustResolver && len(c.Resolver) == 0:
+		return errors.New("--trust-resolver needs --resolver: name the resolver that validates")
+	case c.TrustResolver && c.TrustAnchor != "":
+		return errors.New("--trust-resolver and --trust-anchor exclude each other: who validates, the resolver or this program?")
+	}
+	for _, d := range c.Domains {
+		if d == "-" {
+			continue
+		}
+		if _, err := inbound.ParseDomain(domainOf(d)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// domainOf takes the domain of a mail address.
+func domainOf(name string) string { return name[strings.LastIndexByte(name, '@')+1:] }
+
+// names are the domains of the command line, and of standard input.
+func (c *checkCmd) names(e *env) iter.Seq2[string, error] {
+	return func(yield func(string, error) bool) {
+		for _, d := range c.Domains {
+			if d != "-" {
+				if !yield(domainOf(d), nil) {
+					return
+				}
+				continue
+			}
+			lines := bufio.NewScanner(e.stdin)
+			for lines.Scan() {
+				line, _, _ := strings.Cut(lines.Text(), "#")
+				if line = strings.TrimSpace(line); line != "" && !yield(domainOf(line), nil) {
+					return
+				}
+			}
+			if err := lines.Err(); err != nil && !yield("", fmt.Errorf("read domains from standard input: %w", err)) {
+				return
+			}
+		}
+	}
+}
+
+// options make of the command line what an analysis needs.
+func (c *checkCmd) options() (inbound.Options, error) {
+	o := inbound.Options{
+		Dial: c.dial, HELO: c.From, Now: time.Now, Timeout: c.Timeout, MaxRunning: c.Parallel,
+		RetryAfter: -1, // nobody asks twice
+	}
+	if c.AllowPrivate {
+		o.Allowed = func(a netip.Addr) bool { return a.IsValid() && !a.IsUnspecified() && !a.IsMulticast() }
+	}
+	if o.HELO == "" {
+		name, err := os.Hostname()
+		if err != nil {
+			return o, fmt.Errorf("name of this host: %w; give one with --from", err)
+		}
+		o.HELO = strings.TrimSuffix(name, ".")
+	}
+	if strings.ContainsFunc(o.HELO, func(r rune) bool { return r <= ' ' || r > '~' }) {
+		return o, fmt.Errorf("the name for EHLO is %q: give that of this host in DNS with --from, e.g. check.example.org", o.HELO)
+	}
+	var err error
+	if o.Resolver, err = c.resolver(); err != nil {
+		return o, err
+	}
+	if c.Roots != "" {
+		if o.Roots, err = readRoots(c.Roots); err != nil {
+			return o, fmt.Errorf("--roots: %w", err)
+		}
+	}
+	if o.Network, err = openNetworks(c.Networks); err != nil {
+		return o, fmt.Errorf("--networks: %w", err)
+	}
+	return o, nil
+}
+
+// resolver validates what the named resolvers answer, or believes them.
+func (c *checkCmd) resolver() (inbound.Resolver, error) {
+	var servers []string
+	for _, r := range c.Resolver {
+		server, err := resolverAddress(r)
+		if err != nil {
+			return nil, err
+		}
+		servers = append(servers, server)
+	}
+	if c.TrustResolver {
+		return dnssec.NewTrusting(dnssec.TrustingOptions{Servers: servers, Exchange: c.exchange})
+	}
+	if len(servers) == 0 {
+		conf, err := dns.ClientConfigFromFile("/etc/resolv.conf")
+		if err != nil || len(conf.Servers) == 0 {
+			return nil, errors.New("/etc/resolv.conf names no resolver: name one with --resolver")
+		}
+		for _, s := range conf.Servers {
+			servers = append(servers, net.JoinHostPort(s, conf.Port))
+		}
+	}
+	anchors := dnssec.RootAnchors()
+	if c.TrustAnchor != "" {
+		var err error
+		if anchors, err = readAnchors(c.TrustAnchor); err != nil {
+			return nil, fmt.Errorf("--trust-anchor: %w", err)
+		}
+	}
+	r, err := dnssec.New(dnssec.Options{TrustAnchors: anchors, Servers: servers, Exchange: c.exchange})
+	if err != nil {
+		return nil, fmt.Errorf("--resolver, --trust-anchor: %w", err)
+	}
+	return r, nil
+}
+
+// resolverAddress completes an address by the port.
+func resolverAddress(s string) (string, error) {
+	if a, err := netip.ParseAddr(strings.Trim(s, "[]")); err == nil {
+		return netip.AddrPortFrom(a, 53).String(), nil
+	}
+	if at, err := netip.ParseAddrPort(s); err == nil && at.Port() != 0 {
+		return at.String(), nil
+	}
+	return "", fmt.Errorf("--resolver is %q: want an IP address, with or without a port, e.g. 127.0.0.1 or [::1]:5353", s)
+}
