@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -146,7 +147,7 @@ func (s *service) input(v assess.View) report.Input {
 	in := report.Input{
 		Service: s.cfg.Zone, Test: v.Record.Test, History: v.History, Verdict: v.Verdict, State: v.Record.State, Generated: time.Now(),
 		Link: s.cfg.resultURL(v.Record.Capability), Delivery: v.Record.ReportBlocked, Engine: v.Record.Engine, Around: v.Around,
-		Provider: providerOf(v.Record.Provider), Forwarded: forwarded(v.History),
+		Provider: providerOf(v.Record.Provider), Forwarded: forwarded(v.History), Language: languageOf(v.History),
 	}
 	if q, err := s.store.QueueItem(v.Record.Test.ID); err == nil {
 		in.Delivery = q.LastError
@@ -154,7 +155,26 @@ func (s *service) input(v assess.View) report.Input {
 			in.Delivery = ""
 		}
 	}
+	if err := s.addInbound(&in, v.Record.Reported); err != nil {
+		s.log.Error("analysis of the sender's domain not shown", "test", in.Test.ID, "err", err)
+	}
 	return in
+}
+
+// languageOf returns the language of the report of a test: that of the addresses
+// that its mails went to, or else that of their header.
+func languageOf(h evidence.History) report.Language {
+	var to []string
+	header := ""
+	for _, c := range h.Connections {
+		for _, tx := range c.Transactions {
+			to = append(to, tx.RcptTo...)
+			if tx.Message != nil {
+				header = cmp.Or(header, tx.Message.Language)
+			}
+		}
+	}
+	return report.LanguageOf(to, header)
 }
 
 // render writes the report of a queue item.

@@ -31,6 +31,7 @@ type config struct {
 	DNS          dnsConfig          `toml:"dns"`
 	Certificates certificatesConfig `toml:"certificates"`
 	Mail         mailConfig         `toml:"mail"`
+	Inbound      inboundConfig      `toml:"inbound"`
 	Downgrade    downgradeConfig    `toml:"downgrade"`
 	Timing       timingConfig       `toml:"timing"`
 	Limits       limitsConfig       `toml:"limits"`
@@ -150,6 +151,14 @@ type smarthostConfig struct {
 
 func (c smarthostConfig) password() secret {
 	return secret{field: "mail.smarthost.password", file: c.PasswordFile, env: c.PasswordEnv}
+}
+
+// inboundConfig is about the analysis of senders' domains as receivers.
+type inboundConfig struct {
+	Enabled            bool   `toml:"enabled"`
+	Networks           string `toml:"networks"`
+	ValidatingResolver string `toml:"validating_resolver"`
+	Private            bool   `toml:"private"`
 }
 
 type timingConfig struct {
@@ -287,6 +296,7 @@ func (c *config) setDefaults() {
 	setDefault(&c.Certificates.ACME.Staging, acme.LetsEncryptStaging)
 	setDefault(&c.Downgrade.Mode, string(assess.Timed))
 	setDefault(&c.Mail.DKIMSelector, "tlsink")
+	c.Inbound.Enabled = true
 	setDefault(&c.Retention, 30)
 	t, d := &c.Timing, assess.Timing{}.WithDefaults()
 	for _, v := range []struct {

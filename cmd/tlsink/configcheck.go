@@ -32,8 +32,17 @@ const certificatesPerWeek = 50
 func (c *config) check() []problem {
 	return slices.Concat(
 		c.checkGeneral(), c.checkListen(), c.DNS.check(), c.checkProvider(), c.checkCertificates(), c.checkMail(),
-		c.checkNAT(), c.checkDowngrade(), c.Limits.check(), asProblem(c.timing().Check()), c.checkMargin(), c.Log.check(),
+		c.checkNAT(), c.checkDowngrade(), c.Limits.check(), asProblem(c.timing().Check()), c.checkMargin(), c.Log.check(), c.Inbound.check(),
 	)
+}
+
+func (c inboundConfig) check() []problem {
+	if r := c.ValidatingResolver; r != "" {
+		if _, err := netip.ParseAddrPort(r); err != nil {
+			return []problem{wrong("inbound.validating_resolver", r, `want an IP address and a port, e.g. "127.0.0.1:53"`)}
+		}
+	}
+	return nil
 }
 
 // checkMargin: an MX order may be certain only once every cache has it.

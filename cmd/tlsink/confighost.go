@@ -58,6 +58,7 @@ func (c *config) checkHost(h host) []problem {
 	}{
 		{"dns.trust_anchors", c.DNS.TrustAnchors, func(f string) error { _, err := readAnchors(f); return err }, "name a file of DS or DNSKEY records, as in \". 3600 IN DS 20326 8 2 E06D…\""},
 		{"certificates.roots", c.Certificates.Roots, func(f string) error { _, err := readRoots(f); return err }, "name a file of certificates in PEM form"},
+		{"inbound.networks", c.Inbound.Networks, func(f string) error { _, err := openNetworks(f); return err }, "name a file with lines of: first address, last address, AS number, country, name; separated by tabs"},
 		{"certificates.acme.server_roots", c.Certificates.ACME.ServerRoots, func(f string) error { _, err := readRoots(f); return err }, "name a file of certificates in PEM form"},
 	} {
 		if f.file == "" {

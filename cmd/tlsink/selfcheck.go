@@ -403,12 +403,20 @@ type checkedQueue struct {
 	check *selfCheck
 }
 
+// ready returns what is due of a queue, without reports that are not yet to be
+// written. Those must not keep others from their turn.
+func ready(q mailer.Queue, now time.Time, limit int, write func(mailer.Item) bool) ([]mailer.Item, error) {
+	due, err := q.Due(now, 0)
+	due = slices.DeleteFunc(due, func(it mailer.Item) bool { return len(it.Message) == 0 && !write(it) })
+	if limit > 0 {
+		due = due[:min(limit, len(due))]
+	}
+	return due, err
+}
+
 // Due implements mailer.Queue.
 func (q checkedQueue) Due(now time.Time, limit int) ([]mailer.Item, error) {
-	due, err := q.Queue.Due(now, limit)
-	return slices.DeleteFunc(due, func(it mailer.Item) bool {
-		return len(it.Message) == 0 && !q.check.speaksFor(it.Created, q.unprotected(it))
-	}), err
+	return ready(q.Queue, now, limit, func(it mailer.Item) bool { return q.check.speaksFor(it.Created, q.unprotected(it)) })
 }
 
 // unprotected reports whether the verdict of a report is one that a zone can

@@ -40,7 +40,7 @@ import (
 //	sink ─▶ mailauth (DKIM, SPF) ─▶ assess ─▶ policyinfer
 //	                                  │
 //	                                  ▼
-//	                               history ─▶ mailer ─▶ report, deliver
+//	                               history ─▶ inbound ─▶ mailer ─▶ report, deliver
 //
 // while zones answers DNS, mxrotator changes the MX order through it, web
 // serves the MTA-STS policy and the result pages, and selfCheck verifies that
@@ -65,6 +65,7 @@ type service struct {
 	dkim    *mailer.DKIM
 	mailer  *mailer.Mailer
 	check   *selfCheck
+	analyst *analyst // nil: switched off
 	reload  *reloader // nil: nothing to reload from
 }
 
@@ -123,6 +124,9 @@ func newService(ctx context.Context, cfg config, n network, log *slog.Logger) (_
 	if err = s.openWeb(); err != nil {
 		return nil, err
 	}
+	if err = s.openAnalyst(); err != nil {
+		return nil, err
+	}
 	if err = s.openMailer(); err != nil {
 		return nil, err
 	}
@@ -176,7 +180,7 @@ func (s *service) openMailer() error {
 	}
 	m := s.cfg.mailerSettings(transport)
 	s.mailer, err = mailer.New(mailer.Options{
-		Queue: checkedQueue{reportQueue{s.store}, s.check}, Transport: m.Transport, Signer: s.dkim, Render: s.render, From: s.cfg.from(), Now: time.Now,
+		Queue: analysedQueue{checkedQueue{reportQueue{s.store}, s.check}, s.analyst}, Transport: m.Transport, Signer: s.dkim, Render: s.render, From: s.cfg.from(), Now: time.Now,
 		Rand:   mathrand.New(mathrand.NewPCG(mathrand.Uint64(), mathrand.Uint64())), //nolint:gosec // jitter
 		Logger: s.log.With("part", "mailer"), Limits: m.Limits, FirstRetry: m.FirstRetry, GiveUp: m.GiveUp, AttemptTimeout: m.AttemptTimeout,
 	})
@@ -242,6 +246,9 @@ func (s *service) run(ctx context.Context, l *listeners) error {
 	g.Go(func() error { return s.assess.Run(gctx) })
 	g.Go(func() error { return s.mailer.Run(gctx) })
 	g.Go(func() error { return s.check.run(gctx, l) })
+	if s.analyst != nil {
+		g.Go(func() error { return s.analyst.run(gctx) })
+	}
 	g.Go(func() error { return s.housekeep(gctx) })
 	err := g.Wait()
 	stop()

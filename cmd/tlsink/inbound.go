@@ -1,0 +1,229 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/tlsink/tlsink/dnssec"
+	"github.com/tlsink/tlsink/history"
+	"github.com/tlsink/tlsink/inbound"
+	networks "github.com/tlsink/tlsink/inbound/network"
+	"github.com/tlsink/tlsink/mailer"
+	"github.com/tlsink/tlsink/rating"
+	"github.com/tlsink/tlsink/report"
+	"github.com/tlsink/tlsink/scenario"
+)
+
+// Limits of the analysis of senders' domains.
+const (
+	analysisTime     = 5 * time.Minute  // of one
+	analysisPatience = 10 * time.Minute // that a report waits for it
+	analysesAtOnce   = 4
+)
+
+// analyst analyses the domains of senders as receivers. What it has to do stands
+// in the queue of reports: only a domain that was proven to be the sender's is
+// ever looked at, so that nobody can have us knock at the doors of others.
+type analyst struct {
+	service  *service
+	analyzer *inbound.Analyzer
+	wake     chan struct{}
+
+	mu   sync.Mutex
+	busy map[string]bool // by test
+}
+
+func (s *service) openAnalyst() error {
+	c := s.cfg.Inbound
+	if !c.Enabled {
+		return nil
+	}
+	roots, err := s.roots(&s.cfg)
+	if err != nil {
+		return err
+	}
+	o := inbound.Options{
+		Resolver: s.network.resolver, Roots: roots, Dial: s.network.dial, HELO: scenario.ServiceHost(s.cfg.Zone), Now: time.Now, Timeout: analysisTime,
+		Logger: s.log.With("part", "inbound"),
+	}
+	if c.ValidatingResolver != "" {
+		if o.Resolver, err = dnssec.NewTrusting(dnssec.TrustingOptions{Servers: []string{c.ValidatingResolver}}); err != nil {
+			return fmt.Errorf("inbound.validating_resolver: %w", err)
+		}
+	}
+	if c.Private || s.network.dial != nil { // a network of its own
+		o.Allowed = func(netip.Addr) bool { return true }
+	}
+	if o.Network, err = openNetworks(c.Networks); err != nil {
+		return fmt.Errorf("inbound.networks: %w", err)
+	}
+	a := &analyst{service: s, wake: make(chan struct{}, 1), busy: make(map[string]bool)}
+	if a.analyzer, err = inbound.New(o); err != nil {
+		return err
+	}
+	s.analyst = a
+	return nil
+}
+
+// openNetworks reads a table of networks; without a file there is none.
+func openNetworks(file string) (networks.Lookup, error) {
+	if file == "" {
+		return nil, nil //nolint:nilnil // nothing is looked up
+	}
+	f, err := os.Open(file)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	t, err := networks.Load(f)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", file, err)
+	}
+	return t, nil
+}
+
+// kick has the queue looked at. It does not block.
+func (a *analyst) kick() {
+	select {
+	case a.wake <- struct{}{}:
+	default:
+	}
+}
+
+// run analyses for what is in the queue, until ctx ends.
+func (a *analyst) run(ctx context.Context) error {
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(analysesAtOnce)
+	for {
+		select {
+		case <-ctx.Done():
+			return g.Wait()
+		case <-a.wake:
+		}
+		queue, err := a.service.store.Queue(ctx)
+		if err != nil {
+			continue // it is asked for again
+		}
+		for _, it := range queue {
+			if it.Pending() && len(it.Message) == 0 && a.begin(it.TestID) {
+				g.Go(func() error {
+					a.analyse(ctx, it)
+					return nil
+				})
+			}
+		}
+	}
+}
+
+// begin reports whether an analysis for a test has to be made, by the caller.
+func (a *analyst) begin(test string) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.busy[test] {
+		return false
+	}
+	if _, err := a.service.store.Analysis(test); !errors.Is(err, history.ErrNotFound) {
+		return false
+	}
+	a.busy[test] = true
+	return true
+}
+
+func (a *analyst) analyse(ctx context.Context, it history.QueueItem) {
+	defer func() {
+		a.mu.Lock()
+		delete(a.busy, it.TestID)
+		a.mu.Unlock()
+		a.service.mailer.Kick()
+	}()
+	_, domain, _ := strings.Cut(it.To[max(0, strings.LastIndexByte(it.To, '@')):], "@")
+	result, err := a.analyzer.Analyze(ctx, domain)
+	if ctx.Err() != nil {
+		return // after the next start
+	}
+	log := a.service.log.With("part", "inbound", "test", it.TestID)
+	kept := keptAnalysis{Analysis: result}
+	if err != nil {
+		kept = keptAnalysis{Missing: err.Error()}
+	}
+	b, err := json.Marshal(kept)
+	if err == nil {
+		err = a.service.store.SetAnalysis(ctx, it.TestID, b)
+	}
+	if err != nil && ctx.Err() == nil && !errors.Is(err, history.ErrNotFound) { // the test was deleted meanwhile
+		log.Error("analysis of the sender's domain not stored", "err", err)
+	}
+}
+
+// keptAnalysis is what is stored of an analysis.
+type keptAnalysis struct {
+	Analysis inbound.Analysis `json:"analysis"`
+	Missing  string           `json:"missing,omitempty"` // why there is none
+}
+
+// addInbound adds the analysis of the sender's domain, if there is one.
+func (s *service) addInbound(in *report.Input, reported bool) error {
+	b, err := s.store.Analysis(in.Test.ID)
+	var kept keptAnalysis
+	switch {
+	case errors.Is(err, history.ErrNotFound):
+		in.InboundMissing = s.noAnalysis(reported)
+		return nil
+	case err != nil:
+		return err
+	}
+	if err := json.Unmarshal(b, &kept); err != nil {
+		return fmt.Errorf("analysis for test %s: %w", in.Test.ID, err)
+	}
+	if kept.Missing != "" {
+		in.InboundMissing = report.NotPossible
+		return nil
+	}
+	ratings := rating.Rate(kept.Analysis, rating.OutboundOf(in.History))
+	in.Inbound, in.Ratings = &kept.Analysis, &ratings
+	return nil
+}
+
+// noAnalysis says why a test has no analysis.
+func (s *service) noAnalysis(reported bool) report.Missing {
+	switch {
+	case s.analyst == nil:
+		return report.SwitchedOff
+	case reported:
+		return report.NotReady
+	}
+	return report.NotAuthenticated
+}
+
+// analysedQueue lets a report wait for the analysis that belongs in it.
+type analysedQueue struct {
+	mailer.Queue
+	analyst *analyst
+}
+
+// Due implements mailer.Queue.
+func (q analysedQueue) Due(now time.Time, limit int) ([]mailer.Item, error) {
+	return ready(q.Queue, now, limit, func(it mailer.Item) bool {
+		return q.analyst == nil || q.analyst.ended(it.TestID) || now.Sub(it.Created) >= analysisPatience
+	})
+}
+
+// ended reports whether a report need not wait for its analysis; else it is
+// made soon.
+func (a *analyst) ended(test string) bool {
+	_, err := a.service.store.Analysis(test)
+	waits := errors.Is(err, history.ErrNotFound)
+	if waits {
+		a.kick()
+	}
+	return !waits
+}
