@@ -106,7 +106,7 @@ func (a *Analyzer) fly(ctx context.Context, domain string, f *flight) {
 		return
 	}
 	f.result = result
-	close(f.done)
+	defer close(f.done)
 	delete(a.flights, domain)
 	lifetime := a.opts.CacheFor
 	if !complete {

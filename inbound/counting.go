@@ -2,6 +2,7 @@ package inbound
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync/atomic"
 
@@ -22,7 +23,7 @@ type counting struct {
 func (c *counting) Lookup(ctx context.Context, name string, qtype uint16) (dnssec.Answer, error) {
 	if c.count.Add(1) > c.limit {
 		why := fmt.Sprintf("more than %d DNS lookups for one domain", c.limit)
-		return dnssec.Answer{Status: dnssec.Error, CanonicalName: dns.CanonicalName(name), Why: why}, fmt.Errorf("inbound: %s", why)
+		return dnssec.Answer{Status: dnssec.Error, CanonicalName: dns.CanonicalName(name), Why: why}, errors.New(why)
 	}
 	return c.inner.Lookup(ctx, name, qtype)
 }

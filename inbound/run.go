@@ -1,6 +1,7 @@
 package inbound
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -100,7 +101,7 @@ func (r *run) lookup(ctx context.Context, name string, qtype uint16) (dnssec.Ans
 		return a, RRset{Status: a.Status, Count: len(a.RRs), Why: clean(a.Why)}
 	}
 	r.failed.Store(true)
-	why := err.Error()
+	why := cmp.Or(a.Why, err.Error())
 	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
 		why = r.late()
 	}

@@ -250,7 +250,9 @@ func analyzer(t testing.TB, zone string, change ...func(*inbound.Options, *setup
 	s := &setup{world: newWorld(t, zone), prober: &fakeProber{results: map[string]probe.Result{}}, rec: &fakeRecords{sts: records.MTASTS{Published: check.Fail("there is none")}}}
 	opts := inbound.Options{
 		Resolver: s.world, Prober: s.prober, HELO: "probe.example.net", Now: func() time.Time { return now },
-		NewRecords: func(r inbound.Resolver) inbound.Records { s.rec.resolver = r; return s.rec },
+		NewRecords: func(r inbound.Resolver) inbound.Records {
+			return &fakeRecords{sts: s.rec.sts, greedy: s.rec.greedy, resolver: r}
+		},
 	}
 	for _, f := range change {
 		f(&opts, s)
