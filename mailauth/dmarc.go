@@ -18,6 +18,8 @@ type published struct {
 	record dmarc.Record
 	from   string // the domain that publishes it
 	err    error
+	// signatures is how many DKIM signatures there are, checked or not.
+	signatures int
 }
 
 // Domains that no record is looked for.
@@ -31,7 +33,7 @@ var (
 
 // lookupDMARC finds the record for the domain in From.
 func (i *Inspector) lookupDMARC(ctx context.Context, h textproto.Header) published {
-	p := published{domain: author(h)}
+	p := published{domain: author(h), signatures: len(h.Values("DKIM-Signature"))}
 	if p.domain == "" || !ascii(p.domain) {
 		p.err = errAuthor
 		if p.domain != "" {
@@ -75,7 +77,7 @@ func (p published) evaluate(m *evidence.Message) evidence.DMARC {
 	// Without a record there is no strictness, but alignment may still be told.
 	spfAligned := dmarc.Aligned(m.SPF.Domain, p.domain, p.record.StrictSPF)
 	out.AlignedSPF = spfAligned && m.SPF.Result == evidence.AuthPass
-	unsure := spfAligned && m.SPF.Result == evidence.AuthTempError
+	unsure := spfAligned && m.SPF.Result == evidence.AuthTempError || p.signatures > len(m.DKIM)
 	for _, d := range m.DKIM {
 		if !dmarc.Aligned(d.Domain, p.domain, p.record.StrictDKIM) {
 			continue
@@ -110,7 +112,7 @@ func (p published) result(d evidence.DMARC, unsure bool, m *evidence.Message) (e
 	case d.AlignedSPF:
 		return evidence.AuthPass, ""
 	case unsure:
-		return evidence.AuthTempError, "SPF or DKIM could not be looked up"
+		return evidence.AuthTempError, "not all of SPF and DKIM could be checked"
 	}
 	// The most telling reason: who did authenticate.
 	var others []string

@@ -172,10 +172,10 @@ func FuzzInspect(f *testing.F) {
 		if m == nil || in.Len() != 0 || m.Size != int64(len(message)) {
 			t.Fatalf("not read to the end: %+v, %d left", m, in.Len())
 		}
-		if len(m.From) > 50 || len(m.To) > 50 || len(m.Cc) > 50 || len(m.DKIM) > 6 || len(tx.MessageID) > 998 || len(tx.Addressed) > 50 {
+		if len(m.From) > 50 || len(m.To) > 50 || len(m.Cc) > 50 || len(m.DKIM) > 6 || len(m.Received) > 30 || len(tx.MessageID) > 998 || len(tx.Addressed) > 50 {
 			t.Errorf("not bounded: %+v", tx)
 		}
-		for _, s := range append([]string{tx.MessageID, m.Automatic, m.Language}, append(m.From, m.To...)...) {
+		for _, s := range append([]string{tx.MessageID, m.Automatic, m.Language, m.Chain.Sealer, m.Chain.Reason, m.DMARC.Domain, m.DMARC.From, m.DMARC.Reason}, append(m.From, m.To...)...) {
 			if !utf8.ValidString(s) || strings.ContainsAny(s, "\r\n\x00") {
 				t.Errorf("kept %q", s)
 			}

@@ -102,23 +102,22 @@ func (i *Inspector) Inspect(ctx context.Context, client netip.Addr, helo string,
 	m := i.facts(header, tx)
 	record := make(chan published, 1)
 	go func() { record <- i.lookupDMARC(ctx, header) }()
-	var chain *arc.Chain
-	rest := io.Reader(body)
+	chain := arc.Read(raw)
+	rest := io.TeeReader(body, chain)
+	// A header that we understand only in part may mean something else to the
+	// verifiers: no DKIM, ARC and DMARC then.
 	if headerErr == nil && in.err == nil {
-		// A header that we understand only in part may mean something else to
-		// the verifiers: no DKIM and no ARC then.
-		chain = arc.Read(raw)
-		rest = io.TeeReader(body, chain)
 		m.DKIM = i.checkDKIM(ctx, header, raw, rest)
 	}
 	if _, err := io.Copy(io.Discard, rest); err != nil && in.err == nil {
 		in.err = err
 	}
-	if chain != nil && in.err == nil {
-		m.Chain = i.checkARC(ctx, chain)
-	}
 	m.SPF = <-spf
-	m.DMARC = (<-record).evaluate(m)
+	published := <-record
+	if headerErr == nil && in.err == nil {
+		m.Chain = i.checkARC(ctx, chain)
+		m.DMARC = published.evaluate(m)
+	}
 	m.Size = in.n
 	tx.Message = m
 	switch {
