@@ -191,9 +191,59 @@ func (c *Connection) checkMail() error {
 		case tx.Data && len(tx.RcptTo) == 0:
 			return fault(field("data"), "true, but no recipient was accepted")
 		}
+		if err := tx.Message.check(); err != nil {
+			return fmt.Errorf("%s.%w", field("message"), err)
+		}
 		inside = tx.TLS
 	}
 	return nil
+}
+
+// Bounds of a path: nobody shows more.
+const (
+	maxHops = 100
+	maxText = 1000 // octets of a text of a hop, DMARC or ARC
+)
+
+// check looks at what is told of the way and the authentication of a message.
+// Inference does not use it; people are shown it.
+func (m *Message) check() error {
+	switch {
+	case m == nil:
+		return nil
+	case m.Chain.Sets < 0 || m.Chain.Sets > 50: // RFC 8617 §4.2.1
+		return fault("arc_chain.sets", "%d; want 0 to 50", m.Chain.Sets)
+	case len(m.Received) > maxHops:
+		return fault("received", "%d hops; want %d at most", len(m.Received), maxHops)
+	case m.ReceivedLeftOut < 0:
+		return fault("received_left_out", "%d is negative", m.ReceivedLeftOut)
+	}
+	err := first(
+		oneOf("dmarc.result", m.DMARC.Result, AuthPass, AuthFail, AuthNone, AuthTempError, AuthPermError),
+		oneOf("dmarc.policy", m.DMARC.Policy, "none", "quarantine", "reject"),
+		oneOf("arc_chain.result", m.Chain.Result, AuthPass, AuthFail, AuthNone, AuthTempError),
+		checkText("dmarc.domain", m.DMARC.Domain), checkText("dmarc.from", m.DMARC.From), checkText("dmarc.reason", m.DMARC.Reason),
+		checkText("arc_chain.sealer", m.Chain.Sealer), checkText("arc_chain.reason", m.Chain.Reason),
+	)
+	for i, h := range m.Received {
+		field := func(name string) string { return fmt.Sprintf("received[%d].%s", i, name) }
+		if h.Claim == "" {
+			return fault(field("claim"), "missing; want %s, %s, %s or %s", ClaimEncrypted, ClaimUnencrypted, ClaimLocal, ClaimNone)
+		}
+		err = first(err,
+			oneOf(field("claim"), h.Claim, ClaimEncrypted, ClaimUnencrypted, ClaimLocal, ClaimNone),
+			checkText(field("from"), h.From), checkText(field("by"), h.By), checkText(field("with"), h.With),
+			checkText(field("tls"), h.TLS), checkText(field("cipher"), h.Cipher),
+		)
+	}
+	return err
+}
+
+func checkText(field, s string) error {
+	if len(s) > maxText {
+		return fault(field, "%d octets long; want %d at most", len(s), maxText)
+	}
+	return printable(field, s)
 }
 
 func (q *Query) check() error { return checkTime("time", q.Time) }

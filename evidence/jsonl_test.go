@@ -24,12 +24,29 @@ func sample() evidence.History {
 			Phase: evidence.Secure, StartTLSOffered: true, EHLO: true, Server: 4, Destination: "et", Helo: []string{"mta.sender.example"}, StartTLS: true,
 			TLS:      &evidence.TLS{SNI: str("mx04.et.sink.example"), ClientVersions: []string{"1.3"}, Version: str("1.3"), Stage: evidence.StageFinished, Complete: true, Certificate: "self-signed", TLSA: "match"},
 			MailFrom: str("j@sender.example"), RcptTo: []string{"en@et.sink.example"}, Data: true, Addressed: []string{},
-			Transactions: []evidence.Transaction{{MailFrom: "j@sender.example", RcptTo: []string{"en@et.sink.example"}, Data: true, Reply: 451, TLS: true, Addressed: []string{}, Message: &evidence.Message{From: []string{"j@sender.example"}}}},
+			Transactions: []evidence.Transaction{{MailFrom: "j@sender.example", RcptTo: []string{"en@et.sink.example"}, Data: true, Reply: 451, TLS: true, Addressed: []string{}, Message: message(at)}},
 			Replies:      []string{"220", "250"}, Status: evidence.StatusMail, Ending: evidence.EndingQuit,
 		}},
 		Queries: []evidence.Query{{Time: at, Client: "192.0.2.10", Name: "et.sink.example.", Type: "MX", DO: true, Rcode: "NOERROR"}},
 		Fetches: []evidence.PolicyFetch{{Time: at, Client: "192.0.2.10", Host: "mta-sts.et.sink.example", UserAgent: "x", Status: 200}},
 		States:  []evidence.State{{Time: at, Phase: evidence.Secure, MX: map[string]int{"mx03": 10}}},
+	}
+}
+
+// message has something in every field.
+func message(at time.Time) *evidence.Message {
+	return &evidence.Message{
+		From: []string{"j@sender.example"}, To: []string{"en@et.sink.example"}, Cc: []string{"k@sender.example"}, Date: at, Language: "de-DE",
+		Size: 1000, Automatic: "List-Id", ARC: true,
+		DKIM:  []evidence.DKIM{{Domain: "sender.example", Result: evidence.AuthPass, Headers: []string{"from", "to"}, Reason: "r"}},
+		SPF:   evidence.SPF{Result: evidence.AuthPass, Domain: "sender.example", Mechanism: "ip4", Reason: "r"},
+		DMARC: evidence.DMARC{Result: evidence.AuthFail, Domain: "m.sender.example", From: "sender.example", Policy: "quarantine", AlignedSPF: true, AlignedDKIM: true, Reason: "r"},
+		Chain: evidence.ARCChain{Result: evidence.AuthTempError, Sets: 50, Sealer: "list.example", Reason: "r"},
+		Received: []evidence.Hop{
+			{By: "out.sender.example", Claim: evidence.ClaimLocal},
+			{From: "out.sender.example", By: "relay.example", With: "ESMTPS", Claim: evidence.ClaimEncrypted, TLS: "1.3", Cipher: "TLS_AES_128_GCM_SHA256", Time: at},
+		},
+		ReceivedLeftOut: 3,
 	}
 }
 
@@ -61,6 +78,8 @@ func TestCloneIsDeep(t *testing.T) {
 	b := a.Clone()
 	b.Helo[0], b.TLS.ClientVersions[0], b.Transactions[0].RcptTo[0], b.Replies[0] = "x", "x", "x", "x"
 	*b.MailFrom, b.Transactions[0].Message.Size = "x", 1
+	m := b.Transactions[0].Message
+	m.From[0], m.To[0], m.Cc[0], m.DKIM[0].Headers[0], m.Received[0].By = "x", "x", "x", "x", "x"
 	if d := cmp.Diff(sample().Connections[0], a); d != "" {
 		t.Errorf("a change of the copy reached the original:\n%s", d)
 	}
