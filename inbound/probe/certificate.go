@@ -219,7 +219,7 @@ func nameFits(leaf *x509.Certificate, ref reference) check.Result {
 		return check.Pass()
 	}
 	for _, other := range ref.others {
-		if other != "" && leaf.VerifyHostname(strings.TrimSuffix(other, ".")) == nil {
+		if other = strings.TrimSuffix(other, "."); other != "" && leaf.VerifyHostname(other) == nil {
 			return check.Fail(fmt.Sprintf("it is for %s, not for the host %s", clean(other), ref.host))
 		}
 	}

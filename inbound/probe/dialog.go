@@ -7,13 +7,13 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"net/textproto"
 	"strings"
 	"time"
 )
 
 const (
 	maxReply   = 16 << 10        // octets of one reply that are read
+	maxLine    = 4 << 10         // of one line; RFC 5321 §4.5.3.1.5 has 512
 	maxGoodbye = 5 * time.Second // for the answer to QUIT
 )
 
@@ -38,8 +38,7 @@ func (r reply) String() string { return clean(fmt.Sprintf("%d %s", r.code, r.tex
 type dialog struct {
 	conn  net.Conn
 	limit *io.LimitedReader
-	buf   *bufio.Reader
-	text  *textproto.Reader
+	in    *bufio.Reader
 	times Timeouts
 
 	greeting reply
@@ -57,7 +56,16 @@ type errReply struct {
 func (e errReply) Error() string { return fmt.Sprintf("its reply to %s is %s", e.to, e.String()) }
 
 // errLongReply is a reply that does not end.
-var errLongReply = fmt.Errorf("a reply of more than %d octets", maxReply)
+var errLongReply = fmt.Errorf("a reply of more than %d octets, or a line of more than %d", maxReply, maxLine)
+
+// errAt is a connection that failed, and where.
+type errAt struct {
+	step string
+	err  error
+}
+
+func (e errAt) Error() string { return e.step + ": " + e.err.Error() }
+func (e errAt) Unwrap() error { return e.err }
 
 // dial opens a connection. What it needs to be closed early is in conn.
 func (p *Prober) dial(ctx context.Context, addr string) (*dialog, error) {
@@ -67,29 +75,55 @@ func (p *Prober) dial(ctx context.Context, addr string) (*dialog, error) {
 	if err != nil {
 		return nil, err
 	}
-	d := &dialog{conn: conn, times: p.opts.Timeouts, limit: &io.LimitedReader{R: conn}}
-	d.buf = bufio.NewReader(d.limit)
-	d.text = textproto.NewReader(d.buf)
-	return d, nil
+	return newDialog(conn, p.opts.Timeouts), nil
+}
+
+func newDialog(conn net.Conn, times Timeouts) *dialog {
+	limit := &io.LimitedReader{R: conn}
+	return &dialog{conn: conn, times: times, limit: limit, in: bufio.NewReaderSize(limit, maxLine)}
 }
 
 // read returns the next reply.
 func (d *dialog) read(within time.Duration) (reply, error) {
 	d.deadline(within)
 	d.limit.N = maxReply
-	code, message, err := d.text.ReadResponse(0)
-	switch {
-	case err != nil && d.limit.N <= 0:
-		return reply{}, errLongReply
-	case errors.As(err, new(textproto.ProtocolError)):
-		return reply{}, fmt.Errorf("its reply is not SMTP: %s", clean(err.Error()))
-	case err != nil:
-		return reply{}, err
-	case code < 200 || code > 599:
-		return reply{}, fmt.Errorf("its reply is not SMTP: code %d", code)
+	var out reply
+	for {
+		line, err := d.in.ReadSlice('\n')
+		switch {
+		case errors.Is(err, bufio.ErrBufferFull) || err != nil && d.limit.N <= 0:
+			return reply{}, errLongReply
+		case err != nil:
+			return reply{}, err
+		}
+		code, text, more, ok := replyLine(strings.TrimRight(string(line), "\r\n"))
+		if !ok || out.code != 0 && code != out.code {
+			return reply{}, errors.New("its reply is not SMTP: " + clean(strings.TrimSpace(string(line))))
+		}
+		out.code, out.lines = code, append(out.lines, text)
+		if !more {
+			return out, nil
+		}
 	}
-	return reply{code: code, lines: strings.Split(message, "\n")}, nil
 }
+
+// replyLine takes one line of a reply apart (RFC 5321 §4.2); more says that
+// another one follows.
+func replyLine(line string) (code int, text string, more, ok bool) {
+	if len(line) < 3 || line[0] < '2' || line[0] > '5' || !digit(line[1]) || !digit(line[2]) {
+		return 0, "", false, false
+	}
+	code = int(line[0]-'0')*100 + int(line[1]-'0')*10 + int(line[2]-'0')
+	switch {
+	case len(line) == 3:
+		return code, "", false, true
+	case line[3] == ' ' || line[3] == '-':
+		return code, line[4:], line[3] == '-', true
+	}
+	return 0, "", false, false
+}
+
+func digit(c byte) bool { return c >= '0' && c <= '9' }
 
 // command sends one command and returns the reply.
 func (d *dialog) command(format string, args ...any) (reply, error) {
@@ -111,14 +145,14 @@ func (d *dialog) deadline(within time.Duration) {
 func (d *dialog) open(helo string) error {
 	var err error
 	if d.greeting, err = d.read(d.times.Greeting); err != nil {
-		return fmt.Errorf("greeting: %w", err)
+		return errAt{"greeting", err}
 	}
 	if !d.greeting.positive() {
 		return errReply{"our connection", d.greeting}
 	}
 	hello, err := d.command("EHLO %s", helo)
 	if err != nil {
-		return fmt.Errorf("EHLO: %w", err)
+		return errAt{"EHLO", err}
 	}
 	if hello.positive() {
 		d.esmtp = true
@@ -135,7 +169,7 @@ func (d *dialog) open(helo string) error {
 	d.refused = hello
 	again, err := d.command("HELO %s", helo)
 	if err != nil {
-		return fmt.Errorf("HELO: %w", err)
+		return errAt{"HELO", err}
 	}
 	if !again.positive() {
 		return errReply{"EHLO", hello}
@@ -157,12 +191,12 @@ func (d *dialog) offers(keyword string) bool {
 func (d *dialog) startTLS() (injected bool, err error) {
 	r, err := d.command("STARTTLS")
 	if err != nil {
-		return false, fmt.Errorf("STARTTLS: %w", err)
+		return false, errAt{"STARTTLS", err}
 	}
 	if r.code != 220 { // RFC 3207 §4
 		return false, errReply{"STARTTLS", r}
 	}
-	return d.buf.Buffered() > 0, nil
+	return d.in.Buffered() > 0, nil
 }
 
 // quit leaves; what the server answers is of no interest any more.

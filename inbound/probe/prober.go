@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/x509"
 	"errors"
+	"fmt"
 	"net"
 	"net/netip"
 	"strings"
@@ -22,7 +23,8 @@ type look struct {
 	known map[uint16]Version // by version on the wire
 	// down says why no further connection is made: a server that stops answering
 	// is left alone, and what was not tested yet stays untested.
-	down string
+	down    string
+	partial string // why Chain is not all that was sent
 }
 
 // Probe looks at the server at addr. host is what MX records call it: it is sent
@@ -46,11 +48,7 @@ func (p *Prober) Probe(ctx context.Context, addr netip.AddrPort, host string, na
 		x.out.ForwardSecrecy = x.forwardSecrecy(ctx)
 		x.conclude()
 	}
-	if len(x.out.Chain) > 0 {
-		x.out.Certificate = judge(x.out.Chain, reference{
-			host: x.host, others: x.names, roots: p.opts.Roots, now: p.opts.Now(),
-		})
-	}
+	x.judge()
 	return x.out
 }
 
@@ -88,6 +86,9 @@ func why(ctx context.Context, err error) string {
 		if errors.Is(err, context.Canceled) {
 			return "the test was broken off"
 		}
+	}
+	if at, ok := errors.AsType[errAt](err); ok {
+		return netReason(at.err) + " (" + at.step + ")"
 	}
 	return netReason(err)
 }
@@ -241,9 +242,6 @@ func (x *look) conclude() {
 		switch {
 		case v.Accepted.OK():
 			x.out.StartTLS = check.Pass()
-			if len(x.out.Chain) == 0 {
-				x.note("Its certificate could not be seen.")
-			}
 			return
 		case v.Accepted.Outcome == check.Untested && any.Failed():
 			any = check.Skip("it answers 220, but no handshake could be completed: " + v.Accepted.Why)
@@ -255,16 +253,43 @@ func (x *look) conclude() {
 	x.out.StartTLS = any
 }
 
-// keep takes over the certificates that a server sent.
-func (x *look) keep(chain []*x509.Certificate) {
-	if len(x.out.Chain) > 0 || len(chain) == 0 {
+// keep takes over the certificates that a server sent, up to the first one that
+// is malformed.
+func (x *look) keep(raw [][]byte) {
+	if len(x.out.Chain) > 0 || len(raw) == 0 {
 		return
 	}
-	if len(chain) > maxCerts {
-		chain = chain[:maxCerts]
-		x.note("It sends more certificates than are looked at.")
+	x.partial = ""
+	for i, der := range raw {
+		if i == maxCerts {
+			x.partial = fmt.Sprintf("It sends more than %d certificates; the rest was not looked at.", maxCerts)
+			return
+		}
+		cert, err := x509.ParseCertificate(der)
+		if err != nil {
+			x.partial = "A certificate that it sends is malformed: " + clean(err.Error()) + "."
+			return
+		}
+		x.out.Chain = append(x.out.Chain, cert)
 	}
-	x.out.Chain = chain
+}
+
+// judge says what is to be said of the certificates.
+func (x *look) judge() {
+	if x.partial != "" {
+		x.note(x.partial)
+	}
+	if len(x.out.Chain) == 0 {
+		if x.out.StartTLS.OK() && x.partial == "" {
+			x.note("Its certificate could not be seen.")
+		}
+		return
+	}
+	c := judge(x.out.Chain, reference{host: x.host, others: x.names, roots: x.p.opts.Roots, now: x.p.opts.Now()})
+	if x.partial != "" && c.Trusted.Failed() {
+		c.Trusted = check.Skip("not all certificates that it sends could be read; of the others: " + c.Trusted.Why)
+	}
+	x.out.Certificate = c
 }
 
 // limited is a connection of which only so many octets are read.

@@ -232,11 +232,11 @@ func TestStopsAnswering(t *testing.T) {
 					_, _ = c.Read(make([]byte, 1))
 				}
 				return n > 2
-			}}, "it stopped answering: no answer in time",
+			}}, "it stopped answering: no answer in time (greeting)",
 		},
 		"hangs up": {
 			&server{take: func(n int, c net.Conn) bool { return n > 2 }},
-			"it stopped answering: connection closed",
+			"it stopped answering: connection closed (greeting)",
 		},
 		"no STARTTLS any more": {
 			&server{take: func(n int, c net.Conn) bool {

@@ -31,6 +31,7 @@ type server struct {
 	// dial may refuse the n-th connection.
 	dial func(n int) error
 
+	running  sync.WaitGroup // connections
 	mu       sync.Mutex
 	count    int
 	commands []string
@@ -48,12 +49,12 @@ func (s *server) dialer(_ context.Context, _, _ string) (net.Conn, error) {
 		}
 	}
 	client, conn := memnet.Pipe(netip.MustParseAddrPort("192.0.2.1:40000"), address())
-	go func() {
+	s.running.Go(func() {
 		defer conn.Close()
 		if s.take == nil || !s.take(n, conn) {
 			s.serve(n, conn)
 		}
-	}()
+	})
 	return client, nil
 }
 
@@ -163,6 +164,7 @@ func (s *server) probeWith(t testing.TB, opts Options) Result {
 		t.Fatal(err)
 	}
 	got := p.Probe(t.Context(), address(), host, []string{"example.org"}, "example.org")
+	s.running.Wait()
 	if s.said("DATA") > 0 {
 		t.Error("it sent DATA")
 	}

@@ -253,7 +253,7 @@ func parseCertificates(body []byte) [][]byte {
 		return nil
 	}
 	var out [][]byte
-	for len(list) > 0 && len(out) < maxCerts {
+	for len(list) > 0 && len(out) <= maxCerts { // one more shows that there are more
 		cert, ok := list.vector(3)
 		if !ok {
 			return nil

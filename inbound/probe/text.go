@@ -22,7 +22,7 @@ func clean(s string) string {
 		switch {
 		case r == '\n' || r == '\t' || r == '\r':
 			r = ' '
-		case !unicode.IsPrint(r):
+		case !unicode.IsPrint(r) || r == unicode.ReplacementChar:
 			r = '?'
 		}
 		b.WriteRune(r)

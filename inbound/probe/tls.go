@@ -1,13 +1,10 @@
 package probe
 
 import (
-	"bufio"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
-	"io"
-	"net/textproto"
 	"time"
 
 	"github.com/tlsink/tlsink/inbound/check"
@@ -35,7 +32,7 @@ func longName(v uint16) string {
 // handshake makes a complete one with all that crypto/tls has, judges nothing,
 // and leaves politely inside TLS. If it fails, the versions tell more.
 func (x *look) handshake(ctx context.Context, d *dialog) {
-	var chain []*x509.Certificate
+	var raw [][]byte
 	config := &tls.Config{
 		ServerName:         x.host,
 		MinVersion:         tls.VersionTLS10,
@@ -43,15 +40,15 @@ func (x *look) handshake(ctx context.Context, d *dialog) {
 		InsecureSkipVerify: true, // the certificate is judged later, whatever it is
 		Time:               x.p.opts.Now,
 		// Here, since a server may still end the handshake once it showed them.
-		VerifyPeerCertificate: func(raw [][]byte, _ [][]*x509.Certificate) error {
-			chain = parseChain(raw)
+		VerifyPeerCertificate: func(sent [][]byte, _ [][]*x509.Certificate) error {
+			raw = sent
 			return nil
 		},
 	}
 	d.deadline(d.times.Handshake)
 	conn := tls.Client(&limited{d.conn, maxHandshake + maxReply}, config)
 	err := conn.HandshakeContext(ctx)
-	x.keep(chain)
+	x.keep(raw)
 	if err != nil {
 		return
 	}
@@ -59,10 +56,7 @@ func (x *look) handshake(ctx context.Context, d *dialog) {
 	x.known[cs.Version] = Version{
 		Version: versionName(cs.Version), Accepted: check.Pass(), Suite: suiteByID(cs.CipherSuite).name,
 	}
-	inside := &dialog{conn: conn, times: d.times, limit: &io.LimitedReader{R: conn}}
-	inside.buf = bufio.NewReader(inside.limit)
-	inside.text = textproto.NewReader(inside.buf)
-	inside.quit() // and close_notify
+	newDialog(conn, d.times).quit() // and close_notify
 }
 
 // goSuites are all that crypto/tls has, the bad ones too.
@@ -70,19 +64,6 @@ func goSuites() []uint16 {
 	var out []uint16
 	for _, s := range append(tls.CipherSuites(), tls.InsecureCipherSuites()...) {
 		out = append(out, s.ID)
-	}
-	return out
-}
-
-// parseChain parses certificates up to the first one that can't be.
-func parseChain(raw [][]byte) []*x509.Certificate {
-	var out []*x509.Certificate
-	for _, der := range raw {
-		cert, err := x509.ParseCertificate(der)
-		if err != nil {
-			return out
-		}
-		out = append(out, cert)
 	}
 	return out
 }
@@ -106,7 +87,7 @@ func (x *look) try(ctx context.Context, v uint16) {
 		out.Accepted = verdict(ctx, err)
 		return
 	}
-	x.keep(parseChain(answer.certs))
+	x.keep(answer.certs)
 	taken := Version{
 		Version: versionName(answer.version), Accepted: check.Pass(), Suite: suiteByID(answer.suite).name,
 	}
