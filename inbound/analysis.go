@@ -113,7 +113,8 @@ type Server struct {
 	Address netip.Addr   `json:"address"`
 	Network network.Info `json:"network,omitzero"`
 	probe.Result
-	// DANE: its certificate matches a usable TLSA record. The zero value if
-	// senders have no DANE at this host.
+	// DANE: its certificate matches a usable TLSA record that is secure, whether
+	// or not MX and addresses are, too (see Host.DANE). The zero value if the host
+	// has no such records.
 	DANE check.Result `json:"dane,omitzero"`
 }

@@ -16,8 +16,8 @@ import (
 // place is what an analysis needs of a host and does not show.
 type place struct {
 	addresses []netip.Addr
-	base      string      // TLSA base domain, if senders have DANE at this host
-	tlsa      []*dns.TLSA // found there
+	base      string      // TLSA base domain
+	tlsa      []*dns.TLSA // found there, if they are secure and one is usable
 }
 
 // locate looks up the addresses of a host and its TLSA records.
@@ -50,10 +50,13 @@ func (r *run) locate(ctx context.Context, i int) {
 	}
 	bases, obstacle := r.bases(ctx, h, canonical)
 	base, records := r.tlsa(ctx, h, bases)
-	if h.DANE = daneAt(r.out.MX, obstacle, h.TLSA, h.Records); h.DANE.OK() {
+	h.DANE = daneAt(r.out.MX, obstacle, h.TLSA, h.Records)
+	if h.TLSA.Status == dnssec.Secure && slices.ContainsFunc(h.Records, TLSARecord.usable) {
 		p.base, p.tlsa = base, records
 	}
 }
+
+func (t TLSARecord) usable() bool { return t.Usable }
 
 // addresses returns the addresses of records, each once, IPv4 first, in order:
 // name servers shuffle.
@@ -173,7 +176,7 @@ func daneAt(mx RRset, addresses check.Result, tlsa RRset, records []TLSARecord) 
 	case uncertain(tlsa):
 	case len(records) == 0:
 		published = check.Fail("it has no TLSA records")
-	case !slices.ContainsFunc(records, func(t TLSARecord) bool { return t.Usable }):
+	case !slices.ContainsFunc(records, TLSARecord.usable):
 		usable = check.Fail("no TLSA record is usable: senders encrypt, and check no certificate (RFC 7672 §2.2)")
 	}
 	return check.Worst(proven("the MX records", mx), addresses, published, usable)

@@ -131,9 +131,9 @@ func (r *run) probe(ctx context.Context, addr netip.Addr, host, other string) pr
 // match compares the chain of a server with the TLSA records of its host.
 func (r *run) match(h *Host, p *place, shown probe.Result) check.Result {
 	switch {
-	case h.DANE.Outcome == check.Untested:
-		return check.Skip(h.DANE.Why)
-	case !h.DANE.OK():
+	case h.TLSA.Status == dnssec.Error:
+		return proven("its TLSA records", h.TLSA)
+	case len(p.tlsa) == 0:
 		return check.Result{}
 	case !shown.Reached.OK():
 		return check.Skip(clean("the server could not be reached: " + shown.Reached.Why))
