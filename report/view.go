@@ -74,7 +74,7 @@ func newView(in Input) view {
 		Connections: connections.with(l, len(in.History.Connections)) + ".",
 		Around:      around(in),
 		Inbound:     inboundOf(in),
-		Advice:      stepsOf(advice(in, w)),
+		Advice:      advice(in, w),
 		InboundNext: inboundAdvice(in),
 		Timelines:   timelines(in),
 		Mail:        mailOfTest(in),
