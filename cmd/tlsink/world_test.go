@@ -328,6 +328,7 @@ type mailbox struct {
 
 	mu    sync.Mutex
 	mails map[string][]string // recipient to messages
+	hello []string            // EHLO names
 }
 
 func newMailbox(t *testing.T, n *memnet.Network) *mailbox {
@@ -336,7 +337,12 @@ func newMailbox(t *testing.T, n *memnet.Network) *mailbox {
 		t.Fatal(err)
 	}
 	m := &mailbox{mails: make(map[string][]string), ended: make(chan struct{})}
-	m.server = smtp.NewServer(smtp.BackendFunc(func(*smtp.Conn) (smtp.Session, error) { return &mailboxSession{box: m}, nil }))
+	m.server = smtp.NewServer(smtp.BackendFunc(func(c *smtp.Conn) (smtp.Session, error) {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		m.hello = append(m.hello, c.Hostname())
+		return &mailboxSession{box: m}, nil
+	}))
 	m.server.Domain = "mx.example"
 	go func() {
 		defer close(m.ended)
@@ -357,6 +363,13 @@ func (m *mailbox) reports(address string) []string {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.mails[address]
+}
+
+// said returns the names that clients gave in EHLO.
+func (m *mailbox) said() []string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return slices.Clone(m.hello)
 }
 
 type mailboxSession struct {
