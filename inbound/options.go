@@ -60,7 +60,7 @@ type Options struct {
 	Timeout, ServerTimeout time.Duration
 	MaxHosts               int // MX hosts that are looked at; 16
 	MaxServers             int // addresses that are connected to; 32
-	MaxLookups             int // DNS lookups of one analysis; 400
+	MaxLookups             int // DNS lookups of one analysis; 256
 	MaxRunning             int // analyses at a time, others wait; 4
 	Parallel               int // servers at a time of one analysis; 4
 
@@ -125,7 +125,7 @@ func (o *Options) setDefaults() {
 	for _, n := range []struct {
 		field *int
 		value int
-	}{{&o.MaxHosts, 16}, {&o.MaxServers, 32}, {&o.MaxLookups, 400}, {&o.MaxRunning, 4}, {&o.Parallel, 4}, {&o.CacheEntries, 1000}} {
+	}{{&o.MaxHosts, 16}, {&o.MaxServers, 32}, {&o.MaxLookups, 256}, {&o.MaxRunning, 4}, {&o.Parallel, 4}, {&o.CacheEntries, 1000}} {
 		if *n.field <= 0 {
 			*n.field = n.value
 		}
