@@ -16,7 +16,7 @@ var (
 	// one name.
 	ErrNoRecord = errors.New("no DMARC policy")
 	// ErrInvalid: there is a record, but receivers will not apply it.
-	ErrInvalid = errors.New("invalid")
+	ErrInvalid = errors.New("invalid DMARC record")
 	// ErrTemporary: it could not be found out.
 	ErrTemporary = errors.New("DNS lookup failed")
 )
@@ -57,9 +57,9 @@ func Discover(ctx context.Context, r Resolver, domain string) (rec Record, from 
 			// RFC 7489 §6.6.3 (5): several records are as good as none.
 			return Record{}, "", status, fmt.Errorf("%w: _dmarc.%s has %d DMARC records, and receivers then ignore all: keep one", ErrNoRecord, from, len(found))
 		}
-		rec, err := Parse(found[0])
+		rec, err := parse(found[0])
 		if err != nil {
-			return rec, from, status, fmt.Errorf("%w: _dmarc.%s: %w", ErrInvalid, from, err)
+			return rec, from, status, fmt.Errorf("%w at _dmarc.%s: %w", ErrInvalid, from, err)
 		}
 		return rec, from, status, nil
 	}

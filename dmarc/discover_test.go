@@ -113,7 +113,7 @@ func TestDiscover(t *testing.T) {
 			names{"_dmarc.a.example.org": txt(dnssec.Secure, "v=DMARC1;"), "_dmarc.example.org": txt(dnssec.Secure, reject)},
 			result{"a.example.org", "", "v=DMARC1;", dnssec.Secure},
 			ErrInvalid,
-			"invalid: _dmarc.a.example.org: DMARC record: tag p is missing: want p=none, p=quarantine or p=reject",
+			"invalid DMARC record at _dmarc.a.example.org: tag p is missing: want p=none, p=quarantine or p=reject",
 		},
 		"no answer": {
 			"a.example.org",

@@ -68,23 +68,28 @@ func IsRecord(txt string) bool {
 // What is wrong with a record that they will apply is in Problems. Unknown tags
 // are ignored.
 func Parse(txt string) (Record, error) {
-	r := Record{Text: txt, Percent: 100}
-	if len(txt) > maxRecord {
-		r.Text = ""
-		return r, fmt.Errorf("DMARC record: %d bytes, more than %d", len(txt), maxRecord)
-	}
-	if !IsRecord(txt) {
-		return r, errors.New("DMARC record: does not begin with v=DMARC1;")
-	}
-	tags, err := r.split(txt)
+	r, err := parse(txt)
 	if err != nil {
 		return r, fmt.Errorf("DMARC record: %w", err)
 	}
-	r.optional(tags)
-	if err := r.policies(tags); err != nil {
-		return r, fmt.Errorf("DMARC record: %w", err)
-	}
 	return r, nil
+}
+
+func parse(txt string) (Record, error) {
+	r := Record{Text: txt, Percent: 100}
+	if len(txt) > maxRecord {
+		r.Text = ""
+		return r, fmt.Errorf("%d bytes, more than %d", len(txt), maxRecord)
+	}
+	if !IsRecord(txt) {
+		return r, errors.New("does not begin with v=DMARC1;")
+	}
+	tags, err := r.split(txt)
+	if err != nil {
+		return r, err
+	}
+	r.optional(tags)
+	return r, r.policies(tags)
 }
 
 type tag struct{ name, value string }

@@ -113,7 +113,7 @@ var errDial = errors.New("could not connect")
 
 // dial tries the addresses in turn.
 func (r *Reader) dial(ctx context.Context, network string, ips []netip.Addr) (net.Conn, error) {
-	var errs []error
+	var last error
 	for _, ip := range ips {
 		try, cancel := context.WithTimeout(ctx, connectTimeout)
 		conn, err := r.opts.Dial(try, network, netip.AddrPortFrom(ip, 443).String())
@@ -121,9 +121,9 @@ func (r *Reader) dial(ctx context.Context, network string, ips []netip.Addr) (ne
 		if err == nil {
 			return conn, nil
 		}
-		errs = append(errs, err)
+		last = err
 	}
-	return nil, fmt.Errorf("%w: %w", errDial, errors.Join(errs...))
+	return nil, fmt.Errorf("%w: %w", errDial, last)
 }
 
 // guard is the transport of one request. It refuses what a policy host has no
@@ -179,10 +179,9 @@ func (g *guard) judge(err error) fetched {
 	} else if inner := errors.Unwrap(err); inner != nil {
 		err = inner // likewise
 	}
-	why := func(format string, args ...any) string {
-		return clean("https://"+g.host+": "+fmt.Sprintf(format, args...), maxWhy)
-	}
-	skip, fail := check.Skip(why("%v", err)), check.Fail(why("%v", err))
+	why := func(text string) string { return clean("https://"+g.host+": "+text, maxWhy) }
+	text := strings.TrimPrefix(err.Error(), "net/http: HTTP/1.x transport connection broken: ")
+	skip, fail := check.Skip(why(text)), check.Fail(why(text))
 	switch {
 	case g.verified.Load() && isNetwork(err):
 		return fetched{https: check.Pass(), policy: skip}
@@ -190,7 +189,7 @@ func (g *guard) judge(err error) fetched {
 		return fetched{https: check.Pass(), policy: fail}
 	case !errors.Is(err, errDial) && certificateProblem(err, g.host) != "":
 		reason := certificateProblem(err, g.host)
-		return fetched{https: check.Fail(why("%s", reason)), policy: check.Fail(why("%s, so senders do not take the policy", reason))}
+		return fetched{https: check.Fail(why(reason)), policy: check.Fail(why(reason + ", so senders do not take the policy"))}
 	case !isNetwork(err) && strings.Contains(err.Error(), "tls: "):
 		// crypto/tls has no types for alerts and its own refusals.
 		return fetched{https: fail, policy: fail}

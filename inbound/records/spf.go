@@ -208,8 +208,8 @@ func (w *spfWalk) mechanism(ctx context.Context, at spfPlace, t term) {
 		w.follow(ctx, at, t)
 		return
 	case kindPTR:
-		// RFC 7208 §5.5: slow, unreliable, and some receivers skip it.
-		w.problem(at, "%s should not be used: receivers may skip it (RFC 7208 §5.5)", quote(t.text))
+		// RFC 7208 §5.5: it should not be published.
+		w.problem(at, "%s should not be used: it is slow and unreliable, and receivers may skip it", quote(t.text))
 	}
 	w.lookups++
 	name, known := at.domain, true

@@ -47,9 +47,8 @@ func (r *Reader) TLSRPT(ctx context.Context, domain string) TLSRPT {
 	out.Reports = parseTLSRPT(found[0], &out.Problems)
 	out.Valid = check.Pass()
 	if len(out.Reports) == 0 {
-		why := "no usable rua: there is no address to send reports to"
-		note(&out.Problems, "%s", why)
-		out.Valid = check.Fail(out.Problems[0])
+		out.Valid = check.Fail("no usable rua: there is no address to send reports to")
+		note(&out.Problems, "%s", out.Valid.Why)
 	}
 	return out
 }
