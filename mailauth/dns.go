@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net"
+	"strings"
 
 	"github.com/miekg/dns"
 
@@ -57,6 +58,7 @@ func (l lookups) Lookup(ctx context.Context, name string, qtype uint16) (dnssec.
 	}
 	a := dnssec.Answer{Status: dnssec.Insecure}
 	for _, txt := range records {
+		txt = strings.ReplaceAll(txt, `\`, `\\`) // as miekg/dns keeps it
 		a.RRs = append(a.RRs, &dns.TXT{Hdr: dns.RR_Header{Name: dns.Fqdn(name), Rrtype: dns.TypeTXT, Class: dns.ClassINET}, Txt: []string{txt}})
 	}
 	return a, nil

@@ -27,10 +27,7 @@ func (i *Inspector) facts(h textproto.Header, tx *evidence.Transaction) *evidenc
 		}
 	}
 	tx.MessageID = messageID(h)
-	tx.TLSRequiredNo = slices.ContainsFunc(h.Values("TLS-Required"), func(v string) bool {
-		// RFC 8689 §5: the only value is No.
-		return strings.EqualFold(strings.TrimSpace(v), "no")
-	})
+	tx.TLSRequiredNo = tlsRequiredNo(h)
 	path, leftOut := received.Path(h.Values("Received"))
 	return &evidence.Message{
 		From:      i.bounded(from),
@@ -42,6 +39,15 @@ func (i *Inspector) facts(h textproto.Header, tx *evidence.Transaction) *evidenc
 		ARC:       h.Has("ARC-Seal"), // RFC 8617 §4.1.3
 		Received:  received.Public(path), ReceivedLeftOut: leftOut,
 	}
+}
+
+// tlsRequiredNo reports whether the author wants a mail delivered without
+// protection rather than not at all.
+func tlsRequiredNo(h textproto.Header) bool {
+	return slices.ContainsFunc(h.Values("TLS-Required"), func(v string) bool {
+		// RFC 8689 §5: the only value is No.
+		return strings.EqualFold(strings.TrimSpace(v), "no")
+	})
 }
 
 // ours reports whether an address is one of our test recipients: en or de,
