@@ -29,7 +29,7 @@ func judge(chain []*x509.Certificate, ref reference) *Certificate {
 		Issuer:    nameOf(leaf.Issuer),
 		NotBefore: leaf.NotBefore,
 		NotAfter:  leaf.NotAfter,
-		Key:       keyName(leaf.PublicKey),
+		Key:       keyName(leaf),
 		Signature: clean(leaf.SignatureAlgorithm.String()),
 		Name:      nameFits(leaf, ref),
 	}
@@ -265,9 +265,9 @@ func quoted(n pkix.Name) string {
 	return "a CA without a name"
 }
 
-// keyName describes a public key.
-func keyName(key any) string {
-	switch k := key.(type) {
+// keyName describes the public key.
+func keyName(cert *x509.Certificate) string {
+	switch k := cert.PublicKey.(type) {
 	case *rsa.PublicKey:
 		return fmt.Sprintf("RSA %d", k.N.BitLen())
 	case *ecdsa.PublicKey:
@@ -275,14 +275,14 @@ func keyName(key any) string {
 	case ed25519.PublicKey:
 		return "Ed25519"
 	}
-	return "unknown"
+	return clean(cert.PublicKeyAlgorithm.String())
 }
 
 // weakKey names a key that CAs must not certify any more (CA/Browser Forum
 // Baseline Requirements §6.1.5).
 func weakKey(cert *x509.Certificate) string {
 	if k, ok := cert.PublicKey.(*rsa.PublicKey); ok && k.N.BitLen() < 2048 {
-		return keyName(k)
+		return keyName(cert)
 	}
 	return ""
 }

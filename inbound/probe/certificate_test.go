@@ -18,9 +18,10 @@ import (
 	"github.com/tlsink/tlsink/inbound/check"
 )
 
-func expired(c *x509.Certificate)   { c.NotAfter = now().AddDate(0, 0, -3) }
-func notYet(c *x509.Certificate)    { c.NotBefore = now().AddDate(0, 0, 3) }
-func withURL(c *x509.Certificate)   { c.IssuingCertificateURL = []string{"http://ca.example/i.der"} }
+func expired(c *x509.Certificate) { c.NotAfter = now().AddDate(0, 0, -3) }
+func notYet(c *x509.Certificate)  { c.NotBefore = now().AddDate(0, 0, 3) }
+func withURL(c *x509.Certificate) { c.IssuingCertificateURL = []string{"http://ca.example/i.der"} }
+
 func forClient(c *x509.Certificate) { c.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth} }
 
 func named(names ...string) func(*x509.Certificate) {

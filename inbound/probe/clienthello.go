@@ -35,10 +35,10 @@ const (
 	extPointFormats      = 11
 	extSignatures        = 13
 	extPadding           = 21
+	extMasterSecret      = 23
 	extSupportedVersions = 43
 	extPSKModes          = 45
 	extKeyShare          = 51
-	extRenegotiation     = 0xff01
 
 	groupX25519 = 0x001d
 )
@@ -155,7 +155,9 @@ func (h clientHello) extensions(b *builder, share []byte) {
 		b.vector(2, func() {
 			b.u16(groupX25519, 0x0017, 0x0018, 0x0019, 0x001e) // P-256, P-384, P-521, X448
 			if h.version == wireTLS13 {
-				b.u16(0x11ec, 0x11eb) // X25519MLKEM768, SecP256r1MLKEM768
+				b.u16(0x11ec, 0x11eb, 0x001f, 0x0020, 0x0021) // with ML-KEM, brainpool for TLS 1.3
+			} else {
+				b.u16(0x001a, 0x001b, 0x001c) // brainpool
 			}
 			b.u16(0x0100, 0x0101, 0x0102, 0x0103, 0x0104) // ffdhe2048 to ffdhe8192
 		})
@@ -165,6 +167,7 @@ func (h clientHello) extensions(b *builder, share []byte) {
 		b.extension(extSignatures, func() { b.vector(2, func() { b.u16(signatures()...) }) })
 	}
 	if h.version < wireTLS13 {
+		b.extension(extMasterSecret, func() {}) // RFC 7627 §5.2: a server may insist on it
 		return
 	}
 	b.extension(extSupportedVersions, func() { b.vector(1, func() { b.u16(wireTLS13) }) })
@@ -183,6 +186,7 @@ func signatures() []uint16 {
 	return []uint16{
 		0x0403, 0x0503, 0x0603, // ECDSA
 		0x0807, 0x0808, // Ed25519, Ed448
+		0x081a, 0x081b, 0x081c, // ECDSA with brainpool curves
 		0x0804, 0x0805, 0x0806, 0x0809, 0x080a, 0x080b, // RSA-PSS
 		0x0401, 0x0501, 0x0601, // RSA with SHA-256 to SHA-512
 		0x0303, 0x0301, 0x0302, 0x0402, 0x0502, 0x0602, // SHA-224, DSA

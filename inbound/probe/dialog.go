@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"slices"
 	"strings"
 	"time"
 )
@@ -179,12 +180,7 @@ func (d *dialog) open(helo string) error {
 
 // offers reports whether EHLO offered an extension.
 func (d *dialog) offers(keyword string) bool {
-	for _, k := range d.keywords {
-		if k == keyword {
-			return true
-		}
-	}
-	return false
+	return slices.Contains(d.keywords, keyword)
 }
 
 // startTLS sends the command; injected reports plaintext behind the reply.

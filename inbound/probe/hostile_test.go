@@ -2,9 +2,11 @@ package probe
 
 import (
 	"bytes"
+	"crypto/rsa"
 	"crypto/tls"
 	"crypto/x509"
 	"io"
+	"math/big"
 	"net"
 	"strings"
 	"testing"
@@ -136,6 +138,12 @@ func TestHugeHandshakes(t *testing.T) {
 			c.Certificates[0].Certificate = append(c.Certificates[0].Certificate, big.Raw)
 			return c
 		}, 0, "could not be seen"},
+		"a key that takes long": {func() *tls.Config {
+			c := root.config(t, key)
+			long := &rsa.PublicKey{N: new(big.Int).SetBit(big.NewInt(1), 100_000, 1), E: 1<<31 - 1}
+			c.Certificates[0].Certificate = append(c.Certificates[0].Certificate, root.sign(t, caTemplate("Long"), long).Raw)
+			return c
+		}, 1, "a key of more than 8192 bits"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

@@ -2,11 +2,13 @@ package probe
 
 import (
 	"context"
+	"crypto/rsa"
 	"crypto/x509"
 	"errors"
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 	"strings"
 
 	"github.com/tlsink/tlsink/inbound/check"
@@ -36,13 +38,8 @@ type look struct {
 func (p *Prober) Probe(ctx context.Context, addr netip.AddrPort, host string, names []string, domain string) Result {
 	ctx, cancel := context.WithTimeoutCause(ctx, p.opts.Timeouts.Total, errTotal)
 	defer cancel()
-	x := &look{
-		p: p, addr: addr, host: strings.TrimSuffix(host, "."), names: names,
-		domain: domain, known: map[uint16]Version{},
-	}
-	if !isHostName(x.host) {
-		x.host = "" // no SNI, and no certificate fits
-	}
+	x := p.look(addr, host, names)
+	x.domain = domain
 	if x.dialogue(ctx) {
 		x.versions(ctx)
 		x.out.ForwardSecrecy = x.forwardSecrecy(ctx)
@@ -50,6 +47,38 @@ func (p *Prober) Probe(ctx context.Context, addr netip.AddrPort, host string, na
 	}
 	x.judge()
 	return x.out
+}
+
+// Certificate looks only at the certificate that the server at addr shows when
+// it is asked for host; names are as for Probe. It takes one connection, or two
+// if crypto/tls can't complete a handshake with it. Of the Result, Mandatory,
+// Versions and ForwardSecrecy are not set.
+func (p *Prober) Certificate(ctx context.Context, addr netip.AddrPort, host string, names []string) Result {
+	ctx, cancel := context.WithTimeoutCause(ctx, p.opts.Timeouts.Total, errTotal)
+	defer cancel()
+	x := p.look(addr, host, names)
+	if x.dialogue(ctx) {
+		if len(x.known) == 0 && len(x.out.Chain) == 0 {
+			x.try(ctx, wireTLS12)
+		}
+		x.out.StartTLS = check.Skip("no handshake could be completed")
+		for _, v := range x.known {
+			if v.Accepted.OK() {
+				x.out.StartTLS = check.Pass()
+			}
+		}
+	}
+	x.out.Mandatory, x.out.ForwardSecrecy = check.Result{}, check.Result{}
+	x.judge()
+	return x.out
+}
+
+func (p *Prober) look(addr netip.AddrPort, host string, names []string) *look {
+	x := &look{p: p, addr: addr, host: strings.TrimSuffix(host, "."), names: names, known: map[uint16]Version{}}
+	if !isHostName(x.host) {
+		x.host = "" // no SNI, and nothing to compare the certificate with
+	}
+	return x
 }
 
 // connect opens a further connection and says hello. The dialogue may be there
@@ -217,12 +246,9 @@ func (x *look) secured(ctx context.Context, d *dialog, injected bool) {
 }
 
 func (x *look) note(text string) {
-	for _, n := range x.out.Notes {
-		if n == text {
-			return
-		}
+	if !slices.Contains(x.out.Notes, text) {
+		x.out.Notes = append(x.out.Notes, text)
 	}
-	x.out.Notes = append(x.out.Notes, text)
 }
 
 // untested marks what has no answer yet.
@@ -253,6 +279,8 @@ func (x *look) conclude() {
 	x.out.StartTLS = any
 }
 
+const maxRSA = 8192 // bits, as in crypto/tls
+
 // keep takes over the certificates that a server sent, up to the first one that
 // is malformed.
 func (x *look) keep(raw [][]byte) {
@@ -268,6 +296,11 @@ func (x *look) keep(raw [][]byte) {
 		cert, err := x509.ParseCertificate(der)
 		if err != nil {
 			x.partial = "A certificate that it sends is malformed: " + clean(err.Error()) + "."
+			return
+		}
+		// Verifying with a key of half a million bits takes minutes.
+		if key, ok := cert.PublicKey.(*rsa.PublicKey); ok && key.N.BitLen() > maxRSA {
+			x.partial = fmt.Sprintf("A certificate that it sends has a key of more than %d bits.", maxRSA)
 			return
 		}
 		x.out.Chain = append(x.out.Chain, cert)

@@ -262,6 +262,40 @@ func TestStopsAnswering(t *testing.T) {
 	}
 }
 
+// The certificate alone takes one connection, or two without crypto/tls.
+func TestCertificateAlone(t *testing.T) {
+	root, key := newRoot(t), ecdsaKey(t)
+	old := oldServer{versions: []uint16{wireTLS10}, suites: []uint16{0x0039}, cert: root.leaf(t).Raw}
+	for name, c := range map[string]struct {
+		server *server
+		want   string // STARTTLS, certificate
+		conn   int
+	}{
+		"good":        {&server{tls: root.config(t, key)}, "yes yes", 1},
+		"DHE alone":   {&server{handshake: old.handshake}, "yes yes", 2},
+		"no STARTTLS": {&server{}, "no untested", 1},
+		"no TLS":      {&server{handshake: func(int, net.Conn) {}}, "untested untested", 2},
+		"closed":      {&server{dial: func(int) error { return syscall.ECONNREFUSED }}, "untested untested", 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				p, err := New(Options{Dial: c.server.dialer, HELO: "probe.example.net", Roots: root.pool(), Now: now})
+				if err != nil {
+					t.Fatal(err)
+				}
+				got := p.Certificate(t.Context(), address(), host, nil)
+				outcomes := string(got.StartTLS.Outcome + " " + got.Certificate.Valid().Outcome)
+				if outcomes != c.want || got.Connections != c.conn || c.server.said("MAIL") > 0 {
+					t.Errorf("%s, want %s; %d connections\n%s", outcomes, c.want, got.Connections, reasons(got))
+				}
+				if got.Mandatory != (check.Result{}) || got.ForwardSecrecy != (check.Result{}) || got.Versions != nil {
+					t.Errorf("%s", short(got))
+				}
+			})
+		})
+	}
+}
+
 func TestBrokenOff(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &server{take: func(_ int, c net.Conn) bool { _, _ = c.Read(make([]byte, 1)); return true }}

@@ -146,7 +146,7 @@ func (x *look) offer(ctx context.Context, hello clientHello) (serverAnswer, erro
 			bye.u16(min(max(answer.version, wireSSL3), wireTLS12), 2)
 			bye.u8(1, code)
 		}
-		d.conn.SetWriteDeadline(time.Now().Add(time.Second))
+		d.deadline(time.Second)
 		_, _ = d.conn.Write(bye) // it is over either way
 	}
 	return answer, err
@@ -172,8 +172,10 @@ func (x *look) forwardSecrecy(ctx context.Context) check.Result {
 		return check.Skip(open)
 	case highest == 0 && x.known[wireTLS13].Accepted.OK():
 		return check.Pass() // TLS 1.3 has nothing else
-	case highest == 0:
+	case highest == 0 && x.known[wireTLS13].Accepted.Failed():
 		return check.Result{} // no TLS at all
+	case highest == 0:
+		return x.known[wireTLS13].Accepted
 	}
 	answer, err := x.offer(ctx, clientHello{version: highest, suites: ids(staticSuites()), serverName: x.host})
 	if err == nil {
