@@ -1,6 +1,8 @@
 package report
 
 import (
+	"unicode/utf8"
+
 	"github.com/tlsink/tlsink/dnssec"
 	"github.com/tlsink/tlsink/inbound/check"
 )
@@ -50,6 +52,9 @@ type answer struct {
 	Text string
 }
 
+// Long reports whether the answer should have a line of its own.
+func (a answer) Long() bool { return utf8.RuneCountInString(a.Text) > 28 }
+
 // A row is a name with answers.
 type row struct {
 	Name    string
@@ -83,7 +88,7 @@ func (s speaker) secured(kind string, status dnssec.Status, why string) (a answe
 	case dnssec.Secure:
 		return answer{markYes, kind + " " + phrase{"secure", "gesichert"}.in(s.l)}, true
 	case dnssec.Insecure:
-		return answer{markNo, kind + " " + s.because(phrase{"not signed", "nicht signiert"}.in(s.l), why)}, true
+		return answer{markNone, kind + " " + phrase{"not signed", "nicht signiert"}.in(s.l)}, true // what that costs is said under DANE
 	case dnssec.Bogus:
 		return answer{markNo, kind + " " + s.because(phrase{"wrongly signed, validating senders can't use it", "falsch signiert, für prüfende Absender unbrauchbar"}.in(s.l), why)}, true
 	case dnssec.Error:

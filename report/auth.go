@@ -79,7 +79,7 @@ func authenticated(m *evidence.Message) phrase {
 		}
 	case m.DMARC.Result == evidence.AuthFail:
 		return phrase{
-			"Receivers can not tell that this mail comes from the domain in its From field, and that domain's DMARC record says that they should.",
+			"Receivers cannot tell that this mail comes from the domain in its From field, and that domain's DMARC record says that they should.",
 			"Empfänger können nicht erkennen, dass diese E-Mail von der Domain im Absenderfeld stammt; deren DMARC-Eintrag sagt aber, dass sie es können müssten.",
 		}
 	case m.DMARC.Result == evidence.AuthTempError:

@@ -40,8 +40,8 @@ const (
 	drawHead  = 26 // height of the head
 	drawRow   = 22
 	drawOffer = 84  // where the second column begins
-	drawOrder = 150 // the third
-	drawLanes = 204 // the middle of the first lane
+	drawOrder = 158 // the third
+	drawLanes = 212 // the middle of the first lane
 	drawLane  = 24  // from lane to lane
 )
 

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"html/template"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 )
 
 //go:embed templates/*.tmpl
@@ -21,7 +23,7 @@ var (
 
 func functions(style func(...string) template.HTMLAttr, page bool) template.FuncMap {
 	return template.FuncMap{
-		"style": style, "page": func() bool { return page }, "draw": draw,
+		"style": style, "page": func() bool { return page }, "draw": draw, "capital": capital,
 		"steps": func(h headings, steps []step) any {
 			return struct {
 				H     headings
@@ -29,6 +31,12 @@ func functions(style func(...string) template.HTMLAttr, page bool) template.Func
 			}{h, steps}
 		},
 	}
+}
+
+// capital writes the first letter large.
+func capital(s string) string {
+	r, n := utf8.DecodeRuneInString(s)
+	return string(unicode.ToUpper(r)) + s[n:]
 }
 
 // HTML returns the report as a complete document for a mail: inline styles, no

@@ -88,9 +88,11 @@ func inboundOf(in Input) *inboundView {
 	v.Cards, v.Unshown = s.cards(a)
 	v.Versions, v.Note = s.versions(a)
 	if a.Route == inbound.RouteMX || a.Route == inbound.RouteImplicit {
-		for _, st := range r.Standards {
-			if text, ok := s.rated(st); ok {
-				v.Standards = append(v.Standards, text)
+		for _, words := range standards { // in the order of the report
+			for _, st := range r.Standards {
+				if text, ok := s.rated(st, words); ok {
+					v.Standards = append(v.Standards, text)
+				}
 			}
 		}
 	}
@@ -197,7 +199,7 @@ func layOfClass(a *inbound.Analysis, r rating.Ratings) phrase {
 		if met(r, rating.DANE).OK() {
 			return phrase{
 				"Mail to you can be protected: your servers encrypt, and senders that use DANE make sure that it reaches them and nobody else.",
-				"E-Mails an Sie können geschützt ankommen: Ihre Server verschlüsseln, und Absender mit DANE stellen sicher, dass die E-Mail nur bei ihnen ankommt.",
+				"E-Mails an Sie können geschützt ankommen: Ihre Server verschlüsseln, und Absender mit DANE stellen sicher, dass keine E-Mail anderswo ankommt.",
 			}
 		}
 		return phrase{
@@ -264,10 +266,10 @@ func (s speaker) adminOf(a *inbound.Analysis, r rating.Ratings) string {
 	return text.with(s.l, s.quote(a.Domain, maxName), len(a.Hosts), servers, reached)
 }
 
-// rated puts one standard into words; ok is false if it does not apply.
-func (s speaker) rated(st rating.Standard) (out rated, ok bool) {
-	words, ok := wordsOfStandard(st.ID)
-	if !ok {
+// rated puts one standard into words; ok is false if these are not its words,
+// or it does not apply.
+func (s speaker) rated(st rating.Standard, words standardWords) (out rated, ok bool) {
+	if words.id != st.ID {
 		return rated{}, false
 	}
 	out = rated{Name: words.name.in(s.l), Rule: words.rule.in(s.l)}

@@ -46,9 +46,6 @@ func (s speaker) publishing(published, valid check.Result) (out []answer) {
 
 func (s speaker) signed(status dnssec.Status) (out []answer) {
 	if a, ok := s.secured("DNSSEC:", status, ""); ok {
-		if a.Mark == markNo && status == dnssec.Insecure {
-			a.Mark = markNone
-		}
 		out = append(out, a)
 	}
 	return out
@@ -116,10 +113,10 @@ func (s speaker) mtasts(a *inbound.Analysis) record {
 		Lay:     phrase{"Tells senders to encrypt, and which servers are yours.", "Sagt Absendern, dass sie verschlüsseln sollen und welche Server Ihre sind."}.in(s.l),
 		Answers: s.publishing(m.Published, check.Result{}),
 	}
-	if policy, ok := s.answerOf(m.Policy, phrase{"policy found", "Policy gefunden"}, phrase{"no usable policy", "keine brauchbare Policy"}); ok {
+	if policy, ok := s.answerOf(m.Policy, phrase{"policy found", "Richtlinie gefunden"}, phrase{"no usable policy", "keine verwendbare Richtlinie"}); ok {
 		r.Answers = append(r.Answers, policy)
 	}
-	if https, ok := s.answerOf(m.HTTPS, phrase{"certificate of the policy host valid", "Zertifikat des Policy-Hosts gültig"}, phrase{"certificate of the policy host not valid", "Zertifikat des Policy-Hosts ungültig"}); ok {
+	if https, ok := s.answerOf(m.HTTPS, phrase{"certificate of the policy host valid", "gültiges Zertifikat des Webservers"}, phrase{"certificate of the policy host not valid", "ungültiges Zertifikat des Webservers"}); ok {
 		r.Answers = append(r.Answers, https)
 	}
 	if m.Mode != "" {

@@ -17,7 +17,7 @@ type card struct {
 	Names     string // hosts with their preference
 	Addresses string
 	Rows      []row
-	Mark      mark // the worst of the rows
+	Mark      mark // of encryption and certificate together
 }
 
 // cards returns the servers of a, those that are alike together, and says how
@@ -26,13 +26,15 @@ func (s speaker) cards(a *inbound.Analysis) (out []card, unshown string) {
 	type group struct {
 		names, addresses []string
 		rows             []row
+		mark             mark
 	}
 	var groups []group
-	add := func(name, address string, rows []row) {
+	add := func(name, address string, ofHost, ofServer []row) {
+		rows := append(ofHost, ofServer...)
 		i := slices.IndexFunc(groups, func(g group) bool { return slices.EqualFunc(g.rows, rows, equalRows) })
 		if i < 0 {
 			i = len(groups)
-			groups = append(groups, group{rows: rows})
+			groups = append(groups, group{rows: rows, mark: worst(ofServer)})
 		}
 		if !slices.Contains(groups[i].names, name) {
 			groups[i].names = append(groups[i].names, name)
@@ -48,10 +50,10 @@ func (s speaker) cards(a *inbound.Analysis) (out []card, unshown string) {
 			name += fmt.Sprintf(" (%d)", h.Preference)
 		}
 		if len(h.Servers) == 0 {
-			add(name, "", s.hostRows(a, h))
+			add(name, "", s.hostRows(a, h), nil)
 		}
 		for j := range h.Servers {
-			add(name, h.Servers[j].Address.String(), append(s.hostRows(a, h), s.serverRows(h, &h.Servers[j])...))
+			add(name, h.Servers[j].Address.String(), s.hostRows(a, h), s.serverRows(h, &h.Servers[j]))
 		}
 	}
 	for i, g := range groups {
@@ -64,7 +66,7 @@ func (s speaker) cards(a *inbound.Analysis) (out []card, unshown string) {
 		}
 		out = append(out, card{
 			Names: strings.Join(s.atMost(g.names, membersKeep), ", "), Addresses: strings.Join(s.atMost(g.addresses, membersKeep), ", "),
-			Rows: g.rows, Mark: worst(g.rows),
+			Rows: g.rows, Mark: g.mark,
 		})
 	}
 	return out, unshown
@@ -72,8 +74,12 @@ func (s speaker) cards(a *inbound.Analysis) (out []card, unshown string) {
 
 func equalRows(a, b row) bool { return a.Name == b.Name && slices.Equal(a.Answers, b.Answers) }
 
+// worst is the mark of a server; of none there is nothing to say.
 func worst(rows []row) mark {
 	out := markYes
+	if len(rows) == 0 {
+		out = markNone
+	}
 	for _, r := range rows {
 		for _, a := range r.Answers {
 			switch {
@@ -107,7 +113,7 @@ func (s speaker) hostRows(a *inbound.Analysis, h *inbound.Host) []row {
 			"leads to %[1]s; an MX must not point to an alias (RFC 2181)", "führt zu %[1]s; ein MX darf nicht auf einen Alias zeigen (RFC 2181)",
 		}.with(s.l, s.quote(h.Canonical, maxName))}}})
 	}
-	if listed, ok := s.answerOf(h.Listed, phrase{"listed in the policy", "in der Policy genannt"}, phrase{"not listed in the policy", "nicht in der Policy genannt"}); ok {
+	if listed, ok := s.answerOf(h.Listed, phrase{"listed in the policy", "in der Richtlinie genannt"}, phrase{"not listed in the policy", "nicht in der Richtlinie genannt"}); ok {
 		out = append(out, row{"MTA-STS", []answer{listed}})
 	}
 	if tlsa := s.tlsaRecords(h); len(tlsa) > 0 {
@@ -121,6 +127,10 @@ func (s speaker) hostRows(a *inbound.Analysis, h *inbound.Host) []row {
 
 // tlsaRecords lists the records, and which no sender can use.
 func (s speaker) tlsaRecords(h *inbound.Host) (out []answer) {
+	bad := markNo
+	if slices.ContainsFunc(h.Records, func(t inbound.TLSARecord) bool { return t.Usable }) {
+		bad = markNone // one is enough (RFC 7672 §3.1)
+	}
 	for i, t := range h.Records {
 		if i == problemsKeep {
 			return append(out, answer{markNone, s.more(len(h.Records) - problemsKeep)})
@@ -130,7 +140,7 @@ func (s speaker) tlsaRecords(h *inbound.Host) (out []answer) {
 			out = append(out, answer{markYes, text})
 			continue
 		}
-		out = append(out, answer{markNo, s.because(phrase{"%[1]s is not usable", "%[1]s ist nicht brauchbar"}.with(s.l, text), t.Why)})
+		out = append(out, answer{bad, s.because(phrase{"%[1]s is not usable", "%[1]s ist nicht verwendbar"}.with(s.l, text), t.Why)})
 	}
 	return out
 }

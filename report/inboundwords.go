@@ -27,22 +27,22 @@ var standards = [...]standardWords{
 		rating.DANE,
 		phrase{"SMTP-DANE", "SMTP-DANE"},
 		phrase{"Senders that use DANE send to you only encrypted, and only to your own servers.", "Absender mit DANE senden an Sie nur verschlüsselt und nur an Ihre eigenen Server."},
-		phrase{"Senders that use DANE can not rely on it for mail to you.", "Absender mit DANE können sich bei E-Mails an Sie nicht darauf stützen."},
+		phrase{"Senders that use DANE cannot rely on it for mail to you.", "Absender mit DANE können sich bei E-Mails an Sie nicht darauf stützen."},
 		phrase{"Whether DANE protects mail to you could not be tested.", "Ob DANE E-Mails an Sie schützt, war nicht prüfbar."},
 		phrase{
 			"RFC 7672: the MX, address and TLSA records of every host are secured by DNSSEC, and the certificate of every server matches a usable TLSA record.",
-			"RFC 7672: MX-, Adress- und TLSA-Einträge aller Hosts sind durch DNSSEC gesichert, und das Zertifikat jedes Servers passt zu einem brauchbaren TLSA-Eintrag.",
+			"RFC 7672: MX-, Adress- und TLSA-Einträge aller Hosts sind durch DNSSEC gesichert, und das Zertifikat jedes Servers passt zu einem verwendbaren TLSA-Eintrag.",
 		},
 	},
 	{
 		rating.MTASTS,
 		phrase{"MTA-STS", "MTA-STS"},
 		phrase{"Senders that use MTA-STS send to you only encrypted, and only to servers that you name.", "Absender mit MTA-STS senden an Sie nur verschlüsselt und nur an Server, die Sie nennen."},
-		phrase{"Senders that use MTA-STS can not rely on it for mail to you.", "Absender mit MTA-STS können sich bei E-Mails an Sie nicht darauf stützen."},
+		phrase{"Senders that use MTA-STS cannot rely on it for mail to you.", "Absender mit MTA-STS können sich bei E-Mails an Sie nicht darauf stützen."},
 		phrase{"Whether MTA-STS protects mail to you could not be tested.", "Ob MTA-STS E-Mails an Sie schützt, war nicht prüfbar."},
 		phrase{
 			"RFC 8461: a record and a policy in mode enforce, that lists every MX host, and every server has a certificate of a public CA for its name.",
-			"RFC 8461: ein Eintrag und eine Policy im Modus enforce, die jeden MX-Host nennt, und jeder Server hat ein Zertifikat einer öffentlichen CA auf seinen Namen.",
+			"RFC 8461: ein Eintrag und eine Richtlinie im Modus enforce, die jeden MX-Host nennt, und jeder Server hat ein Zertifikat einer öffentlichen Zertifizierungsstelle auf seinen Namen.",
 		},
 	},
 	{
@@ -53,18 +53,9 @@ var standards = [...]standardWords{
 		phrase{"Whether the recommendation of German data protection authorities for confidential data is met could not be tested.", "Ob die Empfehlung der deutschen Datenschutzbehörden für vertrauliche Daten erfüllt ist, war nicht prüfbar."},
 		phrase{
 			"Orientierungshilfe of the German Datenschutzkonferenz: encryption is mandatory, with TLS 1.2 and forward secrecy or TLS 1.3; DNSSEC; and either DANE or certificates of public CAs.",
-			"Orientierungshilfe der Datenschutzkonferenz: Verschlüsselung ist Pflicht, mit TLS 1.2 und Perfect Forward Secrecy oder TLS 1.3; DNSSEC; dazu entweder DANE oder Zertifikate öffentlicher CAs.",
+			"Orientierungshilfe der Datenschutzkonferenz: Verschlüsselung ist Pflicht, mit TLS 1.2 und Perfect Forward Secrecy oder TLS 1.3; DNSSEC; dazu entweder DANE oder Zertifikate öffentlicher Zertifizierungsstellen.",
 		},
 	},
-}
-
-func wordsOfStandard(id string) (standardWords, bool) {
-	for _, s := range standards {
-		if s.id == id {
-			return s, true
-		}
-	}
-	return standardWords{}, false
 }
 
 // open puts an open requirement into words.

@@ -159,6 +159,9 @@ func broken(t *testing.T) report.Input {
 	return inputOf(h)
 }
 
+// pages are the cases with a golden file of their page, too.
+var pages = []string{"postfix-dane", "mixed", "nothing-seen", "running.de", "receiving-green.de", "receiving-yellow", "receiving-incomplete.de", "receiving-huge"}
+
 func golden(t *testing.T, name string, got []byte, update bool) {
 	t.Helper()
 	path := filepath.Join("testdata", "golden", name)
@@ -187,6 +190,13 @@ func TestGolden(t *testing.T) {
 				t.Fatal(err)
 			}
 			golden(t, name+".html", page, update)
+			if slices.Contains(pages, name) {
+				fragment, err := report.Fragment(in)
+				if err != nil {
+					t.Fatal(err)
+				}
+				golden(t, name+".page.html", []byte(fragment), update)
+			}
 		})
 	}
 }

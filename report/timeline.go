@@ -128,6 +128,7 @@ func timelines(in Input) []timeline {
 		t.Lanes = append(t.Lanes, lane{fmt.Sprint(server.number), server.what.in(s.l)})
 		addLane(t.Rows, columns, func(c *evidence.Connection) bool { return c.Server == server.number })
 	}
+	t.Legend = s.legend(t.Rows)
 	if len(in.Verdict.Hosts) == 0 {
 		return []timeline{t}
 	}
@@ -142,6 +143,7 @@ func timelines(in Input) []timeline {
 		byHost.Lanes = append(byHost.Lanes, lane{string(rune('A' + i)), s.quote(host, maxName)})
 		addLane(byHost.Rows, columns, func(c *evidence.Connection) bool { return hostOf(c) == host })
 	}
+	byHost.Legend = s.legend(byHost.Rows)
 	return []timeline{t, byHost}
 }
 
@@ -154,7 +156,7 @@ var servers = [...]struct {
 	{2, phrase{"asked for no server (no SNI)", "kein Server verlangt (ohne SNI)"}},
 	{3, phrase{"mx03: nothing about it is valid", "mx03: nichts daran ist gültig"}},
 	{4, phrase{"mx04: valid for DANE only", "mx04: nur für DANE gültig"}},
-	{5, phrase{"mx05: valid for CAs and MTA-STS only", "mx05: nur für CAs und MTA-STS gültig"}},
+	{5, phrase{"mx05: valid, but not for DANE", "mx05: gültig, nur nicht für DANE"}},
 	{6, phrase{"mx06: valid for all", "mx06: für alle gültig"}},
 	{7, phrase{"ut: publishes no policy", "ut: veröffentlicht keine Vorgaben"}},
 }
@@ -301,9 +303,6 @@ func (s speaker) timeline(h evidence.History, columns []column, attempts int) ti
 			Time: "+" + length(c.start.Sub(columns[0].start)), Offer: s.offer(offered, withheld), Withheld: withheld, Order: orderAt(h.States, c.start),
 		})
 	}
-	for _, e := range []event{encrypted, plaintext, both, declined, connected} {
-		t.Legend = append(t.Legend, sign{e, e.words().in(s.l)})
-	}
 	t.Notes = []string{phrase{
 		"Each row is an attempt of the sender. STARTTLS: whether encryption was offered, or withheld as an attacker would. 1st MX: which server the MX order preferred.",
 		"Jede Zeile ist ein Versuch des Absenders. STARTTLS: ob Verschlüsselung angeboten oder wie von einem Angreifer verweigert wurde. 1. MX: welchen Server die MX-Reihenfolge bevorzugte.",
@@ -314,6 +313,16 @@ func (s speaker) timeline(h evidence.History, columns []column, attempts int) ti
 		}.with(s.l, attempts))
 	}
 	return t
+}
+
+// legend explains the signs that occur.
+func (s speaker) legend(rows []moment) (out []sign) {
+	for _, e := range []event{encrypted, plaintext, both, declined, connected} {
+		if slices.ContainsFunc(rows, func(m moment) bool { return slices.Contains(m.Cells, e) }) {
+			out = append(out, sign{e, e.words().in(s.l)})
+		}
+	}
+	return out
 }
 
 // summary says the picture in a sentence.
