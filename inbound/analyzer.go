@@ -146,16 +146,19 @@ func (a *Analyzer) analyze(ctx context.Context, domain string) (result Analysis,
 	resolver := &counting{inner: a.opts.Resolver, limit: int64(a.opts.MaxLookups)}
 	r := &run{
 		a: a, resolver: resolver, records: a.opts.NewRecords(resolver),
-		out: Analysis{Domain: domain, Started: a.opts.Now()},
+		out: Analysis{Domain: domain, Started: a.now()},
 	}
 	r.do(ctx)
-	r.out.Ended = a.opts.Now()
+	r.out.Ended = a.now()
 	a.opts.Logger.LogAttrs(ctx, slog.LevelInfo, "domain analysed",
 		slog.String("domain", domain), slog.String("route", string(r.out.Route)),
 		slog.Int("hosts", len(r.out.Hosts)), slog.Int64("dns_lookups", resolver.made()),
 		slog.Duration("took", r.out.Ended.Sub(r.out.Started)), slog.Bool("complete", !r.failed.Load()))
 	return r.out, !r.failed.Load()
 }
+
+// now is the time as it is written down.
+func (a *Analyzer) now() time.Time { return a.opts.Now().UTC().Round(0) }
 
 func (a *Analyzer) say(domain, text string) {
 	a.progress.Lock()

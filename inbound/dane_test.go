@@ -42,7 +42,10 @@ func TestDANEAtHost(t *testing.T) {
 		{"none usable", mx + owner + "TLSA 0 0 1 " + strings.Repeat("00", 32), nil, check.No, "no TLSA record is usable", inbound.RRset{Status: dnssec.Secure, Count: 1}, "mx.example.org", "", ""},
 		{
 			"MX insecure", "example.org. MX 10 mx.example.net.\nmx.example.net. A 1.1.1.1\n_25._tcp.mx.example.net. " + good,
-			map[string]dnssec.Status{"example.org.": dnssec.Insecure}, check.No, "the MX records are not secure: zone without DS", inbound.RRset{Status: dnssec.Secure, Count: 1}, "mx.example.net", check.Yes, "",
+			map[string]dnssec.Status{"example.org.": dnssec.Insecure},
+			check.No, "the MX records are not secure: zone without DS",
+			inbound.RRset{Status: dnssec.Secure, Count: 1},
+			"mx.example.net", check.Yes, "",
 		},
 		{"address insecure", mx + owner + good, map[string]dnssec.Status{"mx.example.org. A": dnssec.Insecure}, check.No, "its addresses are not secure", inbound.RRset{Status: dnssec.Secure, Count: 1}, "mx.example.org", check.Yes, ""},
 		{"absence of AAAA insecure", mx + owner + good, map[string]dnssec.Status{"mx.example.org. AAAA": dnssec.Insecure}, check.No, "its addresses are not secure", inbound.RRset{Status: dnssec.Secure, Count: 1}, "mx.example.org", check.Yes, ""},

@@ -167,7 +167,7 @@ func TestTotalTime(t *testing.T) {
 				part++
 			}
 		}
-		if whole != 4 || part != 4 || !cmp.Equal(a.LeftOut, []string{"it was not done within 5m0s"}) {
+		if whole != 4 || part != 4 || !cmp.Equal(a.LeftOut, []string{"the time was up after 5m0s: what was not done by then is not tested"}) {
 			t.Errorf("%d whole, %d in part, left out %q", whole, part, a.LeftOut)
 		}
 		before := len(s.prober.calls)
@@ -260,14 +260,18 @@ func TestTLSVersions(t *testing.T) {
 	}{
 		{"none", nil, inbound.Versions{}},
 		{"not reached", []inbound.Server{gone}, inbound.Versions{}},
-		{"one", []inbound.Server{modern}, inbound.Versions{HighestOne: "1.3", HighestAll: "1.3", LowestOne: "1.2", LowestAll: "1.2", Tested: 1}},
-		{"two alike", []inbound.Server{usual, usual}, inbound.Versions{HighestOne: "1.2", HighestAll: "1.2", LowestOne: "1.0", LowestAll: "1.0", Tested: 2}},
-		{"two that differ", []inbound.Server{modern, usual}, inbound.Versions{HighestOne: "1.3", HighestAll: "1.2", LowestOne: "1.0", LowestAll: "1.2", Tested: 2}},
-		{"one not reached", []inbound.Server{modern, gone}, inbound.Versions{HighestOne: "1.3", HighestAll: "1.3", LowestOne: "1.2", LowestAll: "1.2", Tested: 1}},
-		{"one without STARTTLS", []inbound.Server{old, plain}, inbound.Versions{HighestOne: "1.0", HighestAll: "none", LowestOne: "none", LowestAll: "1.0", Tested: 2}},
-		{"all without", []inbound.Server{plain}, inbound.Versions{HighestOne: "none", HighestAll: "none", LowestOne: "none", LowestAll: "none", Tested: 1}},
-		{"all refused", []inbound.Server{server(yes, no, no, no, no)}, inbound.Versions{HighestOne: "none", HighestAll: "none", LowestOne: "none", LowestAll: "none", Tested: 1}},
-		{"some not tried", []inbound.Server{server(yes, skip, yes, skip, skip)}, inbound.Versions{HighestOne: "1.2", HighestAll: "1.2", LowestOne: "1.2", LowestAll: "1.2", Tested: 1}},
+		{"one", []inbound.Server{modern}, inbound.Versions{HighestOne: "1.3", HighestAll: "1.3", LowestOne: "1.2", LowestAll: "1.2", Tested: 1, TestedLowest: 1}},
+		{"two alike", []inbound.Server{usual, usual}, inbound.Versions{HighestOne: "1.2", HighestAll: "1.2", LowestOne: "1.0", LowestAll: "1.0", Tested: 2, TestedLowest: 2}},
+		{"two that differ", []inbound.Server{modern, usual}, inbound.Versions{HighestOne: "1.3", HighestAll: "1.2", LowestOne: "1.0", LowestAll: "1.2", Tested: 2, TestedLowest: 2}},
+		{"one not reached", []inbound.Server{modern, gone}, inbound.Versions{HighestOne: "1.3", HighestAll: "1.3", LowestOne: "1.2", LowestAll: "1.2", Tested: 1, TestedLowest: 1}},
+		{"one without STARTTLS", []inbound.Server{old, plain}, inbound.Versions{HighestOne: "1.0", HighestAll: "none", LowestOne: "none", LowestAll: "1.0", Tested: 2, TestedLowest: 2}},
+		{"all without", []inbound.Server{plain}, inbound.Versions{HighestOne: "none", HighestAll: "none", LowestOne: "none", LowestAll: "none", Tested: 1, TestedLowest: 1}},
+		{"all refused", []inbound.Server{server(yes, no, no, no, no)}, inbound.Versions{HighestOne: "none", HighestAll: "none", LowestOne: "none", LowestAll: "none", Tested: 1, TestedLowest: 1}},
+		{"old ones without an answer", []inbound.Server{server(yes, yes, yes, skip, no)}, inbound.Versions{HighestOne: "1.3", HighestAll: "1.3", Tested: 1}},
+		{"the newest without an answer", []inbound.Server{server(yes, skip, yes, no, no)}, inbound.Versions{LowestOne: "1.2", LowestAll: "1.2", TestedLowest: 1}},
+		{"one between without an answer", []inbound.Server{server(yes, yes, skip, yes, no)}, inbound.Versions{HighestOne: "1.3", HighestAll: "1.3", LowestOne: "1.1", LowestAll: "1.1", Tested: 1, TestedLowest: 1}},
+		{"each certain about one end", []inbound.Server{server(yes, skip, yes, no, no), server(yes, yes, yes, skip, skip)}, inbound.Versions{HighestOne: "1.3", HighestAll: "1.3", LowestOne: "1.2", LowestAll: "1.2", Tested: 1, TestedLowest: 1}},
+		{"old ones not tried", []inbound.Server{server(yes, no, yes)}, inbound.Versions{HighestOne: "1.2", HighestAll: "1.2", LowestOne: "1.2", LowestAll: "1.2", Tested: 1, TestedLowest: 1}},
 		{"refused or not tried", []inbound.Server{server(yes, no, skip)}, inbound.Versions{}},
 		{"no versions", []inbound.Server{server(yes)}, inbound.Versions{}},
 	} {

@@ -39,7 +39,12 @@ func (l *locks) acquire(ctx context.Context, addr netip.Addr) (release func(), e
 	}
 	select {
 	case k.turn <- struct{}{}:
-		return func() { <-k.turn; leave() }, nil
+		release = func() { <-k.turn; leave() }
+		if ctx.Err() != nil { // both were ready
+			release()
+			return nil, ctx.Err()
+		}
+		return release, nil
 	case <-ctx.Done():
 		leave()
 		return nil, ctx.Err()

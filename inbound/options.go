@@ -65,7 +65,7 @@ type Options struct {
 	Parallel               int // servers at a time of one analysis; 4
 
 	// CacheFor is how long an analysis is remembered, 1 h; RetryAfter the same
-	// for one that is not complete, 1 min; CacheEntries how many, 1000. Negative
+	// for one that is not complete, 1 min; CacheEntries how many, 250. Negative
 	// durations mean not at all.
 	CacheFor, RetryAfter time.Duration
 	CacheEntries         int
@@ -125,7 +125,7 @@ func (o *Options) setDefaults() {
 	for _, n := range []struct {
 		field *int
 		value int
-	}{{&o.MaxHosts, 16}, {&o.MaxServers, 32}, {&o.MaxLookups, 256}, {&o.MaxRunning, 4}, {&o.Parallel, 4}, {&o.CacheEntries, 1000}} {
+	}{{&o.MaxHosts, 16}, {&o.MaxServers, 32}, {&o.MaxLookups, 256}, {&o.MaxRunning, 4}, {&o.Parallel, 4}, {&o.CacheEntries, 250}} {
 		if *n.field <= 0 {
 			*n.field = n.value
 		}

@@ -62,7 +62,7 @@ func (r *run) do(ctx context.Context) {
 	}
 	if ctx.Err() != nil {
 		r.failed.Store(true)
-		r.leaveOut("%s", r.late())
+		r.leaveOut("the time was up after %s: what was not done by then is not tested", r.a.opts.Timeout)
 	}
 }
 

@@ -101,14 +101,14 @@ func (r *run) network(ctx context.Context, addr netip.Addr) network.Info {
 // probe looks at one server in its turn, under the name host. It may also be
 // known as other.
 func (r *run) probe(ctx context.Context, addr netip.Addr, host, other string) probe.Result {
+	if ctx.Err() != nil {
+		return probe.Result{Reached: check.Skip(r.late())}
+	}
 	release, err := r.a.busy.acquire(ctx, addr)
 	if err != nil {
 		return probe.Result{Reached: check.Skip("other analyses were talking to this server: " + r.late())}
 	}
 	defer release()
-	if ctx.Err() != nil { // both were ready
-		return probe.Result{Reached: check.Skip(r.late())}
-	}
 	limited, cancel := context.WithTimeout(ctx, r.a.opts.ServerTimeout)
 	defer cancel()
 	names := []string{r.out.Domain}

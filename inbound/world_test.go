@@ -323,8 +323,10 @@ func shows(chain []*x509.Certificate) probe.Result {
 	return probe.Result{
 		Reached: check.Pass(), Greeting: "mx ESMTP", StartTLS: check.Pass(), Mandatory: check.Fail("it takes mail without"),
 		Versions: []probe.Version{
-			{Version: probe.TLS13, Accepted: check.Pass(), Suite: "TLS_AES_128_GCM_SHA256"}, {Version: probe.TLS12, Accepted: check.Pass()},
-			{Version: probe.TLS11, Accepted: check.Fail("alert")}, {Version: probe.TLS10, Accepted: check.Fail("alert")},
+			{Version: probe.TLS13, Accepted: check.Pass(), Suite: "TLS_AES_128_GCM_SHA256"},
+			{Version: probe.TLS12, Accepted: check.Pass()},
+			{Version: probe.TLS11, Accepted: check.Fail("alert")},
+			{Version: probe.TLS10, Accepted: check.Fail("alert")},
 		},
 		ForwardSecrecy: check.Pass(), Certificate: &probe.Certificate{Trusted: check.Pass(), Subject: "mx", Names: []string{"mx"}},
 		Connections: 4, Chain: chain,
