@@ -3,6 +3,7 @@ package network
 import (
 	"context"
 	"errors"
+	"maps"
 	"net"
 	"net/netip"
 	"strings"
@@ -38,11 +39,14 @@ func TestDNS(t *testing.T) {
 		"mapped": {"::ffff:8.8.4.9", zone{"9.4.8.8.origin.asn.cymru.com.": {"15169 | 8.8.4.0/24 | US | arin | 1992-12-01"}}, google, ""},
 		"IPv6":   {"2001:4860:4860::8888", zone{v6: {"15169 | 2001:4860::/32 | US | arin | 2005-03-14"}}, google, ""},
 		"several origins": {
-			"192.0.2.1", zone{"1.2.0.192.origin.asn.cymru.com.": {"15169 64496 | 192.0.2.0/24 | DE | ripencc | 1998-09-25"}},
-			Info{AS: 15169, Name: "GOOGLE", Country: "DE"}, "",
+			"192.0.2.1",
+			zone{"1.2.0.192.origin.asn.cymru.com.": {"15169 64496 | 192.0.2.0/24 | DE | ripencc | 1998-09-25"}},
+			Info{AS: 15169, Name: "GOOGLE", Country: "DE"},
+			"",
 		},
 		"the smallest network": {
-			"192.0.2.1", zone{"1.2.0.192.origin.asn.cymru.com.": {"64496 | 192.0.0.0/16 | DE | x | y", "15169 | 192.0.2.0/24 | US | x | y", "64497 | 192.0.2.0/23 | DE | x | y"}},
+			"192.0.2.1",
+			zone{"1.2.0.192.origin.asn.cymru.com.": {"64496 | 192.0.0.0/16 | DE | x | y", "15169 | 192.0.2.0/24 | US | x | y", "64497 | 192.0.2.0/23 | DE | x | y"}},
 			google, "",
 		},
 		"least fields":    {"192.0.2.1", zone{"1.2.0.192.origin.asn.cymru.com.": {"15169|192.0.2.0/24|"}}, google, ""},
@@ -53,24 +57,26 @@ func TestDNS(t *testing.T) {
 			"192.0.2.1", zone{"1.2.0.192.origin.asn.cymru.com.": {"64496 | 192.0.2.0/24 | usa | x | y"}}, Info{AS: 64496}, "",
 		},
 		"name of another": {
-			"192.0.2.1", zone{"1.2.0.192.origin.asn.cymru.com.": {"64496 | 192.0.2.0/24 | | x | y"}, "AS64496.asn.cymru.com.": {"64497 | US | x | y | WRONG", "64496 | DE | x | y | A\x1b | B, DE"}},
-			Info{AS: 64496, Name: "A | B", Country: "DE"}, "",
+			"192.0.2.1",
+			zone{"1.2.0.192.origin.asn.cymru.com.": {"64496 | 192.0.2.0/24 | | x | y"}, "AS64496.asn.cymru.com.": {"64497 | US | x | y | WRONG", "64496 | DE | x | y | A\x1b | B, DE"}},
+			Info{AS: 64496, Name: "A | B", Country: "DE"},
+			"",
 		},
 		"name could not be looked up": {
 			"192.0.2.1", zone{"1.2.0.192.origin.asn.cymru.com.": {"64496 | 192.0.2.0/24 | DE | x | y"}, "AS64496.asn.cymru.com.": {"SERVFAIL"}}, Info{AS: 64496, Country: "DE"}, "",
 		},
 		"not there": {"192.0.2.1", zone{}, Info{}, ""},
 		"no answer": {
-			"192.0.2.1", zone{"1.2.0.192.origin.asn.cymru.com.": {"SERVFAIL"}}, Info{},
+			"192.0.2.1",
+			zone{"1.2.0.192.origin.asn.cymru.com.": {"SERVFAIL"}},
+			Info{},
 			"network of 192.0.2.1: lookup 1.2.0.192.origin.asn.cymru.com.: server misbehaving",
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			all := zone{}
 			for _, z := range []zone{names, tc.dns} {
-				for k, v := range z {
-					all[k] = v
-				}
+				maps.Copy(all, z)
 			}
 			d, err := NewDNS(DNSOptions{Resolver: all, Origin4: "origin.asn.cymru.com", Origin6: "origin6.asn.cymru.com.", Names: "asn.cymru.com"})
 			if err != nil {

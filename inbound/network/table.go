@@ -59,8 +59,7 @@ func load(r io.Reader, size int64, lines int) (*Table, error) {
 		if err != nil {
 			return nil, err
 		}
-		defer z.Close()
-		r = z
+		r = z // its Close would only return an error that Read has returned
 	}
 	limited := &io.LimitedReader{R: r, N: size + 1}
 	scanner := bufio.NewScanner(limited)

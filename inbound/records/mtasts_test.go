@@ -169,6 +169,9 @@ func TestMTASTSCertificates(t *testing.T) {
 		"no name": {func(c ca, conf *tls.Config) {
 			conf.Certificates = []tls.Certificate{c.issue(t, day().AddDate(0, 1, 0))}
 		}, "the certificate is not for mta-sts.example.org but for no name"},
+		"not for servers": {func(c ca, conf *tls.Config) {
+			conf.Certificates = []tls.Certificate{c.issue(t, day().AddDate(0, 1, 0), "client", "mta-sts.example.org")}
+		}, "the certificate is not valid: x509: certificate specifies an incompatible key usage"},
 		"another CA": {func(_ ca, conf *tls.Config) {
 			conf.Certificates = []tls.Certificate{newCA(t).issue(t, day().AddDate(0, 1, 0), "mta-sts.example.org")}
 		}, "the certificate is not from a CA that is trusted"},
@@ -340,8 +343,8 @@ func TestMTASTSSlow(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				done := make(chan error)
-				go func() { done <- tc.serve(l) }()
+				done := make(chan struct{})
+				go func() { defer close(done); _ = tc.serve(l) }()
 				r := New(Options{
 					Resolver: newWorld(t, stsRecord, stsHost), Roots: c.pool(), Now: day, Timeout: 20 * time.Second,
 					Allowed: func(netip.Addr) bool { return true }, Dial: n.Dialer(netip.MustParseAddr("192.0.2.200")),

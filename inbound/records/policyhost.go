@@ -212,11 +212,8 @@ func isNetwork(err error) bool {
 // certificateProblem says in words what is wrong with a certificate; empty if
 // that is not what err is about.
 func certificateProblem(err error, host string) string {
-	if invalid, ok := errors.AsType[x509.CertificateInvalidError](err); ok {
-		if invalid.Reason == x509.Expired {
-			return "the certificate is expired or not yet valid"
-		}
-		return "the certificate is not valid: " + invalid.Error()
+	if invalid, ok := errors.AsType[x509.CertificateInvalidError](err); ok && invalid.Reason == x509.Expired {
+		return "the certificate is expired or not yet valid"
 	}
 	if name, ok := errors.AsType[x509.HostnameError](err); ok {
 		names := strings.Join(name.Certificate.DNSNames[:min(len(name.Certificate.DNSNames), 5)], ", ")

@@ -58,6 +58,7 @@ func (c ca) pool() *x509.CertPool {
 	return p
 }
 
+// issue makes a certificate for names; if the first one is client, for clients.
 func (c ca) issue(t *testing.T, notAfter time.Time, names ...string) tls.Certificate {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -67,6 +68,9 @@ func (c ca) issue(t *testing.T, notAfter time.Time, names ...string) tls.Certifi
 	template := &x509.Certificate{
 		SerialNumber: big.NewInt(2), DNSNames: names, NotBefore: day().AddDate(0, -6, 0), NotAfter: notAfter,
 		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
+	}
+	if len(names) > 0 && names[0] == "client" {
+		template.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}
 	}
 	der, err := x509.CreateCertificate(rand.Reader, template, c.cert, key.Public(), c.key)
 	if err != nil {
