@@ -253,7 +253,7 @@ func noOld(s inbound.Server) check.Result {
 		case check.No:
 			parts = append(parts, check.Pass())
 		default:
-			parts = append(parts, check.Skip(versionName(version)+" could not be tried"+reason(r.Why)))
+			parts = append(parts, check.Skip(because(r.Why, versionName(version)+" could not be tried")))
 		}
 	}
 	for _, version := range []string{probe.TLS11, probe.TLS10} {

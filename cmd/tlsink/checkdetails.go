@@ -41,6 +41,7 @@ func (p *checkPrinter) networks(b *strings.Builder, a inbound.Analysis) {
 
 // records are one line each: what the domain publishes.
 func (p *checkPrinter) records(b *strings.Builder, a inbound.Analysis) {
+	head := "\n"
 	line := func(name string, published, valid check.Result, text string) {
 		switch {
 		case published.Outcome == "":
@@ -54,16 +55,16 @@ func (p *checkPrinter) records(b *strings.Builder, a inbound.Analysis) {
 		case valid.Outcome == check.Untested:
 			text += ", not tested further" + because(valid.Why)
 		}
-		fmt.Fprintf(b, "  %-10s %s\n", name, printable(text))
+		fmt.Fprintf(b, "%s  %-10s %s\n", head, name, printable(text))
+		head = ""
 	}
-	b.WriteByte('\n')
 	mode := "policy not read"
 	if a.MTASTS.Mode != "" {
 		mode = "mode " + a.MTASTS.Mode
 	}
 	line("MTA-STS", a.MTASTS.Published, check.Worst(a.MTASTS.HTTPS, a.MTASTS.Policy), mode)
 	line("TLS-RPT", a.TLSRPT.Published, a.TLSRPT.Valid, "reports to "+cmp.Or(strings.Join(a.TLSRPT.Reports, ", "), "nobody"))
-	line("SPF", a.SPF.Published, a.SPF.Valid, fmt.Sprintf("ends in %s, %d of 10 lookups", cmp.Or(a.SPF.All, "no all"), a.SPF.Lookups))
+	line("SPF", a.SPF.Published, a.SPF.Valid, fmt.Sprintf("ends in %s, %d lookups", cmp.Or(a.SPF.All, "no all"), a.SPF.Lookups))
 	from := ""
 	if a.DMARC.From != "" && a.DMARC.From != a.Domain {
 		from = ", from " + a.DMARC.From
@@ -85,7 +86,7 @@ func (p *checkPrinter) stars(b *strings.Builder, r rating.Ratings) {
 	for _, s := range r.MECSA {
 		mark := ""
 		if s.Partial {
-			mark, partial = " *", "  * Without what only mail from the domain shows (STARTTLS when sending, DKIM, the result of SPF), or could not be tested.\n"
+			mark, partial = " *", "  * In part: only mail from the domain shows STARTTLS when sending, DKIM and the result of SPF.\n"
 		}
 		full, half := s.HalfStars/2, s.HalfStars%2
 		drawn := strings.Repeat("★", full) + strings.Repeat("½", half) + strings.Repeat("☆", 5-full-half)
@@ -98,9 +99,66 @@ func (p *checkPrinter) stars(b *strings.Builder, r rating.Ratings) {
 	b.WriteString(partial)
 }
 
-// problem is one thing that is wrong or could not be tested, in one line.
+// requirementName is what a line about a requirement begins with.
+func requirementName(id string) string {
+	switch id {
+	case rating.Complete:
+		return "Limit"
+	case rating.Reachable:
+		return "Not reachable"
+	case rating.MXSecure, rating.AddressSecure:
+		return "DNSSEC"
+	case rating.TLSAPresent, rating.TLSAUsable:
+		return "TLSA"
+	case rating.TLSAMatch:
+		return "TLSA match"
+	case rating.StartTLS:
+		return "STARTTLS"
+	case rating.Mandatory:
+		return "Mandatory STARTTLS"
+	case rating.TLSVersion:
+		return "TLS version"
+	case rating.NoOldTLS:
+		return "Old TLS"
+	case rating.ForwardSecrecy:
+		return "Forward secrecy"
+	case rating.Authenticated:
+		return "DANE or certificate"
+	case rating.PolicyRecord:
+		return "MTA-STS record"
+	case rating.PolicyHTTPS:
+		return "MTA-STS policy host"
+	case rating.PolicyFile, rating.PolicyLists:
+		return "MTA-STS policy"
+	case rating.PolicyMode:
+		return "MTA-STS mode"
+	case rating.Certificate:
+		return "Certificate"
+	}
+	return id
+}
+
+// firstOpen is the first requirement that decides about a standard.
+func firstOpen(s rating.Standard) string {
+	first, more := "", -1
+	for _, o := range s.Open {
+		if o.Outcome != s.Met.Outcome {
+			continue
+		}
+		if more++; more == 0 {
+			first = checkProblem{name: requirementName(o.ID), text: o.Why, subjects: []string{o.Subject}}.String()
+		}
+	}
+	if more > 0 {
+		first += fmt.Sprintf(" (and %d more)", more)
+	}
+	return first
+}
+
+// checkProblem is one thing that is wrong or could not be tested, in one line.
 type checkProblem struct {
 	untested  bool
+	name      string
 	text      string
 	subjects  []string
 	standards []string
@@ -111,22 +169,22 @@ const mostSubjects = 3 // named in one line
 // problems lists what is wrong first, then what could not be tested.
 func (p *checkPrinter) problems(b *strings.Builder, a inbound.Analysis, r rating.Ratings) {
 	list := openProblems(r)
-	add := func(untested bool, subject, text string) {
-		list = append(list, checkProblem{untested: untested, text: text, subjects: []string{subject}})
+	add := func(untested bool, name, subject, text string) {
+		list = append(list, checkProblem{untested: untested, name: name, text: text, subjects: []string{subject}})
 	}
 	for _, f := range a.Faults {
-		add(false, f.Subject, f.Text)
+		add(false, "MX", f.Subject, f.Text)
 	}
 	for _, of := range []struct {
 		name     string
 		problems []string
 	}{{"MTA-STS", a.MTASTS.Problems}, {"TLS-RPT", a.TLSRPT.Problems}, {"SPF", a.SPF.Problems}, {"DMARC", a.DMARC.Problems}} {
 		for _, text := range of.problems {
-			add(false, of.name, text)
+			add(false, of.name, "", text)
 		}
 	}
 	for _, o := range r.LeftOut {
-		add(true, o.Subject, o.Why+"; it counts nowhere")
+		add(true, requirementName(o.ID), o.Subject, o.Why+" (counts nowhere: the host could be tested at another address)")
 	}
 	if len(list) == 0 {
 		return
@@ -158,6 +216,7 @@ func (x checkProblem) String() string {
 	if len(subjects) > 0 {
 		text = strings.Join(subjects, ", ") + ": " + text
 	}
+	text = x.name + ": " + text
 	if len(x.standards) > 0 {
 		text += " [" + strings.Join(x.standards, ", ") + "]"
 	}
@@ -175,7 +234,7 @@ func openProblems(r rating.Ratings) []checkProblem {
 			k := key{o.ID, o.Subject, o.Why}
 			if found[k] == nil {
 				order = append(order, k)
-				found[k] = &checkProblem{untested: o.Outcome == check.Untested, text: o.Why, subjects: []string{o.Subject}}
+				found[k] = &checkProblem{untested: o.Outcome == check.Untested, name: requirementName(o.ID), text: o.Why, subjects: []string{o.Subject}}
 			}
 			found[k].standards = append(found[k].standards, s.ID)
 		}
@@ -184,7 +243,7 @@ func openProblems(r rating.Ratings) []checkProblem {
 	for _, k := range order {
 		x := found[k]
 		i := slices.IndexFunc(out, func(y checkProblem) bool {
-			return x.untested == y.untested && x.text == y.text && slices.Equal(x.standards, y.standards)
+			return x.untested == y.untested && x.name == y.name && x.text == y.text && slices.Equal(x.standards, y.standards)
 		})
 		if i < 0 {
 			out = append(out, *x)

@@ -61,7 +61,9 @@ func (p *checkPrinter) domain(a inbound.Analysis, r rating.Ratings) error {
 	p.verdicts(&b, a, r)
 	p.servers(&b, a)
 	p.records(&b, a)
-	p.stars(&b, r)
+	if a.Route != inbound.RouteNone {
+		p.stars(&b, r)
+	}
 	p.problems(&b, a, r)
 	_, err := io.WriteString(p.w, b.String())
 	return err
@@ -72,14 +74,14 @@ func (p *checkPrinter) verdicts(b *strings.Builder, a inbound.Analysis, r rating
 	line := func(what string, word inked, why string) {
 		fmt.Fprintf(b, "  %-10s %s %s\n", what, p.string(word, 10), printable(why))
 	}
-	line("class", inked{string(r.Class), classInk(r.Class)}, classSentence(a, r.Class))
+	line("class", inked{string(r.Class), classInk(r.Class)}, classSentence(a, r))
 	for _, s := range r.Standards {
 		word, why := inked{"met", greenInk}, metSentence(s.ID)
 		switch s.Met.Outcome {
 		case check.No:
-			word, why = inked{"not met", redInk}, s.Met.Why
+			word, why = inked{"not met", redInk}, firstOpen(s)
 		case check.Untested:
-			word, why = inked{"not tested", greyInk}, s.Met.Why
+			word, why = inked{"not tested", greyInk}, firstOpen(s)
 		case "":
 			word, why = inked{"–", greyInk}, "The question does not arise."
 		}
@@ -101,14 +103,17 @@ func classInk(c rating.Class) ink {
 	return greyInk
 }
 
-func classSentence(a inbound.Analysis, c rating.Class) string {
-	switch c {
+func classSentence(a inbound.Analysis, r rating.Ratings) string {
+	switch r.Class {
 	case rating.Red:
 		return "Mail may arrive unencrypted: a server does not offer encryption that works."
 	case rating.Yellow:
 		return "Mail arrives encrypted, but senders cannot tell these servers from others: a certificate is not valid."
 	case rating.White:
-		return "Mail arrives encrypted, at servers with valid certificates; an attacker on the way can still turn encryption off."
+		if r.Standard(rating.MTASTS).Met.OK() {
+			return "Mail arrives encrypted, at servers with valid certificates. Senders with MTA-STS can make sure of it."
+		}
+		return "Mail arrives encrypted, at servers with valid certificates; but an attacker on the way can turn that off."
 	case rating.Green:
 		return "Mail arrives encrypted, and senders can make sure of it."
 	}
@@ -119,6 +124,11 @@ func classSentence(a inbound.Analysis, c rating.Class) string {
 		return "The domain takes no mail: " + cmp.Or(a.Why, "it has neither MX records nor an address") + "."
 	case inbound.RouteUnknown:
 		return "It could not be found out where its mail goes: " + cmp.Or(a.Why, "DNS did not tell") + "."
+	}
+	for _, h := range a.Hosts {
+		if slices.ContainsFunc(h.Servers, func(s inbound.Server) bool { return s.Reached.OK() }) {
+			return "No server could be tested far enough."
+		}
 	}
 	return "No server could be tested."
 }
@@ -149,10 +159,10 @@ func (p *checkPrinter) servers(b *strings.Builder, a inbound.Analysis) {
 			rows = append(rows, serverRow(s))
 		}
 	}
-	width := make([]int, 5)
+	width := make([]int, len(rows[0]))
 	for _, row := range rows {
-		if len(row) == len(width) {
-			for i, cell := range row {
+		for i, cell := range row {
+			if i < len(row)-1 { // the last one may be as long as it wants
 				width[i] = max(width[i], utf8.RuneCountInString(printable(cell.text)))
 			}
 		}
