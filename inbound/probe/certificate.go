@@ -58,7 +58,7 @@ func judge(chain []*x509.Certificate, ref reference) *Certificate {
 }
 
 // findChain finds a way to a trusted root: one that is valid now if there is
-// one, else the one on which the least has expired.
+// one, else any.
 func findChain(chain []*x509.Certificate, ref reference) ([]*x509.Certificate, error) {
 	found, err := verify(chain, ref.roots, ref.now, x509.ExtKeyUsageServerAuth)
 	if err == nil {
@@ -72,18 +72,12 @@ func findChain(chain []*x509.Certificate, ref reference) ([]*x509.Certificate, e
 			err = e
 			continue
 		}
-		var best []*x509.Certificate
-		for _, candidate := range found {
-			for i, cert := range candidate {
-				if original, ok := originals[string(cert.Raw)]; ok {
-					candidate[i] = original
-				}
-			}
-			if best == nil || outOfDate(candidate, ref.now) < outOfDate(best, ref.now) {
-				best = candidate
+		for i, cert := range found[0] {
+			if original, ok := originals[string(cert.Raw)]; ok {
+				found[0][i] = original
 			}
 		}
-		return best, nil
+		return found[0], nil
 	}
 	return nil, err
 }
@@ -111,16 +105,6 @@ func withoutDates(chain []*x509.Certificate) (copies []*x509.Certificate, origin
 		originals[string(cert.Raw)] = cert
 	}
 	return copies, originals
-}
-
-func outOfDate(chain []*x509.Certificate, now time.Time) int {
-	n := 0
-	for _, cert := range chain {
-		if now.Before(cert.NotBefore) || now.After(cert.NotAfter) {
-			n++
-		}
-	}
-	return n
 }
 
 // sentPath follows the issuers among what the server sent, as far as it goes.

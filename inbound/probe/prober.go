@@ -263,20 +263,20 @@ func (x *look) untested(reason string) {
 // conclude sums up what the versions say about STARTTLS: a server with which no
 // handshake is possible does not have it, whatever it offers.
 func (x *look) conclude() {
-	any := check.Fail("it answers 220, but takes no version of TLS: ")
+	none := check.Fail("it answers 220, but takes no version of TLS: ")
 	for _, v := range x.out.Versions {
 		switch {
 		case v.Accepted.OK():
 			x.out.StartTLS = check.Pass()
 			return
-		case v.Accepted.Outcome == check.Untested && any.Failed():
-			any = check.Skip("it answers 220, but no handshake could be completed: " + v.Accepted.Why)
+		case v.Accepted.Outcome == check.Untested && none.Failed():
+			none = check.Skip("it answers 220, but no handshake could be completed: " + v.Accepted.Why)
 		}
 	}
-	if any.Failed() && len(x.out.Versions) > 0 {
-		any.Why += x.out.Versions[0].Accepted.Why
+	if none.Failed() && len(x.out.Versions) > 0 {
+		none.Why += x.out.Versions[0].Accepted.Why
 	}
-	x.out.StartTLS = any
+	x.out.StartTLS = none
 }
 
 const maxRSA = 8192 // bits, as in crypto/tls
