@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/tlsink/tlsink/certs"
 	"github.com/tlsink/tlsink/deliver"
 	"github.com/tlsink/tlsink/history"
 	"github.com/tlsink/tlsink/policyinfer"
@@ -96,7 +97,12 @@ func newDemo(ctx context.Context, cfg config, log *slog.Logger) (_ *demo, err er
 			l.close()
 		}
 	}()
-	if d.mailbox, err = newDemoMailbox(ctx); err != nil {
+	// The CA of the senders' mail servers; that of the sink is for its zone only.
+	ca, err := certs.OpenLocalCA(certs.LocalCAOptions{Zone: "example"})
+	if err != nil {
+		return nil, err
+	}
+	if d.mailbox, err = newDemoMailbox(ctx, ca); err != nil {
 		return nil, err
 	}
 	d.net.mailbox = d.mailbox.listener.Addr().String()
@@ -104,7 +110,7 @@ func newDemo(ctx context.Context, cfg config, log *slog.Logger) (_ *demo, err er
 	if err != nil {
 		return nil, err
 	}
-	if d.service, err = newService(ctx, cfg, network{resolver: resolver, dial: d.net.dialFrom(demoService())}, log); err != nil {
+	if d.service, err = newService(ctx, cfg, network{resolver: resolver, roots: ca.Pool(), dial: d.net.dialFrom(demoService())}, log); err != nil {
 		return nil, err
 	}
 	l.smtp = d.net.wrap(l.smtp)

@@ -2,6 +2,11 @@ package main
 
 import (
 	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -15,6 +20,7 @@ import (
 	"github.com/emersion/go-smtp"
 	"github.com/miekg/dns"
 
+	"github.com/tlsink/tlsink/certs"
 	"github.com/tlsink/tlsink/dnssec"
 )
 
@@ -156,6 +162,12 @@ func senderDNS(q *dns.Msg) *dns.Msg {
 	m := new(dns.Msg)
 	m.SetReply(q)
 	name := q.Question[0].Name
+	if base, ok := strings.CutPrefix(strings.ToLower(name), "_dmarc."); ok && q.Question[0].Qtype == dns.TypeTXT {
+		q = q.Copy()
+		q.Question[0].Name = base
+		m.Answer = append(m.Answer, &dns.TXT{Hdr: dns.RR_Header{Name: name, Rrtype: dns.TypeTXT, Class: dns.ClassINET, Ttl: 60}, Txt: []string{"v=DMARC1; p=reject"}})
+		return m
+	}
 	var number int
 	if _, err := fmt.Sscanf(strings.TrimPrefix(strings.ToLower(name), "mx."), "sender%d.example.", &number); err != nil || number < 0 || number > 255 {
 		m.Rcode = dns.RcodeNameError
@@ -180,23 +192,43 @@ func senderDNS(q *dns.Msg) *dns.Msg {
 
 // demoMailbox receives the reports of all senders.
 type demoMailbox struct {
-	listener net.Listener
+	listener    net.Listener
+	certificate tls.Certificate
 
 	mu    sync.Mutex
 	mails map[string]string // recipient to plain text
 }
 
-func newDemoMailbox(ctx context.Context) (*demoMailbox, error) {
+func newDemoMailbox(ctx context.Context, ca *certs.LocalCA) (*demoMailbox, error) {
 	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", "127.0.0.1:0")
 	if err != nil {
 		return nil, err
 	}
-	return &demoMailbox{listener: l, mails: make(map[string]string)}, nil
+	cert, err := mailboxCertificate(ctx, ca)
+	if err != nil {
+		return nil, errors.Join(err, l.Close())
+	}
+	return &demoMailbox{listener: l, certificate: cert, mails: make(map[string]string)}, nil
+}
+
+// mailboxCertificate is for the MX hosts of all senders.
+func mailboxCertificate(ctx context.Context, ca *certs.LocalCA) (tls.Certificate, error) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return tls.Certificate{}, err
+	}
+	var names []string
+	for i := range demoPolicies() {
+		names = append(names, "mx."+demoDomain(demoSenderIP(i)))
+	}
+	chain, err := ca.Issue(ctx, names, key)
+	return tls.Certificate{Certificate: chain, PrivateKey: key}, err
 }
 
 func (m *demoMailbox) serve(ctx context.Context) error {
 	srv := smtp.NewServer(smtp.BackendFunc(func(*smtp.Conn) (smtp.Session, error) { return &demoSession{box: m}, nil }))
 	srv.Domain = "mx.sender.example"
+	srv.TLSConfig = &tls.Config{Certificates: []tls.Certificate{m.certificate}, MinVersion: tls.VersionTLS12}
 	stop := context.AfterFunc(ctx, func() { srv.Close() })
 	defer stop()
 	if err := srv.Serve(m.listener); err != nil && ctx.Err() == nil {

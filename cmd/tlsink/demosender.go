@@ -32,8 +32,11 @@ type demoSender struct {
 	view assess.View // what the service knows; the watching goroutine's own
 }
 
+// demoSenderIP is the address that the sender with a number plays.
+func demoSenderIP(i int) netip.Addr { return netip.AddrFrom4([4]byte{192, 0, 2, byte(101 + i)}) }
+
 func newDemoSender(d *demo, i int, p demoPolicy) (*demoSender, error) {
-	ip := netip.AddrFrom4([4]byte{192, 0, 2, byte(101 + i)})
+	ip := demoSenderIP(i)
 	domain := demoDomain(ip)
 	s := &demoSender{
 		label: p.label, name: string(p.want), want: p.want, address: "user@" + domain, ip: ip, retry: 900 * time.Millisecond,

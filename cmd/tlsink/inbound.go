@@ -17,6 +17,7 @@ import (
 	"github.com/tlsink/tlsink/history"
 	"github.com/tlsink/tlsink/inbound"
 	networks "github.com/tlsink/tlsink/inbound/network"
+	"github.com/tlsink/tlsink/inbound/probe"
 	"github.com/tlsink/tlsink/mailer"
 	"github.com/tlsink/tlsink/rating"
 	"github.com/tlsink/tlsink/report"
@@ -60,8 +61,13 @@ func (s *service) openAnalyst() error {
 			return fmt.Errorf("inbound.validating_resolver: %w", err)
 		}
 	}
-	if c.Private || s.network.dial != nil { // a network of its own
+	if c.Private || s.network.dial != nil {
 		o.Allowed = func(netip.Addr) bool { return true }
+	}
+	if s.network.dial != nil { // servers in this process need no politeness
+		if o.Prober, err = probe.New(probe.Options{Dial: o.Dial, Roots: roots, HELO: o.HELO, Now: o.Now, Pause: -1}); err != nil {
+			return err
+		}
 	}
 	if o.Network, err = openNetworks(c.Networks); err != nil {
 		return fmt.Errorf("inbound.networks: %w", err)

@@ -24,6 +24,7 @@ type cli struct {
 	Serve   serveCmd   `cmd:"" help:"Run the sink."`
 	Doctor  doctorCmd  `cmd:"" help:"Check a deployed sink from the outside in, and say what to do."`
 	Check   checkCmd   `cmd:"" help:"Analyse domains as receivers: DANE, MTA-STS, TLS, certificates, DNSSEC."`
+	Headers headersCmd `cmd:"" help:"Tell the way of a mail, and which steps claim encryption, from its header."`
 	Config  configCmd  `cmd:"" help:"Check a configuration file, or print one to start with."`
 	Backup  backupCmd  `cmd:"" help:"Save keys, evidence and queue, while the sink runs or not."`
 	Restore restoreCmd `cmd:"" help:"Put a backup into an empty data_dir."`

@@ -65,7 +65,7 @@ type service struct {
 	dkim    *mailer.DKIM
 	mailer  *mailer.Mailer
 	check   *selfCheck
-	analyst *analyst // nil: switched off
+	analyst *analyst  // nil: switched off
 	reload  *reloader // nil: nothing to reload from
 }
 
