@@ -105,7 +105,7 @@ type speaker struct {
 }
 
 // quote is what a stranger wrote, or what was said about it.
-func (s speaker) quote(text string, n int) string { return redactText(text, s.zone, n) }
+func (s speaker) quote(text string, n int) string { return redactRecord(text, s.zone, n) }
 
 // because adds a reason.
 func (s speaker) because(text, why string) string {

@@ -36,7 +36,7 @@ func mailOfTest(in Input) *mailView {
 	v := &mailView{
 		Which: phrase{"The copy of %[1]s UTC.", "Das Exemplar von %[1]s UTC."}.with(s.l, stamp(t.Time)),
 		Lay:   authenticated(m).in(s.l),
-		Path:  s.path(m.Received), Claim: s.claim(m.Received),
+		Path:  s.path(m), Claim: s.claim(m),
 	}
 	if t.Time.IsZero() {
 		v.Which = ""
@@ -206,14 +206,18 @@ func (s speaker) optionalReason(why string) string {
 	return s.reason(why)
 }
 
-// path lists the steps before ours.
-func (s speaker) path(hops []evidence.Hop) (out []hop) {
-	kept := hops
-	if len(kept) > hopsKeep {
-		kept = kept[:hopsKeep]
+// path lists the steps before ours, the last of a long way.
+func (s speaker) path(m *evidence.Message) (out []hop) {
+	left := m.ReceivedLeftOut
+	hops := m.Received
+	if n := len(hops) - hopsKeep; n > 0 {
+		hops, left = hops[n:], left+n
+	}
+	if left > 0 {
+		out = append(out, hop{markNone, phrase{"Earlier steps that are not shown: %[1]d.", "Frühere Schritte, die nicht gezeigt sind: %[1]d."}.with(s.l, left), ""})
 	}
 	unknown := phrase{"an unnamed host", "ein ungenannter Host"}.in(s.l)
-	for _, h := range kept {
+	for i, h := range hops {
 		from, by := unknown, unknown
 		if h.From != "" {
 			from = s.quote(h.From, maxName)
@@ -225,14 +229,11 @@ func (s speaker) path(hops []evidence.Hop) (out []hop) {
 		if h.Claim == evidence.ClaimLocal && h.From == "" {
 			text = by
 		}
-		how, m := s.how(h)
+		how, mark := s.how(h)
 		if !h.Time.IsZero() {
 			how = stamp(h.Time) + ": " + how
 		}
-		out = append(out, hop{m, text, how})
-	}
-	if len(hops) > hopsKeep {
-		out = append(out, hop{markNone, s.more(len(hops) - hopsKeep), ""})
+		out = append(out, hop{mark, fmt.Sprintf("%d. %s", left+i+1, text), how})
 	}
 	return out
 }
@@ -262,24 +263,27 @@ func (s speaker) how(h evidence.Hop) (string, mark) {
 
 // claim says where the mail stops saying that it was encrypted. Whoever had the
 // mail later could have written all of it.
-func (s speaker) claim(hops []evidence.Hop) string {
-	if len(hops) == 0 {
-		return ""
-	}
-	for i, h := range hops {
-		step := fmt.Sprint(i + 1)
+func (s speaker) claim(m *evidence.Message) string {
+	for i, h := range m.Received {
+		step := m.ReceivedLeftOut + i + 1
 		switch h.Claim {
 		case evidence.ClaimUnencrypted:
 			return phrase{
-				"Step %[1]s says that it was not encrypted. These are claims of the servers that the mail passed, not observations of ours.",
-				"Schritt %[1]s sagt, dass er unverschlüsselt war. Dies sind Angaben der Server auf dem Weg, keine Beobachtungen von uns.",
+				"Step %[1]d says that it was not encrypted. These are claims of the servers that the mail passed, not observations of ours.",
+				"Schritt %[1]d sagt, dass er unverschlüsselt war. Dies sind Angaben der Server auf dem Weg, keine Beobachtungen von uns.",
 			}.with(s.l, step)
 		case evidence.ClaimNone, "":
 			return phrase{
-				"The claim of encryption ends at step %[1]s, which does not say how the mail came. These are claims of the servers that the mail passed, not observations of ours.",
-				"Ab Schritt %[1]s ist Verschlüsselung nicht mehr belegt, denn er sagt nicht, wie die E-Mail kam. Dies sind Angaben der Server auf dem Weg, keine Beobachtungen von uns.",
+				"The claim of encryption ends at step %[1]d, which does not say how the mail came. These are claims of the servers that the mail passed, not observations of ours.",
+				"Ab Schritt %[1]d ist Verschlüsselung nicht mehr belegt, denn er sagt nicht, wie die E-Mail kam. Dies sind Angaben der Server auf dem Weg, keine Beobachtungen von uns.",
 			}.with(s.l, step)
 		}
+	}
+	if m.ReceivedLeftOut > 0 {
+		return phrase{
+			"Every step that is shown says that it was encrypted, or stayed within one machine; the first ones were not kept. These are claims of the servers that the mail passed, not observations of ours.",
+			"Jeder gezeigte Schritt sagt, dass er verschlüsselt war oder auf einem Rechner blieb; die ersten wurden nicht aufgehoben. Dies sind Angaben der Server auf dem Weg, keine Beobachtungen von uns.",
+		}.in(s.l)
 	}
 	return phrase{
 		"Every step up to us says that it was encrypted, or stayed within one machine. These are claims of the servers that the mail passed, not observations of ours.",

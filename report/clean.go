@@ -107,6 +107,17 @@ func redactText(s, zone string, max int) string {
 	return clean(s, max)
 }
 
+// recordAddress finds addresses in what a domain publishes, but not the tag or
+// scheme before them, as in rua=mailto:reports@example.org.
+var recordAddress = regexp.MustCompile(`(?:"(?:[^"\\]|\\.)*"|[^\s<>()\[\],;:=]+)@\[?[^\s<>()\[\],;"]*[^\s<>()\[\],;".:]`)
+
+// redactRecord is redactText for what a domain publishes.
+func redactRecord(s, zone string, max int) string {
+	s = clean(s, maxScanned)
+	s = recordAddress.ReplaceAllStringFunc(s, func(a string) string { return redactAddress(a, zone) })
+	return clean(s, max)
+}
+
 // senderDomain returns the domain of the sender, for people.
 func senderDomain(sender string, l Language) string {
 	at := strings.LastIndexByte(sender, '@')

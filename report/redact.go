@@ -134,6 +134,14 @@ func (r redactor) message(m evidence.Message) *evidence.Message {
 		d.Headers = each(d.Headers, r.text)
 		return d
 	})
+	m.DMARC.Result, m.DMARC.Domain, m.DMARC.From = value(r, m.DMARC.Result), r.text(m.DMARC.Domain), r.text(m.DMARC.From)
+	m.DMARC.Policy, m.DMARC.Reason = r.text(m.DMARC.Policy), r.text(m.DMARC.Reason)
+	m.Chain.Result, m.Chain.Sealer, m.Chain.Reason = value(r, m.Chain.Result), r.text(m.Chain.Sealer), r.text(m.Chain.Reason)
+	m.Received = each(m.Received, func(h evidence.Hop) evidence.Hop {
+		h.From, h.By, h.With = r.text(h.From), r.text(h.By), r.text(h.With)
+		h.Claim, h.TLS, h.Cipher = value(r, h.Claim), r.text(h.TLS), r.text(h.Cipher)
+		return h
+	})
 	return &m
 }
 

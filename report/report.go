@@ -89,6 +89,10 @@ type document struct {
 	Provider  *Provider           `json:"provider,omitempty"`
 	Forwarded *Forwarded          `json:"forwarded,omitempty"`
 	Delivery  string              `json:"delivery,omitempty"`
+	Inbound   json.RawMessage     `json:"inbound,omitempty"`
+	Missing   Missing             `json:"inbound_missing,omitempty"`
+	Ratings   json.RawMessage     `json:"ratings,omitempty"`
+	Mail      *mailFacts          `json:"mail,omitempty"`
 	Omitted   int                 `json:"records_omitted,omitempty"`
 	History   []json.RawMessage   `json:"history"`
 }
@@ -103,10 +107,19 @@ func JSON(in Input) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
+	analysis, err := neutral(in.Inbound, in.Service)
+	if err != nil {
+		return nil, fmt.Errorf("encode analysis of test %q: %w", in.Test.ID, err)
+	}
+	ratings, err := neutral(in.Ratings, in.Service)
+	if err != nil {
+		return nil, fmt.Errorf("encode ratings of test %q: %w", in.Test.ID, err)
+	}
 	b, err := json.MarshalIndent(document{
 		Service: clean(in.Service, maxName), Test: redactText(in.Test.ID, in.Service, maxRecord), State: clean(in.State, maxName),
 		Generated: in.Generated.UTC(), Engine: clean(in.Engine, maxName), Summary: wordsOf(in.Verdict).lay.in(English),
 		Verdict: redactVerdict(in), LeftOut: in.Test.LeftOut, Provider: redactProvider(in), Forwarded: redactForwarded(in), Delivery: redactText(in.Delivery, in.Service, maxText),
+		Inbound: analysis, Missing: value(redactor{zone: in.Service}, in.InboundMissing), Ratings: ratings, Mail: factsOfMail(in),
 		Omitted: omitted, History: records,
 	}, "", "  ")
 	if err != nil {

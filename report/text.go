@@ -29,11 +29,16 @@ func Text(in Input) string {
 type textBuilder struct{ strings.Builder }
 
 func (b *textBuilder) heading(s string, underline byte) {
-	if b.Len() > 0 {
-		b.WriteByte('\n')
-	}
+	b.gap()
 	s = short(s, width)
 	b.WriteString(s + "\n" + strings.Repeat(string(underline), utf8.RuneCountInString(s)) + "\n")
+}
+
+// gap lets one empty line stand before what follows.
+func (b *textBuilder) gap() {
+	if s := b.String(); s != "" && !strings.HasSuffix(s, "\n\n") {
+		b.WriteByte('\n')
+	}
 }
 
 // para writes a paragraph and an empty line, or nothing.
@@ -46,7 +51,8 @@ func (b *textBuilder) para(s string) {
 
 // sub begins a part of a section.
 func (b *textBuilder) sub(s string) {
-	b.WriteString("\n" + short(s, width) + "\n")
+	b.gap()
+	b.WriteString(short(s, width) + "\n")
 }
 
 // wrap writes s in lines of at most width characters. Words that are too long

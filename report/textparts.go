@@ -187,7 +187,7 @@ func (b *textBuilder) ratings(v view) {
 		}
 	}
 	for _, s := range in.Scores {
-		b.wrap(join(s.Name+": "+s.Value+". "+s.Note, s.Partial), "      ", "      ")
+		b.wrap(s.Name+": "+s.Value+". "+s.Note+" "+s.Partial, "      ", "      ")
 	}
 	if in.ScoreRule != "" {
 		b.wrap(v.H.Rule+" "+in.ScoreRule, "      ", "      ")
@@ -234,8 +234,8 @@ func (b *textBuilder) mail(v view) {
 	}
 	b.sub(v.H.Path)
 	b.wrap(m.Claim, "  ", "  ")
-	for i, h := range m.Path {
-		b.wrap(fmt.Sprintf("%d. %s", i+1, h.Text), "  "+h.Mark.Plain()+" ", "      ")
+	for _, h := range m.Path {
+		b.wrap(h.Text, "  "+h.Mark.Plain()+" ", "      ")
 		if h.How != "" {
 			b.wrap(h.How, "      ", "      ")
 		}
