@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"flag"
 	"maps"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
@@ -14,6 +15,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/tlsink/tlsink/evidence"
 	"github.com/tlsink/tlsink/policyinfer"
@@ -207,12 +209,14 @@ func TestMixedIsMixed(t *testing.T) {
 	}
 }
 
-// Every line of the text but the link fits the width of a mail.
+// Every line of the text fits the width of a mail, but the link, and records that
+// are to be copied into a zone.
 func TestTextWidth(t *testing.T) {
 	for name, in := range cases(t) {
 		for line := range strings.Lines(report.Text(in)) {
 			line = strings.TrimSuffix(line, "\n")
-			if utf8.RuneCountInString(line) > 76 && line != in.Link {
+			record := strings.HasPrefix(line, "      ") && strings.Contains(line, ". IN T")
+			if utf8.RuneCountInString(line) > 76 && line != in.Link && !record {
 				t.Errorf("%s: line of %d characters: %s", name, utf8.RuneCountInString(line), line)
 			}
 		}
@@ -274,7 +278,7 @@ func TestInputIsKept(t *testing.T) {
 		t.Fatal(err)
 	}
 	report.Text(in)
-	if diff := cmp.Diff(want, in); diff != "" {
+	if diff := cmp.Diff(want, in, cmpopts.EquateComparable(netip.Addr{})); diff != "" {
 		t.Errorf("input changed (-want +got):\n%s", diff)
 	}
 }
