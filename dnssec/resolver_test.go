@@ -13,9 +13,11 @@ import (
 	"github.com/tlsink/tlsink/dnssec"
 )
 
-func testWorld(t testing.TB) *world {
-	return newWorld(t,
-		&testZone{name: "example.", records: `
+func testWorld(t testing.TB) *world { return testWorldAt(t, now) }
+
+func testWorldAt(t testing.TB, signed time.Time) *world {
+	zones := []*testZone{
+		{name: "example.", records: `
 @ MX 10 mx
 mx A 192.0.2.1
 _25._tcp.mx TLSA 3 1 1 0000000000000000000000000000000000000000000000000000000000000000
@@ -38,24 +40,28 @@ iter NS ns.invalid.
 nokey NS ns.invalid.
 nokey DS 1 13 2 0000000000000000000000000000000000000000000000000000000000000000
 `},
-		&testZone{name: "signed.example.", nsec3: true, records: `
+		{name: "signed.example.", nsec3: true, records: `
 www A 192.0.2.2
 x.y.z A 192.0.2.3
 *.wild TXT "star"
 sub NS ns.invalid.
 deep NS ns.invalid.
 `},
-		&testZone{name: "deep.signed.example.", records: "@ A 192.0.2.4\n"},
-		&testZone{name: "sub.signed.example.", unsigned: true, records: "www A 192.0.2.5\n"},
-		&testZone{name: "plain.example.", unsigned: true, records: "www A 192.0.2.6\n"},
-		&testZone{name: "odd.example.", records: "www A 192.0.2.7\n"},
-		&testZone{name: "old.example.", expired: true, records: "www A 192.0.2.8\n"},
-		&testZone{name: "opt.example.", nsec3: true, optOut: true, records: "www A 192.0.2.9\nsub NS ns.invalid.\n"},
-		&testZone{name: "sub.opt.example.", unsigned: true, records: "www A 192.0.2.10\n"},
-		&testZone{name: "iter.example.", nsec3: true, iterations: 150, records: "www A 192.0.2.11\n"},
-		&testZone{name: "nokey.example.", records: "www A 192.0.2.12\n"},
-		&testZone{name: "elsewhere.", records: "www A 192.0.2.13\n"},
-	)
+		{name: "deep.signed.example.", records: "@ A 192.0.2.4\n"},
+		{name: "sub.signed.example.", unsigned: true, records: "www A 192.0.2.5\n"},
+		{name: "plain.example.", unsigned: true, records: "www A 192.0.2.6\n"},
+		{name: "odd.example.", records: "www A 192.0.2.7\n"},
+		{name: "old.example.", expired: true, records: "www A 192.0.2.8\n"},
+		{name: "opt.example.", nsec3: true, optOut: true, records: "www A 192.0.2.9\nsub NS ns.invalid.\n"},
+		{name: "sub.opt.example.", unsigned: true, records: "www A 192.0.2.10\n"},
+		{name: "iter.example.", nsec3: true, iterations: 150, records: "www A 192.0.2.11\n"},
+		{name: "nokey.example.", records: "www A 192.0.2.12\n"},
+		{name: "elsewhere.", records: "www A 192.0.2.13\n"},
+	}
+	for _, z := range zones {
+		z.signed = signed
+	}
+	return newWorld(t, zones...)
 }
 
 func TestLookup(t *testing.T) {

@@ -26,6 +26,7 @@ type testZone struct {
 	optOut     bool
 	iterations uint16
 	expired    bool
+	signed     time.Time // when; now by default
 
 	key    *dns.DNSKEY
 	signer crypto.Signer
@@ -153,13 +154,17 @@ func (z *testZone) chain3(t testing.TB, names map[string][]uint16) {
 
 func (z *testZone) rrsig(t testing.TB, rrs []dns.RR) *dns.RRSIG {
 	t.Helper()
+	at := now
+	if !z.signed.IsZero() {
+		at = z.signed
+	}
 	sig := &dns.RRSIG{
 		Hdr:       dns.RR_Header{Name: rrs[0].Header().Name, Rrtype: dns.TypeRRSIG, Class: dns.ClassINET, Ttl: 60},
 		Algorithm: z.key.Algorithm, KeyTag: z.key.KeyTag(), SignerName: z.name,
-		Inception: uint32(now.Add(-time.Hour).Unix()), Expiration: uint32(now.Add(time.Hour).Unix()),
+		Inception: uint32(at.Add(-time.Hour).Unix()), Expiration: uint32(at.Add(time.Hour).Unix()),
 	}
 	if z.expired {
-		sig.Expiration = uint32(now.Add(-time.Minute).Unix())
+		sig.Expiration = uint32(at.Add(-time.Minute).Unix())
 	}
 	if err := sig.Sign(z.signer, rrs); err != nil {
 		t.Fatal(err)
