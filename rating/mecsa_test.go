@@ -120,9 +120,22 @@ func TestEightyPercent(t *testing.T) {
 		succeeded, tested int
 		want              bool
 	}{
-		{0, 0, false}, {0, 1, false}, {1, 1, true}, {1, 2, false}, {2, 3, false}, {3, 4, false},
-		{4, 5, true}, {7, 9, false}, {8, 10, true}, {79, 100, false}, {80, 100, true}, {81, 100, true},
-		{799, 1000, false}, {800, 1000, true}, {4, 6, false}, {5, 6, true},
+		{0, 0, false},
+		{0, 1, false},
+		{1, 1, true},
+		{1, 2, false},
+		{2, 3, false},
+		{3, 4, false},
+		{4, 5, true},
+		{7, 9, false},
+		{8, 10, true},
+		{79, 100, false},
+		{80, 100, true},
+		{81, 100, true},
+		{799, 1000, false},
+		{800, 1000, true},
+		{4, 6, false},
+		{5, 6, true},
 	}
 	for _, c := range cases {
 		got := tally{c.succeeded, c.tested}.mechanism("x", false)

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"iter"
 	"os"
+	"slices"
 	"strings"
 	"time"
 	"unicode"
@@ -88,10 +89,8 @@ func (*checkCmd) stop(e *env, status int, err error) error {
 
 // total is how many domains there are; 0 if that is not known.
 func (c *checkCmd) total() int {
-	for _, d := range c.Domains {
-		if d == "-" {
-			return 0
-		}
+	if slices.Contains(c.Domains, "-") {
+		return 0
 	}
 	return len(c.Domains)
 }

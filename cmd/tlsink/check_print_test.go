@@ -264,7 +264,7 @@ func TestCheckProgress(t *testing.T) {
 	if n := strings.Count(got, "\r\x1b[2K[0] a.example"); n != 4 || !strings.HasSuffix(got, "…\r\x1b[2K") {
 		t.Errorf("terminal: %q", got)
 	}
-	for _, drawn := range strings.Split(got, "\r\x1b[2K") {
+	for drawn := range strings.SplitSeq(got, "\r\x1b[2K") {
 		if n := utf8.RuneCountInString(drawn); n > progressWidth {
 			t.Errorf("%d columns: %q", n, drawn)
 		}

@@ -72,10 +72,10 @@ func (p *checkProgress) clear() {
 }
 
 func (p *checkProgress) count() string {
-	switch {
-	case p.total == 1:
+	switch p.total {
+	case 1:
 		return ""
-	case p.total == 0:
+	case 0:
 		return fmt.Sprintf("[%d] ", p.ended)
 	}
 	return fmt.Sprintf("[%d/%d] ", p.ended, p.total)
