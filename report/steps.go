@@ -1,3 +1,0 @@
-package report
-
-func inboundAdvice(Input) []step { return nil }
