@@ -155,10 +155,11 @@ func (c smarthostConfig) password() secret {
 
 // inboundConfig is about the analysis of senders' domains as receivers.
 type inboundConfig struct {
-	Enabled            bool   `toml:"enabled"`
-	Networks           string `toml:"networks"`
-	ValidatingResolver string `toml:"validating_resolver"`
-	Private            bool   `toml:"private"`
+	Enabled            bool     `toml:"enabled"`
+	Networks           string   `toml:"networks"`
+	NetworkZones       []string `toml:"network_zones"`
+	ValidatingResolver string   `toml:"validating_resolver"`
+	Private            bool     `toml:"private"`
 }
 
 type timingConfig struct {

@@ -37,12 +37,19 @@ func (c *config) check() []problem {
 }
 
 func (c inboundConfig) check() []problem {
+	var out []problem
 	if r := c.ValidatingResolver; r != "" {
 		if _, err := netip.ParseAddrPort(r); err != nil {
-			return []problem{wrong("inbound.validating_resolver", r, `want an IP address and a port, e.g. "127.0.0.1:53"`)}
+			out = append(out, wrong("inbound.validating_resolver", r, `want an IP address and a port, e.g. "127.0.0.1:53"`))
 		}
 	}
-	return nil
+	if n := len(c.NetworkZones); n != 0 && n != 3 {
+		out = append(out, wrong("inbound.network_zones", c.NetworkZones, "want three zones: for IPv4 addresses, for IPv6 addresses, for names"))
+	}
+	if len(c.NetworkZones) > 0 && c.Networks != "" {
+		out = append(out, wrong("inbound.network_zones", c.NetworkZones, "inbound.networks is given, too: keep one"))
+	}
+	return out
 }
 
 // checkMargin: an MX order may be certain only once every cache has it.

@@ -72,6 +72,11 @@ func (s *service) openAnalyst() error {
 	if o.Network, err = openNetworks(c.Networks); err != nil {
 		return fmt.Errorf("inbound.networks: %w", err)
 	}
+	if z := c.NetworkZones; len(z) == 3 {
+		if o.Network, err = networks.NewDNS(networks.DNSOptions{Resolver: lookups{s.network.resolver}, Origin4: z[0], Origin6: z[1], Names: z[2]}); err != nil {
+			return fmt.Errorf("inbound.network_zones: %w", err)
+		}
+	}
 	a := &analyst{service: s, wake: make(chan struct{}, 1), busy: make(map[string]bool)}
 	if a.analyzer, err = inbound.New(o); err != nil {
 		return err
