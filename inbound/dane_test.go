@@ -66,6 +66,7 @@ func TestDANEAtHost(t *testing.T) {
 		{"alias, TLSA of the target insecure", alias + there + other + owner + good, map[string]dnssec.Status{"_tcp.real.example.net.": dnssec.Insecure}, check.Yes, "", inbound.RRset{Status: dnssec.Secure, Count: 1}, "mx.example.org", check.Yes, ""},
 		{"alias, TLSA of the target insecure, no other", alias + there + other, map[string]dnssec.Status{"_tcp.real.example.net.": dnssec.Insecure}, check.No, "its TLSA records are not secure", inbound.RRset{Status: dnssec.Insecure, Count: 1, Why: "zone without DS"}, "real.example.net", "", ""},
 		{"alias, TLSA of the target bogus: senders stop", alias + there + good + owner + good, map[string]dnssec.Status{"_tcp.real.example.net.": dnssec.Bogus}, check.No, "bogus", inbound.RRset{Status: dnssec.Bogus, Why: "the signature is wrong"}, "", "", ""},
+		{"alias, insecure records at the alias alone", alias + owner + good, map[string]dnssec.Status{"_tcp.mx.example.org.": dnssec.Insecure}, check.No, "its TLSA records are not secure", inbound.RRset{Status: dnssec.Insecure, Count: 1, Why: "zone without DS"}, "mx.example.org", "", ""},
 		{"alias, nothing anywhere", alias, nil, check.No, "it has no TLSA records", inbound.RRset{Status: dnssec.Secure}, "", "", ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -20,7 +20,6 @@ import (
 const (
 	maxAddresses = 16 // of a host, that are listed
 	maxNames     = 4  // host names under which one address is probed
-	maxFaults    = 32
 	maxLabels    = 8 // names up to the zone of the domain
 )
 
@@ -89,9 +88,7 @@ func (r *run) leaveOut(format string, args ...any) {
 func (r *run) fault(id, subject, format string, args ...any) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if len(r.out.Faults) < maxFaults {
-		r.out.Faults = append(r.out.Faults, Fault{ID: id, Subject: clean(subject), Text: clean(fmt.Sprintf(format, args...))})
-	}
+	r.out.Faults = append(r.out.Faults, Fault{ID: id, Subject: clean(subject), Text: clean(fmt.Sprintf(format, args...))})
 }
 
 // lookup asks for one RRset. With the status Error the answer is empty.
