@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -216,12 +217,7 @@ func (t tags) checkSignature() error {
 			return fmt.Errorf("unknown canonicalization %q", clip(c, 20))
 		}
 	}
-	if _, ok := t["q"]; ok {
-		for _, q := range t.list("q") {
-			if q == "dns/txt" {
-				return nil
-			}
-		}
+	if _, ok := t["q"]; ok && !slices.Contains(t.list("q"), "dns/txt") {
 		return errors.New("unknown query method")
 	}
 	return nil

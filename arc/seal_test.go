@@ -77,7 +77,7 @@ func (s sealer) seal(t testing.TB, message string, n int) string {
 	ams := fmt.Sprintf("ARC-Message-Signature: i=%d; a=%s; c=%s;\r\n d=%s; s=%s;%s h=%s;\r\n bh=%s; b=",
 		n, s.algorithm(), c, s.domain, s.selector, s.more["ams"], h, base64.StdEncoding.EncodeToString(sum[:]))
 	var signed strings.Builder
-	for _, name := range strings.Split(h, ":") {
+	for name := range strings.SplitSeq(h, ":") {
 		// Each name once, in these tests.
 		for _, f := range header {
 			if key, _, _ := strings.Cut(f, ":"); strings.EqualFold(strings.TrimSpace(key), strings.TrimSpace(name)) {

@@ -8,6 +8,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/emersion/go-message/textproto"
+
 	"github.com/tlsink/tlsink/dmarc"
 	"github.com/tlsink/tlsink/evidence"
 )

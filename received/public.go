@@ -60,7 +60,11 @@ func madeFrom(name string, address netip.Addr) bool {
 	}
 	numbers := runs(name)
 	for _, octet := range o {
-		if !slices.ContainsFunc(numbers, func(n string) bool { return len(n) <= 3 && strings.TrimLeft(n, "0") == strings.TrimLeft(strconv.Itoa(int(octet)), "0") }) {
+		is := func(n string) bool {
+			v, err := strconv.Atoi(n)
+			return err == nil && v == int(octet)
+		}
+		if !slices.ContainsFunc(numbers, is) {
 			return false
 		}
 	}
