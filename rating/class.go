@@ -30,7 +30,7 @@ func class(a inbound.Analysis, r Ratings) Class {
 // serverClass is the colour of one server.
 func serverClass(s inbound.Server) Class {
 	switch {
-	case s.StartTLS.Failed() || s.StartTLS.OK() && unencrypted(s):
+	case s.StartTLS.Failed(): // offered, and then no version works, is no, too
 		return Red
 	case !s.StartTLS.OK():
 		return Grey
@@ -42,20 +42,6 @@ func serverClass(s inbound.Server) Class {
 		return Yellow
 	}
 	return Grey
-}
-
-// unencrypted reports whether a server offers STARTTLS and then accepts no
-// version of TLS.
-func unencrypted(s inbound.Server) bool {
-	if s.Certificate != nil || !modern(s).Failed() {
-		return false
-	}
-	for _, v := range s.Versions {
-		if !v.Accepted.Failed() {
-			return false
-		}
-	}
-	return true
 }
 
 func weakness(c Class) int {

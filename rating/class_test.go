@@ -5,7 +5,6 @@ import (
 
 	"github.com/tlsink/tlsink/inbound"
 	"github.com/tlsink/tlsink/inbound/check"
-	"github.com/tlsink/tlsink/inbound/probe"
 )
 
 func TestClass(t *testing.T) {
@@ -39,23 +38,6 @@ func TestClass(t *testing.T) {
 			a.Hosts[0].Servers[1].Certificate.Trusted = no
 			plain(&a.Hosts[1].Servers[0])
 		}, Red},
-		{"red: STARTTLS, and then no version works", func(a *inbound.Analysis) {
-			white(a)
-			s := &a.Hosts[1].Servers[0]
-			s.Certificate = nil
-			for i := range s.Versions {
-				s.Versions[i].Accepted = no
-			}
-		}, Red},
-		{"white: no version worked, one could not be tried", func(a *inbound.Analysis) {
-			white(a)
-			s := &a.Hosts[1].Servers[0]
-			s.Certificate = nil
-			for i := range s.Versions {
-				s.Versions[i].Accepted = no
-			}
-			*version(s, probe.TLS10) = untested
-		}, White},
 		{"grey: nothing reachable", func(a *inbound.Analysis) { everyServer(a, unreachable) }, Grey},
 		{"grey: STARTTLS could not be tested", func(a *inbound.Analysis) { everyServer(a, func(s *inbound.Server) { s.StartTLS = untested }) }, Grey},
 		{"grey: no certificate was seen", func(a *inbound.Analysis) {

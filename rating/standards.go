@@ -16,17 +16,7 @@ func daneItems(a inbound.Analysis) []item {
 		if unasked(h) {
 			continue
 		}
-		if !throughAlias(h) {
-			out = append(out, item{AddressSecure, h.Name, addressSecure(h)})
-		}
-		if nowhere(h) {
-			continue
-		}
-		tlsa := tlsaPresent(h)
-		out = append(out, item{TLSAPresent, h.Name, tlsa})
-		if tlsa.OK() {
-			out = append(out, item{TLSAUsable, h.Name, tlsaUsable(h)})
-		}
+		out = append(out, daneHost(a, h)...)
 	}
 	return append(out, eachServer(a, func(h inbound.Host, s inbound.Server) []item {
 		out := []item{{id: StartTLS, result: s.StartTLS}}
@@ -37,14 +27,38 @@ func daneItems(a inbound.Analysis) []item {
 	})...)
 }
 
-// throughAlias reports whether the TLSA records are those of a secure alias
-// whose target is insecure. RFC 7672 §2.2.2: that suffices, the address need not
-// be secure then.
-func throughAlias(h inbound.Host) bool {
-	base := strings.TrimPrefix(strings.TrimSuffix(h.TLSAName, "."), "_25._tcp.")
-	return h.Canonical != "" && h.Canonical != h.Name && base == h.Name &&
-		h.TLSA.Status == dnssec.Secure && h.TLSA.Count > 0 &&
-		h.A.Status != dnssec.Bogus && h.AAAA.Status != dnssec.Bogus
+// daneHost are the requirements for DNS of one host.
+func daneHost(a inbound.Analysis, h inbound.Host) []item {
+	address, tlsa := addressSecure(h), tlsaPresent(h)
+	if throughAlias(a, h) {
+		address = check.Pass()
+	}
+	out := []item{{AddressSecure, h.Name, address}}
+	if nowhere(h) {
+		return out
+	}
+	out = append(out, item{TLSAPresent, h.Name, tlsa})
+	usable := check.Result{}
+	if tlsa.OK() {
+		usable = tlsaUsable(h)
+		out = append(out, item{TLSAUsable, h.Name, usable})
+	}
+	if a.MX.Status == dnssec.Secure && address.OK() && usable.OK() && !h.DANE.OK() {
+		out = append(out, item{TLSAPresent, h.Name, h.DANE}) // senders know best
+	}
+	return out
+}
+
+// throughAlias reports whether the TLSA records are those of a secure alias.
+// RFC 7672 §2.2.2: then the address that it leads to need not be secure.
+func throughAlias(a inbound.Analysis, h inbound.Host) bool {
+	if h.Canonical == "" || h.Canonical == h.Name {
+		return false
+	}
+	if a.MX.Status == dnssec.Secure {
+		return h.DANE.OK() // exact
+	}
+	return h.TLSAName == h.Name && tlsaPresent(h).OK()
 }
 
 func addressSecure(h inbound.Host) check.Result {

@@ -72,11 +72,9 @@ func generalCases() []standardCase {
 }
 
 func daneCases() []standardCase {
-	insecureTarget := func(tlsaName string) func(a *inbound.Analysis) {
-		return func(a *inbound.Analysis) {
-			h := &a.Hosts[0]
-			h.Canonical, h.A, h.AAAA, h.TLSAName = "host.example.net", unsigned(2), unsigned(0), tlsaName
-		}
+	insecureTarget := func(a *inbound.Analysis) {
+		h := &a.Hosts[0]
+		h.Canonical, h.A, h.AAAA = "host.example.net", unsigned(2), unsigned(0)
 	}
 	return []standardCase{
 		{"MX not signed", func(a *inbound.Analysis) { a.MX = unsigned(2) }, check.No, []string{"mx-secure example.org"}},
@@ -91,9 +89,14 @@ func daneCases() []standardCase {
 		{"an address is not signed", func(a *inbound.Analysis) { a.Hosts[1].A = unsigned(1) }, check.No, []string{"address-secure " + second}},
 		{"the absence of AAAA is not signed", func(a *inbound.Analysis) { a.Hosts[1].AAAA = unsigned(0) }, check.No, []string{"address-secure " + second}},
 		{"AAAA could not be looked up", func(a *inbound.Analysis) { a.Hosts[1].AAAA = inbound.RRset{Status: dnssec.Error} }, check.Untested, []string{"address-secure " + second}},
-		{"a secure alias with an insecure target", insecureTarget(first), check.Yes, nil},
-		{"a secure alias, TLSA name in full", insecureTarget("_25._tcp." + first), check.Yes, nil},
-		{"an alias, but the records are those of the insecure target", insecureTarget("host.example.net"), check.No, []string{"address-secure " + first}},
+		{"a secure alias with an insecure target", insecureTarget, check.Yes, nil},
+		{"an insecure alias", func(a *inbound.Analysis) { insecureTarget(a); a.Hosts[0].DANE = no }, check.No, []string{"address-secure " + first}},
+		{"a secure alias, but MX not signed", func(a *inbound.Analysis) { insecureTarget(a); a.MX, a.Hosts[0].DANE = unsigned(2), no }, check.No, []string{"mx-secure example.org"}},
+		{"an insecure alias, and MX not signed", func(a *inbound.Analysis) {
+			insecureTarget(a)
+			a.MX, a.Hosts[0].DANE, a.Hosts[0].TLSAName = unsigned(2), no, "host.example.net"
+		}, check.No, []string{"mx-secure example.org", "address-secure " + first}},
+		{"senders have no DANE, whatever the reason", func(a *inbound.Analysis) { a.Hosts[0].DANE = untested }, check.Untested, []string{"tlsa " + first}},
 		{"no TLSA records", func(a *inbound.Analysis) { noTLSA(&a.Hosts[1]) }, check.No, []string{"tlsa " + second}},
 		{"TLSA records not signed", func(a *inbound.Analysis) { a.Hosts[1].TLSA = unsigned(1) }, check.No, []string{"tlsa " + second}},
 		{"TLSA records bogus", func(a *inbound.Analysis) { a.Hosts[1].TLSA = inbound.RRset{Status: dnssec.Bogus} }, check.No, []string{"tlsa " + second}},

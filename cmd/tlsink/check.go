@@ -61,10 +61,8 @@ func (c *checkCmd) Run(e *env) error {
 	if err != nil {
 		return c.stop(e, checkUsage, err)
 	}
-	if t, ok := o.Resolver.(*dnssec.Trusting); ok {
-		if err := t.Check(e.ctx); err != nil {
-			return c.stop(e, checkUntested, fmt.Errorf("--trust-resolver: %w", err))
-		}
+	if err := asksWell(e.ctx, o.Resolver); err != nil {
+		return c.stop(e, checkUntested, err)
 	}
 	o.Progress = p.step
 	analyzer, err := inbound.New(o)
@@ -83,7 +81,7 @@ func (c *checkCmd) Run(e *env) error {
 
 // stop ends with a message. Status 1 would say that a standard is not met.
 func (*checkCmd) stop(e *env, status int, err error) error {
-	fmt.Fprintln(e.stderr, "tlsink:", err)
+	fmt.Fprintln(e.stderr, "tlsink:", printable(strings.ReplaceAll(err.Error(), "\n", "; ")))
 	return exitError{status}
 }
 

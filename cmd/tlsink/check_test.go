@@ -131,8 +131,27 @@ func TestCheckResolver(t *testing.T) {
 		inCheckWorld(t, func(t *testing.T, w *checkWorld) {
 			w.population()
 			w.signed = nil
-			if _, errs, status := w.run("", "good.example"); status != checkUntested || !strings.Contains(errs, "does not validate") {
-				t.Errorf("exit status %d: %s", status, errs)
+			if out, errs, status := w.run("", "good.example"); out != "" || status != checkUntested || !strings.Contains(errs, "does not validate") {
+				t.Errorf("exit status %d: %s%s", status, errs, out)
+			}
+		})
+	})
+	t.Run("drops DNSSEC records", func(t *testing.T) {
+		inCheckWorld(t, func(t *testing.T, w *checkWorld) {
+			w.population()
+			w.trusting = false
+			out, errs, status := w.run("", "good.example", "plain.example")
+			if out != "" || status != checkUntested || strings.Count(errs, "\n") != 1 || !strings.Contains(errs, "does not pass DNSSEC on") || !strings.Contains(errs, "--resolver") {
+				t.Errorf("exit status %d: %s%s", status, errs, out)
+			}
+		})
+	})
+	t.Run("does not answer", func(t *testing.T) {
+		inCheckWorld(t, func(t *testing.T, w *checkWorld) {
+			w.trusting, w.silent = false, true
+			out, errs, status := w.run("", "good.example")
+			if out != "" || status != checkUntested || strings.Count(errs, "\n") != 1 || !strings.Contains(errs, "does not answer") {
+				t.Errorf("exit status %d: %s%s", status, errs, out)
 			}
 		})
 	})

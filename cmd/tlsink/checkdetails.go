@@ -183,6 +183,13 @@ func (p *checkPrinter) problems(b *strings.Builder, a inbound.Analysis, r rating
 			add(false, of.name, "", text)
 		}
 	}
+	for _, h := range a.Hosts {
+		for _, s := range h.Servers {
+			for _, text := range s.Notes {
+				add(false, "Server", fmt.Sprintf("%s (%s)", h.Name, s.Address), text)
+			}
+		}
+	}
 	for _, o := range r.LeftOut {
 		add(true, requirementName(o.ID), o.Subject, o.Why+" (counts nowhere: the host could be tested at another address)")
 	}

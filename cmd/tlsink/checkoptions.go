@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"context"
 	"errors"
 	"fmt"
 	"iter"
@@ -148,4 +149,24 @@ func resolverAddress(s string) (string, error) {
 		return at.String(), nil
 	}
 	return "", fmt.Errorf("--resolver is %q: want an IP address, with or without a port, e.g. 127.0.0.1 or [::1]:5353", s)
+}
+
+// asksWell returns an error if nothing can be learnt from a resolver: it cannot
+// be asked, believes everything, or drops what DNSSEC adds.
+func asksWell(ctx context.Context, r inbound.Resolver) error {
+	if t, ok := r.(*dnssec.Trusting); ok {
+		if err := t.Check(ctx); err != nil {
+			return fmt.Errorf("--trust-resolver: %w", err)
+		}
+		return nil
+	}
+	a, err := r.Lookup(ctx, ".", dns.TypeSOA)
+	const hint = "name one that does with --resolver, e.g. an Unbound on this host"
+	switch {
+	case err != nil:
+		return fmt.Errorf("the resolver does not answer (%w): %s", err, hint)
+	case a.Status == dnssec.Bogus:
+		return fmt.Errorf("the resolver does not pass DNSSEC on as it should (%s): %s", a.Why, hint)
+	}
+	return nil
 }
