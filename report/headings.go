@@ -9,7 +9,7 @@ type headings struct {
 	Timeline, Legend, Lanes                             string
 	Servers, Addresses, Versions, AtLeastOne, All       string
 	Records, Record, Ratings, Rule, Networks, NotLooked string
-	Authentication, Path, Marks                         string
+	Shortened, Faults, Authentication, Path, Marks      string
 	Unprotected, Parts, Hosts, Provider                 string
 	Findings, Missing, Reasons, LeftOut, History        string
 	UTC, From, To, Signatures                           string
@@ -41,6 +41,8 @@ func headingsIn(l Language) headings {
 		Record:           phrase{"Record:", "Eintrag:"}.in(l),
 		Ratings:          phrase{"The ratings and their rules", "Die Bewertungen und ihre Regeln"}.in(l),
 		Rule:             phrase{"Rule:", "Regel:"}.in(l),
+		Shortened:        phrase{"This mail was shortened: the result page and the JSON file have all details.", "Diese E-Mail ist gekürzt: Die Ergebnisseite und die JSON-Datei enthalten alle Einzelheiten."}.in(l),
+		Faults:           phrase{"Faults of the MX records", "Fehler der MX-Einträge"}.in(l),
 		Networks:         phrase{"Networks", "Netze"}.in(l),
 		NotLooked:        phrase{"Not looked at", "Nicht angesehen"}.in(l),
 		Authentication:   phrase{"Is it really from you?", "Stammt sie wirklich von Ihnen?"}.in(l),

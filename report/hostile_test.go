@@ -382,6 +382,33 @@ func TestManyConnections(t *testing.T) {
 	}
 }
 
+// However long everything is, the mail stays below what Gmail shows, and keeps
+// what matters most.
+func TestLongestMail(t *testing.T) {
+	in := hostile()
+	long := strings.Repeat("a long word of a stranger ", 200)
+	for range 200 {
+		c := in.History.Connections[0].Clone()
+		c.Helo, c.Anomalies = []string{long}, []string{long, long, long, long}
+		in.History.Connections = append(in.History.Connections, c)
+		in.Verdict.Reasons = append(in.Verdict.Reasons, policyinfer.Reason{Text: long, Connections: []evidence.ConnID{"1", "2", "3"}})
+	}
+	in.Verdict.Reasons = in.Verdict.Reasons[:40]
+	for i := range 30 {
+		h := in.Inbound.Hosts[0]
+		h.Name = fmt.Sprint(i, long)
+		in.Inbound.Hosts = append(in.Inbound.Hosts, h)
+	}
+	in.Verdict.Policy = policyinfer.DANE
+	page, err := report.HTML(in)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(page) > 90_000 || !bytes.Contains(page, []byte("This mail was shortened")) || !bytes.Contains(page, []byte("Your provider protects mail")) {
+		t.Errorf("%d octets:\n%.2000s", len(page), page)
+	}
+}
+
 // Whatever a sender chooses, the report is clean.
 func FuzzReport(f *testing.F) {
 	f.Add(evil, "a@b")

@@ -39,24 +39,69 @@ func capital(s string) string {
 	return string(unicode.ToUpper(r)) + s[n:]
 }
 
+// mailKeep is how long a mail may be, in octets. Gmail hides what is behind 102 KB.
+const mailKeep = 90_000
+
 // HTML returns the report as a complete document for a mail: inline styles, no
-// script, nothing that is loaded from elsewhere.
+// script, nothing that is loaded from elsewhere. Of a report that is too long
+// for a mail, details are left out, and it says so; page and JSON have them.
 func HTML(in Input) ([]byte, error) {
-	return execute(mailTemplate, "mail.html.tmpl", in)
+	v := newView(in)
+	for cut := 0; ; cut++ {
+		b, err := execute(mailTemplate, "mail.html.tmpl", in.Test.ID, v)
+		if err != nil || len(b) <= mailKeep || cut == len(cuts) {
+			return b, err
+		}
+		cuts[cut](&v)
+		v.Shortened = v.H.Shortened
+	}
+}
+
+// cuts make a report shorter, the least important first.
+var cuts = [...]func(*view){
+	func(v *view) { v.Around = nil },
+	func(v *view) {
+		const keep = 4
+		if n := len(v.History); n > 2*keep {
+			v.History, _ = fold(v.History, keep)
+			v.History[keep].Gap = "…"
+		}
+	},
+	func(v *view) {
+		if v.Inbound != nil && len(v.Inbound.Cards) > 2 {
+			v.Inbound.Cards = v.Inbound.Cards[:2]
+		}
+	},
+	func(v *view) { v.Timelines = v.Timelines[:min(len(v.Timelines), 1)] },
+	func(v *view) { v.History = nil },
+	func(v *view) {
+		for i := range v.Reasons {
+			v.Reasons[i].Evidence = ""
+		}
+		v.Hosts, v.LeftOut, v.DNS = v.Hosts[:min(len(v.Hosts), 5)], nil, nil
+	},
+	func(v *view) {
+		if v.Inbound != nil {
+			in := *v.Inbound
+			in.Cards, in.Networks, in.Records, in.LeftOut, in.Faults = nil, nil, nil, nil, nil
+			v.Inbound = &in
+		}
+	},
+	func(v *view) { v.Mail, v.Reasons, v.Timelines = nil, nil, nil },
 }
 
 // Fragment returns the report for the body of a page. It carries classes
 // beginning with "r-" and no styles.
 func Fragment(in Input) (template.HTML, error) {
-	b, err := execute(pageTemplate, "report.html.tmpl", in)
+	b, err := execute(pageTemplate, "report.html.tmpl", in.Test.ID, newView(in))
 	// The template has escaped every value.
 	return template.HTML(b), err
 }
 
-func execute(t *template.Template, name string, in Input) ([]byte, error) {
+func execute(t *template.Template, name, test string, v view) ([]byte, error) {
 	var b bytes.Buffer
-	if err := t.ExecuteTemplate(&b, name, newView(in)); err != nil {
-		return nil, fmt.Errorf("render report of test %q: %w", in.Test.ID, err)
+	if err := t.ExecuteTemplate(&b, name, v); err != nil {
+		return nil, fmt.Errorf("render report of test %q: %w", test, err)
 	}
 	return b.Bytes(), nil
 }

@@ -17,7 +17,7 @@ const (
 
 // Limits of what is shown of an analysis.
 const (
-	cardsKeep    = 8  // groups of servers that are alike
+	cardsKeep    = 6  // groups of servers that are alike
 	membersKeep  = 16 // servers of such a group
 	problemsKeep = 6  // problems of one record
 	openKeep     = 6  // open requirements of one rating
@@ -38,7 +38,8 @@ type inboundView struct {
 	Cards    []card
 	Unshown  string // servers that are not shown
 	Versions []versionRow
-	Note     string // about the versions
+	Faults   []string // what about the route breaks a rule
+	Notes    []string // about the versions
 	Records  []record
 	Networks []string
 	LeftOut  []string
@@ -86,7 +87,7 @@ func inboundOf(in Input) *inboundView {
 		Looked: phrase{"Looked at from %[1]s to %[2]s UTC.", "Angesehen von %[1]s bis %[2]s UTC."}.with(s.l, stamp(a.Started), stamp(a.Ended)),
 	}
 	v.Cards, v.Unshown = s.cards(a)
-	v.Versions, v.Note = s.versions(a)
+	v.Versions, v.Notes = s.versions(a)
 	if a.Route == inbound.RouteMX || a.Route == inbound.RouteImplicit {
 		for _, words := range standards { // in the order of the report
 			for _, st := range r.Standards {
@@ -105,10 +106,11 @@ func inboundOf(in Input) *inboundView {
 			"Sterne nach den Regeln von MECSA (Gemeinsame Forschungsstelle der Europäischen Kommission): Ein Verfahren zählt, wenn mindestens 80 % seiner Prüfungen gelingen; TLS zählt für Empfang und Versand zusammen. Was nicht erreichbar war, bleibt außer Betracht.",
 		}.in(s.l)
 	}
-	for _, why := range a.LeftOut {
-		v.LeftOut = append(v.LeftOut, s.reason(why))
+	v.LeftOut = s.problems(a.LeftOut)
+	for _, f := range a.Faults {
+		v.Faults = append(v.Faults, s.quote(f.Subject, maxName)+": "+s.reason(f.Text))
 	}
-	v.LeftOut = s.atMost(v.LeftOut, problemsKeep)
+	v.Faults = s.atMost(v.Faults, problemsKeep)
 	return v
 }
 

@@ -89,12 +89,12 @@ func server(address string) inbound.Server {
 	return inbound.Server{
 		Address: netip.MustParseAddr(address), Network: network.Info{AS: 64500, Name: "EXAMPLE-NET Example Hosting", Country: "DE"},
 		Result: probe.Result{
-			Reached: check.Pass(), Greeting: "mail.sender.lab.example ESMTP", StartTLS: check.Pass(), Mandatory: check.Fail("it accepted MAIL and RCPT without STARTTLS"),
+			Reached: check.Pass(), Greeting: "mail.sender.lab.example ESMTP", StartTLS: check.Pass(), Mandatory: check.Fail("it takes mail in plaintext: MAIL FROM:<> and RCPT TO:<postmaster@sender.lab.example> are accepted"),
 			Versions: []probe.Version{
 				{Version: probe.TLS13, Accepted: check.Pass(), Suite: "TLS_AES_256_GCM_SHA384"},
 				{Version: probe.TLS12, Accepted: check.Pass(), Suite: "TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384"},
-				{Version: probe.TLS11, Accepted: check.Fail("alert protocol_version")},
-				{Version: probe.TLS10, Accepted: check.Fail("alert protocol_version")},
+				{Version: probe.TLS11, Accepted: check.Fail("it refuses with the alert protocol_version")},
+				{Version: probe.TLS10, Accepted: check.Fail("it refuses with the alert protocol_version")},
 			},
 			ForwardSecrecy: check.Pass(), Connections: 5,
 			Certificate: &probe.Certificate{
@@ -109,7 +109,7 @@ func server(address string) inbound.Server {
 func host(name string, preference uint16, servers ...inbound.Server) inbound.Host {
 	return inbound.Host{
 		Name: name, Preference: preference, A: rrset(dnssec.Insecure, 1), AAAA: rrset(dnssec.Insecure, 0), TLSA: rrset(dnssec.Insecure, 0),
-		DANE: check.Fail("the MX records are not secure"), Servers: servers,
+		DANE: check.Fail("the MX records are not secure: lab.example is delegated without DS"), Servers: servers,
 	}
 }
 
@@ -119,13 +119,13 @@ func white() inbound.Analysis {
 		Domain: "sender.lab.example", Started: looked, Ended: looked.Add(41 * time.Second), Route: inbound.RouteMX,
 		Zone: rrset(dnssec.Insecure, 1), MX: rrset(dnssec.Insecure, 2), TXT: rrset(dnssec.Insecure, 2),
 		Hosts:  []inbound.Host{host("mx1.sender.lab.example", 10, server("192.0.2.25")), host("mx2.sender.lab.example", 20, server("198.51.100.25"))},
-		MTASTS: records.MTASTS{Published: check.Fail("there is no record")},
-		TLSRPT: records.TLSRPT{Published: check.Fail("there is no record")},
+		MTASTS: records.MTASTS{Published: check.Fail("no MTA-STS record at _mta-sts.sender.lab.example")},
+		TLSRPT: records.TLSRPT{Published: check.Fail("no TLS-RPT record at _smtp._tls.sender.lab.example")},
 		SPF: records.SPF{
 			Published: check.Pass(), Valid: check.Pass(), Strict: check.Pass(), DNSSEC: dnssec.Insecure, Record: "v=spf1 mx include:_spf.esp.example ~all", All: "~all", Lookups: 3,
 		},
 		DMARC: records.DMARC{
-			Published: check.Pass(), Valid: check.Pass(), Enforced: check.Fail("p is none"), DNSSEC: dnssec.Insecure,
+			Published: check.Pass(), Valid: check.Pass(), Enforced: check.Fail("the policy is none: mail that fails is delivered as usual"), DNSSEC: dnssec.Insecure,
 			Record: "v=DMARC1; p=none; rua=mailto:dmarc@sender.lab.example", From: "sender.lab.example", Policy: "none", Percent: 100, Reports: []string{"mailto:dmarc@sender.lab.example"},
 		},
 	}
@@ -155,7 +155,7 @@ func green() inbound.Analysis {
 		h.A, h.AAAA, h.TLSA, h.DANE = rrset(dnssec.Secure, 1), rrset(dnssec.Secure, 1), rrset(dnssec.Secure, 2), check.Pass()
 		h.Records = []inbound.TLSARecord{
 			{Usage: 3, Selector: 1, MatchingType: 1, Data: "0b9fa5a59eed715c26c1020c711b4f6e…", Usable: true},
-			{Usage: 1, Selector: 1, MatchingType: 1, Data: "55f6db74c524acca28b52c0bcfc28eec…", Why: "usage 1 is not for SMTP (RFC 7672 §3.1.3)"},
+			{Usage: 1, Selector: 1, MatchingType: 1, Data: "55f6db74c524acca28b52c0bcfc28eec…", Why: "usage 1 (PKIX-EE) is not for SMTP (RFC 7672 §3.1.3)"},
 		}
 		h.Servers[0].DANE = check.Pass()
 		v6 := h.Servers[0]
@@ -170,7 +170,7 @@ func qualified() inbound.Analysis {
 	a := green()
 	for i := range a.Hosts {
 		h := &a.Hosts[i]
-		h.Records, h.TLSA, h.DANE = nil, rrset(dnssec.Secure, 0), check.Fail("there are no TLSA records")
+		h.Records, h.TLSA, h.DANE = nil, rrset(dnssec.Secure, 0), check.Fail("it has no TLSA records")
 		for j := range h.Servers {
 			h.Servers[j].Mandatory, h.Servers[j].DANE = check.Pass(), check.Result{}
 		}
@@ -183,18 +183,18 @@ func yellow() inbound.Analysis {
 	a := white()
 	s := &a.Hosts[1].Servers[0]
 	c := *s.Certificate
-	c.Trusted, c.Name, c.Dates = check.Fail("signed by itself"), check.Fail("it is for localhost.localdomain"), check.Fail("it expired on 2025-03-01")
+	c.Trusted, c.Name, c.Dates = check.Fail("it is self-signed"), check.Fail("it is for localhost.localdomain, not for mx2.sender.lab.example"), check.Fail("it has expired on 2025-11-21")
 	c.Issuer, c.Root, c.NotAfter = "CN=localhost.localdomain", "", looked.AddDate(-1, 0, 0)
-	s.Certificate, s.ForwardSecrecy = &c, check.Fail("it takes TLS_RSA_WITH_AES_128_CBC_SHA")
+	s.Certificate, s.ForwardSecrecy = &c, check.Fail("it takes TLS_RSA_WITH_AES_128_CBC_SHA in TLS 1.2")
 	for i := range s.Versions {
 		s.Versions[i].Accepted = check.Pass()
 	}
 	a.SPF = records.SPF{
-		Published: check.Pass(), Valid: check.Fail("more than 10 terms that need DNS"), Strict: check.Fail("it ends in ?all"), DNSSEC: dnssec.Insecure,
+		Published: check.Pass(), Valid: check.Fail("the record needs 13 DNS lookups, at most 10 are allowed: receivers give up"), Strict: check.Fail("the record ends in ?all: it does not ask to reject other senders"), DNSSEC: dnssec.Insecure,
 		Record: "v=spf1 include:a.example include:b.example include:c.example ?all", All: "?all", Lookups: 13, Voids: 1,
-		Problems: []string{"13 terms need DNS, at most 10 are allowed (RFC 7208 §4.6.4)"},
+		Problems: []string{"the record needs 13 DNS lookups, at most 10 are allowed: receivers give up"},
 	}
-	a.DMARC = records.DMARC{Published: check.Fail("there is no record")}
+	a.DMARC = records.DMARC{Published: check.Fail("there is none")}
 	return a
 }
 
@@ -202,7 +202,7 @@ func yellow() inbound.Analysis {
 func red() inbound.Analysis {
 	a := white()
 	s := &a.Hosts[1].Servers[0]
-	s.Result = probe.Result{Reached: check.Pass(), StartTLS: check.Fail("not in the reply to EHLO"), Connections: 1}
+	s.Result = probe.Result{Reached: check.Pass(), StartTLS: check.Fail("it does not offer STARTTLS"), Mandatory: check.Fail("it does not offer STARTTLS"), Connections: 1}
 	return a
 }
 
@@ -211,9 +211,9 @@ func grey() inbound.Analysis {
 	a := white()
 	for i := range a.Hosts {
 		s := &a.Hosts[i].Servers[0]
-		s.Result = probe.Result{Reached: check.Skip("no answer within 30s"), Connections: 1}
+		s.Result = probe.Result{Reached: check.Skip("connection timed out"), Connections: 1}
 	}
-	a.MX = inbound.RRset{Status: dnssec.Error, Why: "no answer from any name server"}
+	a.MX = inbound.RRset{Status: dnssec.Error, Why: "no answer"}
 	return a
 }
 
@@ -221,25 +221,26 @@ func grey() inbound.Analysis {
 func bogus() inbound.Analysis {
 	a := green()
 	a.Hosts[0].TLSA = inbound.RRset{Status: dnssec.Bogus, Count: 1, Why: "the signature has expired"}
-	a.Hosts[0].DANE = check.Fail("the TLSA records are bogus")
+	a.Hosts[0].DANE = check.Fail("its TLSA records are bogus: the signature has expired")
 	a.Hosts[0].Records = nil
 	for i := range a.Hosts[0].Servers {
 		a.Hosts[0].Servers[i].DANE = check.Result{}
 	}
-	a.Hosts[1].Servers[0].DANE = check.Fail("no record matches: 3 1 1 is of another key")
+	a.Hosts[1].Servers[0].DANE = check.Fail("no TLSA record matches the certificate")
 	return a
 }
 
 // incomplete is what limits and timeouts left of an analysis.
 func incomplete() inbound.Analysis {
 	a := green()
-	a.LeftOut = []string{"4 of 20 MX hosts were not looked at (limit 16)"}
-	a.Hosts[1].Servers[1].Result = probe.Result{Reached: check.Skip("no IPv6 here"), Connections: 0}
+	a.LeftOut = []string{"4 more MX hosts were not looked at, only the 16 most preferred"}
+	a.Hosts[1].Servers[1].Result = probe.Result{Reached: check.Skip("connection refused"), Connections: 0}
 	a.Hosts[1].Servers[1].DANE = check.Result{}
-	a.Hosts[1].Servers[0].Mandatory = check.Skip("greylisted")
+	a.Hosts[1].Servers[0].Mandatory = check.Skip("in plaintext, its reply to RCPT is 451 4.7.1 Greylisted")
 	a.Hosts[0].Canonical = "mail.hosting.example"
-	a.Hosts[1].Listed = check.Fail("no pattern of the policy matches")
-	a.SPF = records.SPF{Published: check.Skip("the name servers did not answer")}
+	a.Faults = []inbound.Fault{{ID: inbound.FaultAlias, Subject: "mx1.sender.lab.example", Text: "the MX host is an alias of mail.hosting.example, and RFC 2181 §10.3 forbids that: some senders refuse it"}}
+	a.Hosts[1].Listed = check.Fail("the policy lists only mx1.sender.lab.example")
+	a.SPF = records.SPF{Published: check.Skip("the TXT records of sender.lab.example could not be looked up: no answer")}
 	return a
 }
 

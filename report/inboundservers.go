@@ -109,15 +109,18 @@ func (s speaker) hostRows(a *inbound.Analysis, h *inbound.Host) []row {
 	}
 	out := []row{dns}
 	if h.Canonical != "" {
-		out = append(out, row{"CNAME", []answer{{markNo, phrase{
-			"leads to %[1]s; an MX must not point to an alias (RFC 2181)", "führt zu %[1]s; ein MX darf nicht auf einen Alias zeigen (RFC 2181)",
-		}.with(s.l, s.quote(h.Canonical, maxName))}}})
+		out = append(out, row{"CNAME", []answer{{markNone, s.quote(h.Canonical, maxName)}}}) // what is wrong with that is a fault
 	}
 	if listed, ok := s.answerOf(h.Listed, phrase{"listed in the policy", "in der Richtlinie genannt"}, phrase{"not listed in the policy", "nicht in der Richtlinie genannt"}); ok {
 		out = append(out, row{"MTA-STS", []answer{listed}})
 	}
 	if tlsa := s.tlsaRecords(h); len(tlsa) > 0 {
 		out = append(out, row{phrase{"TLSA records", "TLSA-Einträge"}.in(s.l), tlsa})
+	}
+	dane := row{Name: "DANE"}
+	s.add(&dane, h.DANE, phrase{"senders can rely on it here", "Absender können sich hier darauf stützen"}, phrase{"not in force", "nicht wirksam"})
+	if len(dane.Answers) > 0 {
+		out = append(out, dane)
 	}
 	if len(h.Servers) == 0 {
 		out = append(out, row{phrase{"Address", "Adresse"}.in(s.l), []answer{{markNone, phrase{"none was looked at", "keine wurde angesehen"}.in(s.l)}}})
@@ -174,6 +177,17 @@ func (s speaker) serverRows(h *inbound.Host, server *inbound.Server) []row {
 	}
 	if len(match.Answers) > 0 {
 		out = append(out, match)
+	}
+	odd := row{Name: phrase{"Also", "Außerdem"}.in(s.l)}
+	for i, n := range server.Notes {
+		if i == problemsKeep {
+			odd.Answers = append(odd.Answers, answer{markNone, s.more(len(server.Notes) - problemsKeep)})
+			break
+		}
+		odd.Answers = append(odd.Answers, answer{markNone, s.reason(n)})
+	}
+	if len(odd.Answers) > 0 {
+		out = append(out, odd)
 	}
 	return out
 }
@@ -245,22 +259,25 @@ type versionRow struct{ Name, One, All string }
 
 // versions returns the highest and the lowest TLS version, each of the best and
 // of the weakest server: an attacker may keep a sender from all but one.
-func (s speaker) versions(a *inbound.Analysis) (out []versionRow, note string) {
+func (s speaker) versions(a *inbound.Analysis) (out []versionRow, notes []string) {
 	servers := 0
 	for i := range a.Hosts {
 		servers += len(a.Hosts[i].Servers)
 	}
 	v := a.TLSVersions()
-	if n := servers - v.Tested; n > 0 {
-		note = phrase{"Servers that are left out here, as they could not be tested: %[1]d.", "Server, die hier fehlen, weil sie nicht prüfbar waren: %[1]d."}.with(s.l, n)
+	if v.Tested > 0 {
+		out = append(out, versionRow{phrase{"Highest version", "Höchste Version"}.in(s.l), s.version(v.HighestOne), s.version(v.HighestAll)})
+		if n := servers - v.Tested; n > 0 {
+			notes = append(notes, phrase{"Servers whose highest version could not be tested and that do not count: %[1]d.", "Server, deren höchste Version nicht prüfbar war und die nicht zählen: %[1]d."}.with(s.l, n))
+		}
 	}
-	if v.Tested == 0 {
-		return nil, note
+	if v.TestedLowest > 0 {
+		out = append(out, versionRow{phrase{"Lowest version", "Niedrigste Version"}.in(s.l), s.version(v.LowestOne), s.version(v.LowestAll)})
+		if n := servers - v.TestedLowest; n > 0 {
+			notes = append(notes, phrase{"Servers whose lowest version could not be tested and that do not count: %[1]d.", "Server, deren niedrigste Version nicht prüfbar war und die nicht zählen: %[1]d."}.with(s.l, n))
+		}
 	}
-	return []versionRow{
-		{phrase{"Highest version", "Höchste Version"}.in(s.l), s.version(v.HighestOne), s.version(v.HighestAll)},
-		{phrase{"Lowest version", "Niedrigste Version"}.in(s.l), s.version(v.LowestOne), s.version(v.LowestAll)},
-	}, note
+	return out, notes
 }
 
 func (s speaker) version(version string) string {

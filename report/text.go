@@ -52,7 +52,7 @@ func (b *textBuilder) para(s string) {
 // sub begins a part of a section.
 func (b *textBuilder) sub(s string) {
 	b.gap()
-	b.WriteString(short(s, width) + "\n")
+	b.wrap(s, "", "")
 }
 
 // wrap writes s in lines of at most width characters. Words that are too long

@@ -140,6 +140,7 @@ func (b *textBuilder) receiving(v view) {
 	}
 	b.heading(v.H.ReceivingDetails, '-')
 	b.wrap(in.Looked, "", "")
+	b.list(v.H.Faults, in.Faults)
 	if len(in.Cards) > 0 {
 		b.sub(v.H.Servers)
 	}
@@ -159,8 +160,8 @@ func (b *textBuilder) receiving(v view) {
 	for _, r := range in.Versions {
 		b.wrap(fmt.Sprintf("%s: %s %s; %s %s", r.Name, v.H.AtLeastOne, r.One, v.H.All, r.All), "  ", "    ")
 	}
-	if in.Note != "" {
-		b.wrap(in.Note, "  ", "  ")
+	for _, n := range in.Notes {
+		b.wrap(n, "  ", "  ")
 	}
 	b.ratings(v)
 	if len(in.Records) > 0 {

@@ -38,9 +38,10 @@ type view struct {
 	Connections string
 	Around      []string
 
-	Facts  []fact // test, sender, time
-	Link   string
-	Engine string
+	Facts     []fact // test, sender, time
+	Shortened string // says that details are left out; may be empty
+	Link      string
+	Engine    string
 }
 
 // A fact is a name with its value.
