@@ -1,15 +1,18 @@
 package report
 
 import (
+	"slices"
+
 	"github.com/tlsink/tlsink/policyinfer"
 )
 
 // findingRemedies are the steps for findings, the most important first.
 func findingRemedies() []remedy {
-	return append(tlsRemedies(), testRemedies()...)
+	return slices.Concat(enforceRemedies(), tlsRemedies(), testRemedies())
 }
 
-func tlsRemedies() []remedy {
+// enforceRemedies are the steps for what is checked, and then has no effect.
+func enforceRemedies() []remedy {
 	return []remedy{
 		{
 			policyinfer.FindingFallback,
@@ -74,6 +77,12 @@ func tlsRemedies() []remedy {
 			nil,
 			phrase{},
 		},
+	}
+}
+
+// tlsRemedies are the steps for how TLS is spoken.
+func tlsRemedies() []remedy {
+	return []remedy{
 		{
 			policyinfer.FindingVerifiesNoSNI,
 			phrase{"Name the server whose certificate is checked", "Den Server nennen, dessen Zertifikat geprüft wird"},
@@ -143,11 +152,11 @@ func testRemedies() []remedy {
 		}),
 		text(policyinfer.FindingChanged, phrase{
 			"If nobody changed the configuration during the test, look for several servers behind one address, and test again.",
-			"Wenn während des Tests niemand die Konfiguration geändert hat, suchen Sie nach mehreren Servern hinter einer Adresse, und testen Sie erneut.",
+			"Wenn während des Tests niemand etwas an den Einstellungen geändert hat, suchen Sie nach mehreren Servern hinter einer Adresse, und testen Sie erneut.",
 		}),
 		text(policyinfer.FindingChangedOrMixed, phrase{
 			"Send a new test mail while the configuration stays as it is, and compare the outbound hosts.",
-			"Schicken Sie eine neue Testmail, während die Konfiguration unverändert bleibt, und vergleichen Sie die sendenden Server.",
+			"Schicken Sie eine neue Testmail, während die Einstellungen unverändert bleiben, und vergleichen Sie die sendenden Server.",
 		}),
 		text(policyinfer.FindingAmbiguous, phrase{
 			"Test again while nothing else behind the same address connects to this service.",

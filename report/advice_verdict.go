@@ -93,7 +93,7 @@ func weakRemedies() []remedy {
 			phrase{"Align the hosts", "Die Server angleichen"},
 			phrase{
 				"Compare the configuration of the hosts listed below, align them, and send a new test mail. An attacker needs only the weakest of them.",
-				"Vergleichen Sie die Konfiguration der unten aufgeführten Server, gleichen Sie sie an, und schicken Sie eine neue Testmail. Einem Angreifer genügt der schwächste von ihnen.",
+				"Vergleichen Sie die Einstellungen der unten aufgeführten Server, gleichen Sie sie an, und schicken Sie eine neue Testmail. Einem Angreifer genügt der schwächste von ihnen.",
 			},
 			nil,
 			phrase{
@@ -175,7 +175,7 @@ func openRemedies() []remedy {
 		}, nil, phrase{}},
 		{caseContradictory, phrase{}, phrase{
 			"Send a new test mail while the configuration of the mail server stays as it is.",
-			"Schicken Sie eine neue Testmail, während die Konfiguration des Mailservers unverändert bleibt.",
+			"Schicken Sie eine neue Testmail, während die Einstellungen des Mailservers unverändert bleiben.",
 		}, nil, phrase{}},
 	}
 }

@@ -24,18 +24,18 @@ func TestEveryRuleHasWords(t *testing.T) {
 		}
 		switch r.Standard {
 		case rating.OfClass:
-			if _, ok := find(colours[:], r.ID); !ok {
+			if ok := has(colours[:], r.ID); !ok {
 				t.Errorf("the class %s has no name", r.ID)
 			}
-			if _, ok := find(meanings[:], r.ID); !ok {
+			if ok := has(meanings[:], r.ID); !ok {
 				t.Errorf("the class %s has no meaning", r.ID)
 			}
 		case rating.OfMECSA:
-			if _, ok := find(mechanisms[:], r.ID); !ok && r.ID != rating.MECSARule {
+			if ok := has(mechanisms[:], r.ID); !ok && r.ID != rating.MECSARule {
 				t.Errorf("the mechanism %s has no name", r.ID)
 			}
 		default:
-			if _, ok := find(requirements[:], r.ID); !ok {
+			if ok := has(requirements[:], r.ID); !ok {
 				t.Errorf("the requirement %s has no name", r.ID)
 			}
 		}
@@ -55,12 +55,12 @@ func TestEveryRuleIsThere(t *testing.T) {
 func TestEveryGradeHasAName(t *testing.T) {
 	r := rating.Rate(inbound.Analysis{Route: inbound.RouteMX}, rating.Outbound{})
 	for _, s := range r.MECSA {
-		if _, ok := find(scores[:], s.ID); !ok {
+		if ok := has(scores[:], s.ID); !ok {
 			t.Errorf("the score %q has no name", s.ID)
 		}
 	}
 	for _, m := range r.Mechanisms {
-		if _, ok := find(mechanisms[:], m.ID); !ok {
+		if ok := has(mechanisms[:], m.ID); !ok {
 			t.Errorf("the mechanism %q has no name", m.ID)
 		}
 	}
@@ -79,11 +79,6 @@ func TestUnknownGrade(t *testing.T) {
 	}
 }
 
-func find(list []named, id string) (phrase, bool) {
-	for _, n := range list {
-		if n.id == id {
-			return n.text, true
-		}
-	}
-	return phrase{}, false
+func has(list []named, id string) bool {
+	return slices.ContainsFunc(list, func(n named) bool { return n.id == id })
 }
