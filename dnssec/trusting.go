@@ -16,7 +16,8 @@ type TrustingOptions struct {
 	Servers []string
 	// Exchange replaces the network, for tests and in-process servers.
 	Exchange ExchangeFunc
-	// Timeout bounds one exchange with one server; 5 s.
+	// Timeout bounds one exchange with one server; 10 s, since it may have to
+	// try several servers itself.
 	Timeout time.Duration
 	// Pause is how long to wait before a failure counts as lasting; 6 s, since
 	// resolvers remember failures for up to five (RFC 9520 §3.2).
@@ -52,7 +53,7 @@ func NewTrusting(opts TrustingOptions) (*Trusting, error) {
 		opts.Exchange = exchange
 	}
 	if opts.Timeout <= 0 {
-		opts.Timeout = 5 * time.Second
+		opts.Timeout = 10 * time.Second
 	}
 	if opts.Pause <= 0 {
 		opts.Pause = 6 * time.Second

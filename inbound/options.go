@@ -59,7 +59,7 @@ type Options struct {
 	// of it, 2 min.
 	Timeout, ServerTimeout time.Duration
 	MaxHosts               int // MX hosts that are looked at; 16
-	MaxServers             int // addresses that are connected to; 32
+	MaxServers             int // servers, which are hosts at addresses, that are connected to; 32
 	MaxLookups             int // DNS lookups of one analysis; 256
 	MaxRunning             int // analyses at a time, others wait; 4
 	Parallel               int // servers at a time of one analysis; 4

@@ -20,7 +20,7 @@ import (
 const (
 	maxAddresses = 16 // of a host, that are listed
 	maxNames     = 4  // host names under which one address is probed
-	maxLabels    = 8 // names up to the zone of the domain
+	maxLabels    = 8  // names up to the zone of the domain
 )
 
 // run is one analysis while it is made.

@@ -29,7 +29,7 @@ type target struct{ host, server int } // indices of out.Hosts and its Servers
 func (r *run) servers(ctx context.Context) {
 	var order []netip.Addr
 	targets := map[netip.Addr][]target{}
-	notAllowed, tooMany := 0, 0
+	chosen, notAllowed, tooMany := 0, 0, 0
 	for i := range r.out.Hosts {
 		h := &r.out.Hosts[i]
 		for _, addr := range r.places[i].addresses {
@@ -39,7 +39,7 @@ func (r *run) servers(ctx context.Context) {
 			case !r.a.opts.Allowed(addr):
 				s.Reached = check.Skip("the address is not one of the public internet: it is not connected to")
 				notAllowed++
-			case len(known) == 0 && len(order) == r.a.opts.MaxServers:
+			case chosen == r.a.opts.MaxServers:
 				s.Reached = check.Skip(fmt.Sprintf("only %d servers of a domain are connected to", r.a.opts.MaxServers))
 				tooMany++
 			case len(known) == maxNames:
@@ -50,6 +50,7 @@ func (r *run) servers(ctx context.Context) {
 					order = append(order, addr)
 				}
 				targets[addr] = append(known, target{i, len(h.Servers)})
+				chosen++
 			}
 			h.Servers = append(h.Servers, s)
 		}

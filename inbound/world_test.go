@@ -162,7 +162,8 @@ func (w *world) lookups(types ...string) int {
 type fakeProber struct {
 	results map[string]probe.Result
 	delay   time.Duration
-	hang    bool
+	hang    bool          // until ctx ends
+	hold    chan struct{} // until this is closed, whatever ctx says
 
 	mu       sync.Mutex
 	calls    []string // "address host"
@@ -193,6 +194,9 @@ func (p *fakeProber) Probe(ctx context.Context, addr netip.AddrPort, host string
 		p.busy[addr]--
 		p.running--
 	}()
+	if p.hold != nil {
+		<-p.hold
+	}
 	if p.hang {
 		<-ctx.Done()
 		return probe.Result{}
