@@ -55,6 +55,7 @@ type page struct {
 	Zone    string
 	Refresh int // seconds; 0: none
 	JSON    string
+	Words   words
 	Front   *frontPage
 	Status  *statusPage
 	Report  template.HTML
@@ -140,8 +141,9 @@ func (s *Server) resultPage(w http.ResponseWriter, r *http.Request, in report.In
 		s.fail(w, http.StatusInternalServerError)
 		return
 	}
-	p := page{Title: "Result", Report: body, JSON: "/t/" + capability + ".json"}
-	if in.State == report.StateRunning {
+	around := wordsOf(in.Language)
+	p := page{Title: around.Result, Words: around, Report: body, JSON: "/t/" + capability + ".json"}
+	if in.State == report.StateRunning || in.InboundMissing == report.NotReady {
 		p.Refresh = s.o.Limits.RefreshInSeconds
 	}
 	s.write(w, http.StatusOK, p)
@@ -166,6 +168,9 @@ func (s *Server) fail(w http.ResponseWriter, status int) {
 
 func (s *Server) write(w http.ResponseWriter, status int, p page) {
 	p.Zone = s.o.Zone
+	if p.Words == (words{}) {
+		p.Words = wordsOf(report.English)
+	}
 	var b bytes.Buffer
 	if err := templates.ExecuteTemplate(&b, "layout.html.tmpl", p); err != nil {
 		s.o.Logger.Error("render a page", "err", err)

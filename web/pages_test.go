@@ -47,6 +47,35 @@ func TestResultPage(t *testing.T) {
 	}
 }
 
+// A page waits for the analysis that its report will hold, too, and is in the
+// language of the report.
+func TestResultPageOfReport(t *testing.T) {
+	for name, c := range map[string]struct {
+		missing report.Missing
+		lang    report.Language
+		want    []string
+		refresh bool
+	}{
+		"analysis to come": {report.NotReady, report.English, []string{`<html lang="en">`, "More is to come"}, true},
+		"German":           {report.NotReady, report.German, []string{`<html lang="de">`, "Hier kommt noch mehr", "Dasselbe als JSON"}, true},
+		"no analysis":      {report.NotAuthenticated, report.German, []string{`<html lang="de">`, "Zustand dieses Dienstes"}, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := newFixture(t, nil)
+			f.source.in.State, f.source.in.InboundMissing, f.source.in.Language = report.StateAcked, c.missing, c.lang
+			body := f.get(resultURL).Body.String()
+			for _, want := range c.want {
+				if !strings.Contains(body, want) {
+					t.Errorf("the page lacks %q:\n%s", want, body)
+				}
+			}
+			if got := strings.Contains(body, `http-equiv="refresh"`); got != c.refresh {
+				t.Errorf("page reloads: %v, want %v", got, c.refresh)
+			}
+		})
+	}
+}
+
 // What the content policy forbids is in no page: else it would look broken.
 func TestPagesObeyTheirContentPolicy(t *testing.T) {
 	f := newFixture(t, nil)
