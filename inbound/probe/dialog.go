@@ -195,9 +195,12 @@ func (d *dialog) startTLS() (injected bool, err error) {
 	return d.in.Buffered() > 0, nil
 }
 
-// quit leaves; what the server answers is of no interest any more.
-func (d *dialog) quit() {
-	d.times.Command = min(d.times.Command, maxGoodbye)
-	_, _ = d.command("QUIT")
+// quit leaves. What the server answers is of no interest any more; err says
+// that it did not.
+func (d *dialog) quit() error {
+	d.deadline(maxGoodbye)
+	_, _ = io.WriteString(d.conn, "QUIT\r\n") // if that fails, the answer may tell why
+	_, err := d.read(maxGoodbye)
 	_ = d.conn.Close()
+	return err
 }

@@ -2,7 +2,10 @@ package probe
 
 import (
 	"bytes"
+	"crypto"
+	"crypto/tls"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -188,6 +191,90 @@ func TestServersThatGoDoesNotKnow(t *testing.T) {
 				}
 				if seen := got.Certificate != nil && got.Certificate.Valid().OK(); seen != (c.suite != "") {
 					t.Errorf("certificate %+v", got.Certificate)
+				}
+			})
+		})
+	}
+}
+
+// An internal error says something only about versions that are too old for
+// OpenSSL's security level.
+func TestInternalError(t *testing.T) {
+	for name, c := range map[string]struct {
+		good []uint16 // the others get the alert
+		want string
+	}{
+		"below 1.2":       {[]uint16{wireTLS13, wireTLS12}, "starttls=yes mandatory=no fs=yes [1.3=yes 1.2=yes 1.1=no 1.0=no SSLv3=no]"},
+		"below 1.3":       {[]uint16{wireTLS13}, "starttls=yes mandatory=no fs=untested [1.3=yes 1.2=untested 1.1=no 1.0=no SSLv3=no]"},
+		"all but 1.0":     {[]uint16{wireTLS12, wireTLS10}, "starttls=yes mandatory=no fs=yes [1.3=untested 1.2=yes 1.1=untested 1.0=yes SSLv3=untested]"},
+		"all but 1.1":     {[]uint16{wireTLS11}, "starttls=yes mandatory=no fs=yes [1.3=untested 1.2=untested 1.1=yes 1.0=untested SSLv3=untested]"},
+		"whatever is new": {nil, "starttls=untested mandatory=no fs=untested [1.3=untested 1.2=untested 1.1=untested 1.0=untested SSLv3=untested]"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := &server{handshake: func(_ int, conn net.Conn) {
+					hello, err := readOffer(conn)
+					if err != nil {
+						return
+					}
+					static := !slices.Contains(hello.suites, 0x0039)
+					highest := slices.Max(hello.versions)
+					switch {
+					case highest == wireTLS13 && slices.Contains(c.good, highest):
+						_, _ = conn.Write(oldServer{}.flight(highest, 0x1301))
+					case !slices.Contains(c.good, highest):
+						_, _ = conn.Write([]byte{21, 3, 1, 0, 2, 2, 80})
+					case static:
+						_, _ = conn.Write([]byte{21, 3, 1, 0, 2, 2, 40})
+					default:
+						_, _ = conn.Write(oldServer{cert: []byte("x")}.flight(highest, 0x0039))
+					}
+				}}
+				if got := s.probe(t, nil); short(got) != "reached=yes "+c.want {
+					t.Errorf("got  %s\nwant reached=yes %s\n%s", short(got), c.want, reasons(got))
+				}
+			})
+		})
+	}
+}
+
+// noSigner is a private key that can't be used.
+type noSigner struct{ crypto.Signer }
+
+func (noSigner) Sign(io.Reader, []byte, crypto.SignerOpts) ([]byte, error) {
+	return nil, errors.New("no")
+}
+
+// A server that chooses a version and then can't go on takes no mail over TLS.
+func TestHandshakeBreaksOff(t *testing.T) {
+	root, key := newRoot(t), ecdsaKey(t)
+	noKey := func(c *tls.Config) { c.Certificates[0].PrivateKey = noSigner{key} }
+	wantsCertificate := func(c *tls.Config) { c.ClientAuth = tls.RequireAnyClientCert }
+	for name, c := range map[string]struct {
+		edit []func(*tls.Config)
+		want string
+		why  string
+	}{
+		"key that fails": {
+			[]func(*tls.Config){versions(tls13, tls13), noKey},
+			"[1.3=untested 1.2=no 1.1=no 1.0=no SSLv3=no]", "alert internal error",
+		},
+		"wants a certificate, 1.3": {
+			[]func(*tls.Config){versions(tls13, tls13), wantsCertificate},
+			"[1.3=untested 1.2=no 1.1=no 1.0=no SSLv3=no]", "alert certificate required",
+		},
+		"wants a certificate, 1.2": {
+			[]func(*tls.Config){versions(tls12, tls12), wantsCertificate},
+			"[1.3=no 1.2=untested 1.1=no 1.0=no SSLv3=no]", "breaks the handshake off",
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := &server{tls: root.config(t, key, c.edit...)}
+				got := s.probe(t, root.pool())
+				want := "reached=yes starttls=untested mandatory=no fs=untested " + c.want
+				if short(got) != want || !strings.Contains(reasons(got), c.why) || !got.Certificate.Valid().OK() {
+					t.Errorf("got  %s\nwant %s\n%s", short(got), want, reasons(got))
 				}
 			})
 		})

@@ -59,7 +59,7 @@ func (p *Prober) Certificate(ctx context.Context, addr netip.AddrPort, host stri
 	x := p.look(addr, host, names)
 	if x.dialogue(ctx) {
 		if len(x.known) == 0 && len(x.out.Chain) == 0 {
-			x.try(ctx, wireTLS12)
+			_ = x.try(ctx, wireTLS12) // known tells
 		}
 		x.out.StartTLS = check.Skip("no handshake could be completed")
 		for _, v := range x.known {
@@ -141,7 +141,7 @@ func (x *look) dialogue(ctx context.Context) bool {
 	case err != nil:
 		x.out.Reached = check.Pass()
 		if _, ok := errors.AsType[errReply](err); ok {
-			d.quit()
+			_ = d.quit()
 		}
 		x.untested(why(ctx, err))
 		return false
@@ -150,7 +150,7 @@ func (x *look) dialogue(ctx context.Context) bool {
 	if !d.offers("STARTTLS") {
 		x.out.StartTLS = check.Fail(notOffered(d))
 		x.out.Mandatory = check.Fail("it does not offer STARTTLS")
-		d.quit()
+		_ = d.quit()
 		return false
 	}
 	var usable bool
@@ -162,7 +162,7 @@ func (x *look) dialogue(ctx context.Context) bool {
 			return true
 		}
 		if _, ok := errors.AsType[errReply](err); ok {
-			d.quit()
+			_ = d.quit()
 		}
 	}
 	hangUp()
@@ -216,7 +216,7 @@ func (x *look) startTLS(ctx context.Context) (ready, func(), error) {
 	}
 	if hangUp != nil {
 		if _, ok := errors.AsType[errReply](err); ok {
-			d.quit()
+			_ = d.quit()
 		}
 		hangUp()
 	}

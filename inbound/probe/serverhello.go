@@ -19,6 +19,8 @@ const (
 	maxWarnings  = 4 // alerts before the answer
 )
 
+const alertInternal = 80 // internal_error (RFC 8446 §6.2)
+
 // serverAnswer is how a server goes on after a ClientHello.
 type serverAnswer struct {
 	version uint16 // that it chose
@@ -32,10 +34,11 @@ type refusal struct{ why string }
 
 func (r refusal) Error() string { return r.why }
 
-// Answers that are no TLS, or more of it than is read.
+// Answers that are no TLS, that may mean anything, or more than is read.
 var (
-	errNotTLS  = errors.New("its answer to the ClientHello is not TLS")
-	errTooLong = fmt.Errorf("its handshake is longer than %d octets", maxHandshake)
+	errNotTLS   = errors.New("its answer to the ClientHello is not TLS")
+	errInternal = errors.New("it ended the handshake with the alert internal_error")
+	errTooLong  = fmt.Errorf("its handshake is longer than %d octets", maxHandshake)
 )
 
 // answerReader reads records and joins the handshake messages in them.
@@ -169,6 +172,9 @@ func (in *answerReader) alert(body []byte) error {
 	if refuses {
 		return refusal{fmt.Sprintf("it refuses with the alert %s", name)}
 	}
+	if code == alertInternal {
+		return errInternal
+	}
 	return fmt.Errorf("it ended the handshake with the alert %s", name)
 }
 
@@ -188,8 +194,6 @@ func alertName(code uint8) (name string, refuses bool) {
 		return "protocol_version", true
 	case 71:
 		return "insufficient_security", true
-	case 80:
-		return "internal_error", false
 	case 112:
 		return "unrecognized_name", false
 	}

@@ -5,6 +5,12 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
+	"io"
+	"net"
+	"os"
+	"slices"
+	"strings"
+	"syscall"
 	"time"
 
 	"github.com/tlsink/tlsink/inbound/check"
@@ -49,14 +55,44 @@ func (x *look) handshake(ctx context.Context, d *dialog) {
 	conn := tls.Client(&limited{d.conn, maxHandshake + maxReply}, config)
 	err := conn.HandshakeContext(ctx)
 	x.keep(raw)
-	if err != nil {
-		return
-	}
 	cs := conn.ConnectionState()
-	x.known[cs.Version] = Version{
+	seen := Version{
 		Version: versionName(cs.Version), Accepted: check.Pass(), Suite: suiteByID(cs.CipherSuite).name,
 	}
-	newDialog(conn, d.times).quit() // and close_notify
+	if err == nil {
+		err = newDialog(conn, d.times).quit() // and close_notify
+	} else if cs.Version < wireTLS13 && raw == nil || !byPeer(err) {
+		return // the ClientHellos tell
+	}
+	// A server that chooses a version and then gives up, for want of a key or of a
+	// certificate of ours, does not have it. With TLS 1.3 that shows in its first
+	// answer inside (RFC 8446 §4.4.2.4).
+	if cs.HandshakeComplete && (cs.Version < wireTLS13 || !alertOfPeer(err)) {
+		x.known[cs.Version] = seen
+		return
+	}
+	seen.Suite, seen.Accepted = "", check.Skip("it breaks the handshake off: "+handshakeReason(ctx, err))
+	x.known[cs.Version] = seen
+}
+
+// alertOfPeer reports whether the server ended a handshake with an alert.
+func alertOfPeer(err error) bool {
+	broken, ok := errors.AsType[*net.OpError](err)
+	return ok && broken.Op == "remote error"
+}
+
+// byPeer reports whether a handshake ended on the server's side.
+func byPeer(err error) bool {
+	return alertOfPeer(err) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) ||
+		errors.Is(err, syscall.ECONNRESET) || errors.Is(err, os.ErrDeadlineExceeded)
+}
+
+// handshakeReason is why for errors of crypto/tls.
+func handshakeReason(ctx context.Context, err error) string {
+	if alert, ok := errors.AsType[*net.OpError](err); ok && alertOfPeer(err) {
+		return "alert " + clean(strings.TrimPrefix(alert.Err.Error(), "tls: "))
+	}
+	return why(ctx, err)
 }
 
 // goSuites are all that crypto/tls has, the bad ones too.
@@ -70,22 +106,35 @@ func goSuites() []uint16 {
 
 // versions tries each version that is not known yet, on a connection of its own.
 func (x *look) versions(ctx context.Context) {
+	var internal []uint16 // answered with internal_error
 	for _, v := range wireVersions() {
-		if _, ok := x.known[v]; !ok {
-			x.try(ctx, v)
+		if _, ok := x.known[v]; !ok && errors.Is(x.try(ctx, v), errInternal) {
+			internal = append(internal, v)
 		}
+	}
+	// The security level of OpenSSL 3 forbids the signatures of what is older than
+	// TLS 1.2, and that is the alert with which it says so.
+	taken := func(v uint16) bool { return x.known[v].Accepted.OK() }
+	if (taken(wireTLS13) || taken(wireTLS12)) && !slices.ContainsFunc(wireVersions()[2:], taken) {
+		for _, v := range internal {
+			if v < wireTLS12 {
+				x.known[v] = Version{Version: versionName(v), Accepted: check.Fail(errInternal.Error() + ", but takes a newer version")}
+			}
+		}
+	}
+	for _, v := range wireVersions() {
 		x.out.Versions = append(x.out.Versions, x.known[v])
 	}
 }
 
-// try offers one version with all suites.
-func (x *look) try(ctx context.Context, v uint16) {
+// try offers one version with all suites. It returns why that got no answer.
+func (x *look) try(ctx context.Context, v uint16) error {
 	answer, err := x.offer(ctx, helloFor(v, x.host))
 	out := Version{Version: versionName(v)}
 	defer func() { x.known[v] = out }()
 	if err != nil {
 		out.Accepted = verdict(ctx, err)
-		return
+		return err
 	}
 	x.keep(answer.certs)
 	taken := Version{
@@ -93,7 +142,7 @@ func (x *look) try(ctx context.Context, v uint16) {
 	}
 	if answer.version == v {
 		out = taken
-		return
+		return nil
 	}
 	// RFC 5246 §E.1: a server chooses the highest version that it has, so it has
 	// none in between either.
@@ -102,6 +151,7 @@ func (x *look) try(ctx context.Context, v uint16) {
 		x.learn(w, Version{Version: versionName(w), Accepted: out.Accepted})
 	}
 	x.learn(answer.version, taken)
+	return nil
 }
 
 // learn keeps what an answer shows of another version.
