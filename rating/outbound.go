@@ -3,6 +3,7 @@ package rating
 import (
 	"fmt"
 	"net/netip"
+	"time"
 
 	"github.com/tlsink/tlsink/evidence"
 	"github.com/tlsink/tlsink/inbound/check"
@@ -10,7 +11,8 @@ import (
 
 // OutboundOf is what a test shows of the mails of its sender. A sending host
 // that never met an offered STARTTLS is not counted: what it would have done is
-// not known.
+// not known. Nor does a mail in plaintext tell anything that follows a handshake
+// that came to nothing.
 func OutboundOf(h evidence.History) Outbound {
 	var out Outbound
 	hosts := make(map[string]*sending)
@@ -41,13 +43,19 @@ func OutboundOf(h evidence.History) Outbound {
 	return out
 }
 
+// fallback is how soon after a handshake that came to nothing a mail in
+// plaintext is taken for its consequence.
+const fallback = time.Minute
+
 // sending is what one host did.
 type sending struct {
-	mailed  bool // said MAIL, whatever it was offered
-	started bool // used STARTTLS where it was offered
-	plain   bool // said MAIL without TLS where it was offered
+	mailed  bool      // said MAIL, whatever it was offered
+	started bool      // used STARTTLS where it was offered
+	plain   bool      // said MAIL without TLS where it was offered
+	gaveUp  time.Time // when it used STARTTLS last and handed nothing over
 }
 
+// add takes the connections in order of time.
 func (s *sending) add(c evidence.Connection) {
 	mailed := c.MailFrom != nil || len(c.Transactions) > 0
 	s.mailed = s.mailed || mailed
@@ -55,9 +63,17 @@ func (s *sending) add(c evidence.Connection) {
 		return
 	}
 	s.started = s.started || c.StartTLS
-	s.plain = s.plain || mailed && !c.StartTLS
+	switch {
+	case c.StartTLS && !mailed:
+		s.gaveUp = c.Start
+	case mailed && !c.StartTLS && !s.gaveUp.IsZero() && c.Start.Sub(s.gaveUp) <= fallback:
+		// It would have encrypted, had our certificate been a good one, as those
+		// of ordinary servers are.
+	case mailed && !c.StartTLS:
+		s.plain = true
+	}
 	for _, t := range c.Transactions {
-		s.plain = s.plain || !t.TLS
+		s.plain = s.plain || c.StartTLS && !t.TLS
 	}
 }
 

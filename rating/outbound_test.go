@@ -1,7 +1,9 @@
 package rating
 
 import (
+	"os"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -15,6 +17,12 @@ func conn(client string, offered, started bool, mails ...*evidence.Message) evid
 	for _, m := range mails {
 		c.Transactions = append(c.Transactions, evidence.Transaction{TLS: started, Data: m != nil, Message: m})
 	}
+	return c
+}
+
+// after is a connection at a time.
+func after(d time.Duration, c evidence.Connection) evidence.Connection {
+	c.Start = time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC).Add(d)
 	return c
 }
 
@@ -41,6 +49,10 @@ func TestOutboundHosts(t *testing.T) {
 		{"both where it was offered", []evidence.Connection{conn(one, true, true, nil), conn(one, true, false, nil)}, 1, 0},
 		{"refused the certificate, mailed elsewhere", []evidence.Connection{conn(one, true, true), conn(one, true, true, nil)}, 1, 1},
 		{"refused all certificates, mailed only in plaintext where STARTTLS was withheld", []evidence.Connection{conn(one, true, true), conn(one, false, false, nil)}, 1, 1},
+		{"plaintext right after a handshake that came to nothing", []evidence.Connection{after(0, conn(one, true, true)), after(time.Minute, conn(one, true, false, nil))}, 1, 1},
+		{"plaintext later", []evidence.Connection{after(0, conn(one, true, true)), after(61*time.Second, conn(one, true, false, nil))}, 1, 0},
+		{"plaintext right after a mail over TLS", []evidence.Connection{after(0, conn(one, true, true, nil)), after(time.Second, conn(one, true, false, nil))}, 1, 0},
+		{"plaintext after another host's handshake", []evidence.Connection{after(0, conn(two, true, true)), after(time.Second, conn(one, true, false, nil))}, 1, 0},
 		{"never said MAIL: may be a stranger", []evidence.Connection{conn(one, true, true), conn(one, true, false)}, 0, 0},
 		{"two hosts", []evidence.Connection{conn(one, true, true, nil), conn(two, true, false, nil)}, 2, 1},
 		{"a mail before STARTTLS, in one connection", []evidence.Connection{func() evidence.Connection {
@@ -89,6 +101,37 @@ func TestOutboundMail(t *testing.T) {
 			got := OutboundOf(evidence.History{Connections: c.connections})
 			if diff := cmp.Diff([]check.Outcome{c.spf, c.dkim}, []check.Outcome{got.SPF.Outcome, got.DKIM.Outcome}); diff != "" {
 				t.Errorf("SPF, DKIM (-want +got):\n%s\n%+v", diff, got)
+			}
+		})
+	}
+}
+
+// What the recorded senders did: hosts, and how many encrypt.
+func TestOutboundOfRecordedSenders(t *testing.T) {
+	cases := map[string][2]int{
+		"postfix-none":         {1, 0},
+		"exim-notls-notrustad": {1, 0},
+		"postfix-may":          {1, 1},
+		"postfix-may-multi":    {1, 1},
+		"postfix-dane":         {1, 1},
+		"exim-debian":          {1, 1},
+		"exim-verify":          {1, 1}, // falls back to plaintext where our certificate is bad
+		"chasquid-default":     {1, 1},
+		"postfix-verify":       {0, 0}, // never says MAIL
+	}
+	for name, want := range cases {
+		t.Run(name, func(t *testing.T) {
+			f, err := os.Open("../policyinfer/testdata/histories/" + name + ".jsonl")
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer f.Close()
+			h, err := evidence.ReadHistory(f)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := OutboundOf(h); got.Hosts != want[0] || got.Encrypted != want[1] {
+				t.Errorf("%d of %d hosts encrypt, want %d of %d", got.Encrypted, got.Hosts, want[1], want[0])
 			}
 		})
 	}

@@ -76,7 +76,7 @@ const (
 const (
 	sourceOurs = "tlsink: what could not be tested is neither met nor failed"
 	sourceTLS  = "RFC 8996; RFC 9325 §3.1.1"
-	sourceDSK  = "DSK, Orientierungshilfe E-Mail-Verschlüsselung of 16 June 2021, qualified transport encryption"
+	sourceDSK  = "DSK, Orientierungshilfe “Maßnahmen zum Schutz personenbezogener Daten bei der Übermittlung per E-Mail”, 16 June 2021: qualified transport encryption"
 	sourceSeed = "emailtest by Joachim Lindenberg, table of providers"
 	sourceJRC  = "JRC, My Email Communications Security Assessment (MECSA), results of 2018 and mecsa-st of 2023"
 )

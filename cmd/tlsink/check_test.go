@@ -21,7 +21,8 @@ func (w *checkWorld) population() {
 func TestCheckEndToEnd(t *testing.T) {
 	inCheckWorld(t, func(t *testing.T, w *checkWorld) {
 		w.population()
-		out, errs, status := w.run("", "good.example", "plain.example", "--require=dane", "--require=mta-sts,qualified,tls")
+		networks := writeFile(t, "192.0.2.0\t192.0.2.255\t64496\tDE\tEXAMPLE-NET\n")
+		out, errs, status := w.run("", "good.example", "plain.example", "--require=dane", "--require=mta-sts,qualified,tls", "--networks="+networks)
 		if status != checkNotMet {
 			t.Errorf("exit status %d, want %d", status, checkNotMet)
 		}
@@ -31,6 +32,7 @@ func TestCheckEndToEnd(t *testing.T) {
 				"good.example\n  class      green ", "dane       met ", "mta-sts    met ", "qualified  met ", "tls        met ",
 				"mx.good.example (10): MX secure, address secure, TLSA secure, in MTA-STS policy",
 				"192.0.2.1  mandatory  1.2 1.3  matches  valid, Test Root, until 2000-01-01", "MTA-STS    mode enforce",
+				"network DE EXAMPLE-NET (AS64496): 192.0.2.1\n",
 			},
 			plain: {
 				"class      red ", "dane       not met ", "tls        not met    STARTTLS: mx.plain.example (192.0.2.3): ",
