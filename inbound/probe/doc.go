@@ -28,7 +28,13 @@
 // the connection after the ClientHello. Silence, a reset, another alert and any
 // 4yz reply leave a question untested. When a later connection is refused, or
 // gets no further than STARTTLS, the server is left alone and the rest is
-// untested.
+// untested. One alert more is a no: internal_error to what is older than TLS 1.2,
+// if nothing older than that is taken but something newer; so OpenSSL 3 says that
+// its security level forbids their signatures.
+//
+// A yes needs more than a chosen version where more can be seen: the handshake
+// that crypto/tls completes, or up to TLS 1.2 all that the server sends before
+// it waits. A server that chooses TLS 1.3 and then fails does not have it.
 //
 // A server takes mail without TLS if it accepts MAIL FROM:<> and RCPT
 // TO:<postmaster@domain> in plaintext. It insists on TLS if it refuses one of

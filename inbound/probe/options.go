@@ -22,7 +22,7 @@ type Options struct {
 	Roots *x509.CertPool                                                       // nil: those of the system
 	HELO  string                                                               // our name in EHLO
 	Now   func() time.Time                                                     // nil: time.Now; judges certificates
-	Rand  io.Reader                                                            // nil: crypto/rand
+	Rand  io.Reader                                                            // nil: crypto/rand; safe for concurrent use
 	// Pause between two connections; 0 is half a second, negative is none.
 	Pause    time.Duration
 	Timeouts Timeouts
