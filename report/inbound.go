@@ -39,7 +39,7 @@ type inboundView struct {
 	Unshown  string // servers that are not shown
 	Versions []versionRow
 	Faults   []string // what about the route breaks a rule
-	Notes    []string // about the versions
+	Note     string   // about the versions
 	Records  []record
 	Networks []string
 	LeftOut  []string
@@ -87,7 +87,7 @@ func inboundOf(in Input) *inboundView {
 		Looked: phrase{"Looked at from %[1]s to %[2]s UTC.", "Angesehen von %[1]s bis %[2]s UTC."}.with(s.l, stamp(a.Started), stamp(a.Ended)),
 	}
 	v.Cards, v.Unshown = s.cards(a)
-	v.Versions, v.Notes = s.versions(a)
+	v.Versions, v.Note = s.versions(a)
 	if a.Route == inbound.RouteMX || a.Route == inbound.RouteImplicit {
 		for _, words := range standards { // in the order of the report
 			for _, st := range r.Standards {
@@ -122,6 +122,11 @@ func missingText(m Missing) (p phrase, ok bool) {
 			"This service does not look at how domains receive mail.",
 			"Dieser Dienst sieht sich nicht an, wie Domains E-Mails empfangen.",
 		}, true
+	case Later:
+		return phrase{
+			"Your domain is looked at once the test has a verdict.",
+			"Ihre Domain wird angesehen, sobald der Test ein Ergebnis hat.",
+		}, true
 	case NotReady:
 		return phrase{
 			"Your domain is still being looked at; the result page will show it.",
@@ -129,8 +134,8 @@ func missingText(m Missing) (p phrase, ok bool) {
 		}, true
 	case NotAuthenticated:
 		return phrase{
-			"Your domain was not looked at: neither SPF nor DKIM proves that this mail comes from it.",
-			"Ihre Domain wurde nicht angesehen: Weder SPF noch DKIM belegt, dass diese E-Mail von dort stammt.",
+			"Your domain was not looked at: that happens only where a report may be mailed to the sender.",
+			"Ihre Domain wurde nicht angesehen: Das geschieht nur, wenn dem Absender ein Bericht geschickt werden darf.",
 		}, true
 	case NotPossible:
 		return phrase{
@@ -173,15 +178,6 @@ func classText(a *inbound.Analysis, c rating.Class) phrase {
 	return phrase{"could not be tested (grey)", "nicht prüfbar (grau)"}
 }
 
-func met(r rating.Ratings, id string) check.Result {
-	for _, s := range r.Standards {
-		if s.ID == id {
-			return s.Met
-		}
-	}
-	return check.Result{}
-}
-
 // layOfClass is the one sentence about mail that the domain receives.
 func layOfClass(a *inbound.Analysis, r rating.Ratings) phrase {
 	switch a.Route {
@@ -198,7 +194,7 @@ func layOfClass(a *inbound.Analysis, r rating.Ratings) phrase {
 	}
 	switch r.Class {
 	case rating.Green:
-		if met(r, rating.DANE).OK() {
+		if r.Standard(rating.DANE).Met.OK() {
 			return phrase{
 				"Mail to you can be protected: your servers encrypt, and senders that use DANE make sure that it reaches them and nobody else.",
 				"E-Mails an Sie können geschützt ankommen: Ihre Server verschlüsseln, und Absender mit DANE stellen sicher, dass keine E-Mail anderswo ankommt.",
@@ -209,10 +205,16 @@ func layOfClass(a *inbound.Analysis, r rating.Ratings) phrase {
 			"E-Mails an Sie sind geschützt: Ihre Server nehmen sie nur verschlüsselt an und weisen sich gegenüber Absendern aus.",
 		}
 	case rating.White:
-		if met(r, rating.MTASTS).OK() {
+		if r.Standard(rating.MTASTS).Met.OK() {
 			return phrase{
 				"Mail to you is encrypted, and senders that use MTA-STS insist on it and check that they reach your servers. Other senders can still be made to send unencrypted.",
 				"E-Mails an Sie werden verschlüsselt, und Absender mit MTA-STS bestehen darauf und prüfen, dass sie Ihre Server erreichen. Andere Absender lassen sich noch immer zum unverschlüsselten Senden bringen.",
+			}
+		}
+		if r.Standard(rating.DANE).Met.Outcome == check.Untested || r.Standard(rating.MTASTS).Met.Outcome == check.Untested {
+			return phrase{
+				"Mail to you is encrypted, and your servers have valid certificates. Whether senders can insist on that could not be tested completely.",
+				"E-Mails an Sie werden verschlüsselt, und Ihre Server haben gültige Zertifikate. Ob Absender darauf bestehen können, war nicht vollständig prüfbar.",
 			}
 		}
 		return phrase{

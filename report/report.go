@@ -36,8 +36,9 @@ type Missing string
 // The values of Missing. The zero value says nothing.
 const (
 	SwitchedOff      Missing = "switched-off"      // this service analyses no domains
+	Later            Missing = "later"             // the domain is analysed once there is a verdict
 	NotReady         Missing = "not-ready"         // the analysis is still running
-	NotAuthenticated Missing = "not-authenticated" // nobody proved that the domain is the sender's
+	NotAuthenticated Missing = "not-authenticated" // no report may be mailed, e.g. as nobody proved that the domain is the sender's
 	NotPossible      Missing = "not-possible"      // e.g. the domain is no host name
 )
 

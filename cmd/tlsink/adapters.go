@@ -155,7 +155,7 @@ func (s *service) input(v assess.View) report.Input {
 			in.Delivery = ""
 		}
 	}
-	if err := s.addInbound(&in, v.Record.Reported); err != nil {
+	if err := s.addInbound(&in, v.Record); err != nil {
 		s.log.Error("analysis of the sender's domain not shown", "test", in.Test.ID, "err", err)
 	}
 	return in

@@ -182,12 +182,12 @@ type keptAnalysis struct {
 }
 
 // addInbound adds the analysis of the sender's domain, if there is one.
-func (s *service) addInbound(in *report.Input, reported bool) error {
+func (s *service) addInbound(in *report.Input, r history.TestRecord) error {
 	b, err := s.store.Analysis(in.Test.ID)
 	var kept keptAnalysis
 	switch {
 	case errors.Is(err, history.ErrNotFound):
-		in.InboundMissing = s.noAnalysis(reported)
+		in.InboundMissing = s.noAnalysis(r)
 		return nil
 	case err != nil:
 		return err
@@ -205,14 +205,20 @@ func (s *service) addInbound(in *report.Input, reported bool) error {
 }
 
 // noAnalysis says why a test has no analysis.
-func (s *service) noAnalysis(reported bool) report.Missing {
+func (s *service) noAnalysis(r history.TestRecord) report.Missing {
 	switch {
 	case s.analyst == nil:
 		return report.SwitchedOff
-	case reported:
-		return report.NotReady
+	case r.ReportTo == "":
+		return report.NotAuthenticated
+	case !r.Reported:
+		return report.Later
 	}
-	return report.NotAuthenticated
+	// Of tests from before there were analyses, none will come.
+	if q, err := s.store.QueueItem(r.Test.ID); err != nil || time.Since(q.Created) > 2*analysisPatience {
+		return report.NotPossible
+	}
+	return report.NotReady
 }
 
 // analysedQueue lets a report wait for the analysis that belongs in it.
