@@ -108,7 +108,7 @@ func notes(c *evidence.Connection, zone string, l Language) string {
 		if i == recipientsKeep {
 			break
 		}
-		parts = append(parts, redactText(a, zone, maxName))
+		parts = append(parts, redactText(anomalyText(a, l), zone, maxName))
 	}
 	if c.Attribution == evidence.ByAddress {
 		parts = append(parts, phrase{"assigned by address only", "nur nach der Adresse zugeordnet"}.in(l))
