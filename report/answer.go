@@ -52,7 +52,8 @@ type answer struct {
 	Text string
 }
 
-// Long reports whether the answer should have a line of its own.
+// Long reports whether the answer should have a line of its own; a short one is
+// not broken.
 func (a answer) Long() bool { return utf8.RuneCountInString(a.Text) > 28 }
 
 // A row is a name with answers.

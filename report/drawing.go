@@ -30,6 +30,9 @@ type shape struct {
 	Class, Sign string
 }
 
+// Wide is how wide it is shown where there is room.
+func (d drawing) Wide() int { return d.Width * 5 / 4 }
+
 // Left, Top and Base are where the shape and its letter begin.
 func (s shape) Left() int { return s.X - 8 }
 func (s shape) Top() int  { return s.Y - 8 }
@@ -41,7 +44,7 @@ const (
 	drawRow   = 22
 	drawOffer = 84  // where the second column begins
 	drawOrder = 158 // the third
-	drawLanes = 212 // the middle of the first lane
+	drawLanes = 222 // the middle of the first lane
 	drawLane  = 24  // from lane to lane
 )
 

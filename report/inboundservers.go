@@ -259,7 +259,7 @@ type versionRow struct{ Name, One, All string }
 
 // versions returns the highest and the lowest TLS version, each of the best and
 // of the weakest server: an attacker may keep a sender from all but one.
-func (s speaker) versions(a *inbound.Analysis) (out []versionRow, notes []string) {
+func (s speaker) versions(a *inbound.Analysis) (out []versionRow, note string) {
 	servers := 0
 	for i := range a.Hosts {
 		servers += len(a.Hosts[i].Servers)
@@ -267,17 +267,22 @@ func (s speaker) versions(a *inbound.Analysis) (out []versionRow, notes []string
 	v := a.TLSVersions()
 	if v.Tested > 0 {
 		out = append(out, versionRow{phrase{"Highest version", "Höchste Version"}.in(s.l), s.version(v.HighestOne), s.version(v.HighestAll)})
-		if n := servers - v.Tested; n > 0 {
-			notes = append(notes, phrase{"Servers whose highest version could not be tested and that do not count: %[1]d.", "Server, deren höchste Version nicht prüfbar war und die nicht zählen: %[1]d."}.with(s.l, n))
-		}
 	}
 	if v.TestedLowest > 0 {
 		out = append(out, versionRow{phrase{"Lowest version", "Niedrigste Version"}.in(s.l), s.version(v.LowestOne), s.version(v.LowestAll)})
-		if n := servers - v.TestedLowest; n > 0 {
-			notes = append(notes, phrase{"Servers whose lowest version could not be tested and that do not count: %[1]d.", "Server, deren niedrigste Version nicht prüfbar war und die nicht zählen: %[1]d."}.with(s.l, n))
-		}
 	}
-	return out, notes
+	high, low := servers-v.Tested, servers-v.TestedLowest
+	switch {
+	case high+low == 0:
+	case high == low:
+		note = phrase{"Servers that could not be tested and do not count: %[1]d.", "Server, die nicht prüfbar waren und nicht zählen: %[1]d."}.with(s.l, high)
+	default:
+		note = phrase{
+			"Servers whose highest version could not be tested: %[1]d, whose lowest: %[2]d. They do not count there.",
+			"Server, deren höchste Version nicht prüfbar war: %[1]d, deren niedrigste: %[2]d. Sie zählen dort nicht.",
+		}.with(s.l, high, low)
+	}
+	return out, note
 }
 
 func (s speaker) version(version string) string {

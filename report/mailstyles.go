@@ -30,6 +30,7 @@ var mailStyles = [...]struct{ name, css string }{
 	{"sign", "width:20px;padding:3px 6px 3px 0;vertical-align:top;font-weight:700;"},
 	{"said", "padding:3px 0;vertical-align:top;"},
 	{"stars", "width:84px;padding:3px 6px 3px 0;vertical-align:top;white-space:nowrap;"},
+	{"short", "white-space:nowrap;"},
 	{"yes", "color:#156b3a;font-weight:700;"},
 	{"no", "color:#a5261f;font-weight:700;"},
 	{"untested", "color:#56616d;font-weight:700;"},

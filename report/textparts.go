@@ -99,7 +99,9 @@ func (b *textBuilder) sending(v view) {
 // timeline draws the test: time runs downwards.
 func (b *textBuilder) timeline(h headings, t timeline) {
 	b.sub(h.Timeline + ": " + t.Title)
-	b.wrap(t.Summary, "  ", "  ")
+	if t.Number == 0 {
+		b.wrap(t.Summary, "  ", "  ")
+	}
 	b.WriteByte('\n')
 	names := ""
 	for _, l := range t.Lanes {
@@ -160,8 +162,8 @@ func (b *textBuilder) receiving(v view) {
 	for _, r := range in.Versions {
 		b.wrap(fmt.Sprintf("%s: %s %s; %s %s", r.Name, v.H.AtLeastOne, r.One, v.H.All, r.All), "  ", "    ")
 	}
-	for _, n := range in.Notes {
-		b.wrap(n, "  ", "  ")
+	if in.Note != "" {
+		b.wrap(in.Note, "  ", "  ")
 	}
 	b.ratings(v)
 	if len(in.Records) > 0 {

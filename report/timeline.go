@@ -133,7 +133,8 @@ func timelines(in Input) []timeline {
 		return []timeline{t}
 	}
 	byHost := s.timeline(in.History, columns, len(all))
-	byHost.Number, byHost.Title = 1, phrase{"What each of the sending hosts did", "Was jeder der sendenden Server tat"}.in(s.l)
+	byHost.Number, byHost.Notes = 1, nil
+	byHost.Title = phrase{"What each of the sending hosts did", "Was jeder der sendenden Server tat"}.in(s.l)
 	hosts := hostsOf(in.History)
 	for i, host := range hosts {
 		if i == lanesKeep {
