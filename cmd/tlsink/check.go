@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"iter"
 	"os"
 	"slices"
@@ -105,7 +106,7 @@ type domainResult struct {
 func (c *checkCmd) all(e *env, a *inbound.Analyzer, p *checkProgress) (status int, err error) {
 	ctx, cancel := context.WithCancel(e.ctx)
 	defer cancel()
-	out := checkPrinter{w: e.stdout, colour: isTerminal(e.stdout) && os.Getenv("NO_COLOR") == ""}
+	out := checkPrinter{w: e.stdout, colour: takesColour(e.stdout)}
 	results := c.analyses(ctx, a, c.names(e))
 	for {
 		var r domainResult
@@ -143,6 +144,9 @@ func (c *checkCmd) all(e *env, a *inbound.Analyzer, p *checkProgress) (status in
 		p.done(r.analysis.Domain)
 	}
 }
+
+// takesColour reports whether colours may be written (no-color.org).
+func takesColour(w io.Writer) bool { return isTerminal(w) && os.Getenv("NO_COLOR") == "" }
 
 // analyses runs a few analyses at a time. Each result comes through a channel of
 // its own, so that they stay in order.
@@ -202,7 +206,7 @@ func worseStatus(a, b int) int {
 
 // printCheckJSON prints one line. Characters that a terminal could take for
 // commands are escaped.
-func printCheckJSON(w interface{ Write([]byte) (int, error) }, a inbound.Analysis, r rating.Ratings) error {
+func printCheckJSON(w io.Writer, a inbound.Analysis, r rating.Ratings) error {
 	b, err := json.Marshal(struct {
 		Domain   string           `json:"domain"`
 		Analysis inbound.Analysis `json:"analysis"`
@@ -222,6 +226,6 @@ func printCheckJSON(w interface{ Write([]byte) (int, error) }, a inbound.Analysi
 		}
 	}
 	line.WriteByte('\n')
-	_, err = w.Write([]byte(line.String()))
+	_, err = io.WriteString(w, line.String())
 	return err
 }

@@ -3,11 +3,13 @@ package main
 import (
 	"encoding/json"
 	"flag"
+	"io"
 	"net/netip"
 	"os"
 	"path/filepath"
 	"reflect"
 	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -177,6 +179,74 @@ func TestCheckColours(t *testing.T) {
 	}
 	if stripped := regexp.MustCompile("\x1b\\[[0-9]+m").ReplaceAllString(coloured, ""); stripped != plain {
 		t.Errorf("colours change the text (-plain +coloured):\n%s", cmp.Diff(plain, stripped))
+	}
+}
+
+func TestCheckColoursOnlyForTerminals(t *testing.T) {
+	device, err := os.OpenFile(os.DevNull, os.O_WRONLY, 0) // a character device, as terminals are
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer device.Close()
+	cases := []struct {
+		name, term, noColor string
+		w                   io.Writer
+		want                bool
+	}{
+		{"terminal", "xterm", "", device, true},
+		{"terminal, not wanted", "xterm", "1", device, false},
+		{"terminal without colours", "dumb", "", device, false},
+		{"no terminal", "xterm", "", &strings.Builder{}, false},
+	}
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			t.Setenv("TERM", c.term)
+			t.Setenv("NO_COLOR", c.noColor)
+			if got := takesColour(c.w); got != c.want {
+				t.Errorf("colours: %v, want %v", got, c.want)
+			}
+		})
+	}
+}
+
+// Programs read these.
+func TestCheckJSONNames(t *testing.T) {
+	a := checkCases()["mixed"]
+	var b strings.Builder
+	if err := printCheckJSON(&b, a, rating.Rate(a, rating.Outbound{})); err != nil {
+		t.Fatal(err)
+	}
+	var doc any
+	if err := json.Unmarshal([]byte(b.String()), &doc); err != nil {
+		t.Fatal(err)
+	}
+	for path, want := range map[string]any{
+		"domain": "example.org", "analysis.route": "mx", "analysis.mx.status": "secure", "analysis.mta_sts.mode": "testing",
+		"analysis.hosts.0.name": "mx1.example.org", "analysis.hosts.0.servers.0.address": "192.0.2.1",
+		"analysis.hosts.0.servers.0.starttls.outcome": "yes", "analysis.hosts.1.servers.0.starttls.outcome": "no",
+		"analysis.hosts.0.servers.1.reached.outcome": "untested", "analysis.hosts.0.servers.0.dane.outcome": "yes",
+		"analysis.hosts.0.servers.0.versions.0.version": "1.3", "analysis.hosts.0.servers.0.certificate.trusted.outcome": "yes",
+		"ratings.class": "red", "ratings.standards.0.id": "dane", "ratings.standards.0.met.outcome": "no", "ratings.standards.0.open.0.id": "starttls",
+		"ratings.mecsa.0.id": "confidential delivery", "ratings.mecsa.0.half_stars": 0.0, "ratings.mechanisms.0.id": "dane",
+		"ratings.left_out.0.subject": "mx1.example.org (2001:db8::1)",
+	} {
+		at := doc
+		for step := range strings.SplitSeq(path, ".") {
+			switch x := at.(type) {
+			case map[string]any:
+				at = x[step]
+			case []any:
+				at = nil
+				if i, err := strconv.Atoi(step); err == nil && i < len(x) {
+					at = x[i]
+				}
+			default:
+				at = nil
+			}
+		}
+		if at != want {
+			t.Errorf("%s is %v, want %v", path, at, want)
+		}
 	}
 }
 
