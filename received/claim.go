@@ -89,22 +89,8 @@ func local(c clauses, helo string, client netip.Addr) bool {
 	switch strings.ToLower(strings.TrimSuffix(helo, ".")) {
 	case "localhost", "localhost.localdomain":
 		return true
-	case "":
-		// Gmail: by 2002:a05:… with SMTP, and no from: a step within its network.
-		words := c.words("by")
-		return !c.has("from") && len(words) > 0 && inside(literal(words[0]))
 	}
 	return false
-}
-
-// inside reports an address of a private network, also as 6to4 writes it.
-func inside(a netip.Addr) bool {
-	if a.Is6() {
-		if b := a.As16(); b[0] == 0x20 && b[1] == 0x02 {
-			a = netip.AddrFrom4([4]byte(b[2:6]))
-		}
-	}
-	return a.IsPrivate() || a.IsLoopback() || a.IsLinkLocalUnicast()
 }
 
 // submitted reports a login that only a comment tells.
@@ -141,7 +127,7 @@ var (
 	versionForm = regexp.MustCompile(`(?i)\bversion=(` + version + `)(?:$|[,;\s])`)
 	cipherForm  = regexp.MustCompile(`(?i)\bcipher=(` + suite + `)`)
 	// Exim, OpenSMTPD: TLS1.3:X:256; with another program's word before
-	colonForm = regexp.MustCompile(`(?i)(?:^|[\s=])(` + version + `):(` + suite + `)(?:$|[:\s,])`)
+	colonForm = regexp.MustCompile(`(?i)(?:^|\s)(` + version + `):(` + suite + `)(?:$|[:\s,])`)
 	// Exim from 4.94 on: (TLS1.3)
 	bareForm = regexp.MustCompile(`(?i)^(` + version + `)$`)
 	// Courier: TLS: TLSv1.3,256bits,X

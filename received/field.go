@@ -63,7 +63,9 @@ func Parse(value string) Field {
 	switch {
 	case p.secure || t.claimed:
 		f.Claim = evidence.ClaimEncrypted
-	case p.local || local(c, helo, f.Client):
+	case p.local || local(c, helo, f.Client) || p.plain && !c.has("from"):
+		// Without from (by mail-x.google.com with SMTP) it tells of no transport
+		// between machines, but of a step within a provider.
 		f.Claim = evidence.ClaimLocal
 	case p.plain:
 		f.Claim = evidence.ClaimUnencrypted

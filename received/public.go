@@ -19,7 +19,8 @@ func Public(path []Field) []evidence.Hop {
 	var out []evidence.Hop
 	for i, f := range path {
 		h := f.Hop
-		if f.Submitted || f.Claim == evidence.ClaimLocal || !publicName(f.From) || madeFrom(f.From, f.Client) || (i == 0 && numbered(f.From)) {
+		user := f.Claim == evidence.ClaimLocal && !strings.Contains(f.With, "LMTP")
+		if f.Submitted || user || !publicName(f.From) || madeFrom(f.From, f.Client) || (i == 0 && numbered(f.From)) {
 			h.From = ""
 		}
 		if literal(h.By).IsValid() {

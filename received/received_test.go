@@ -336,7 +336,7 @@ func TestParseOdd(t *testing.T) {
 		"by mx.example; Fri, 31 Dec 9999 23:59:59 +0000":                          {By: "mx.example", Claim: "none"},
 		"from localhost (evil.example [192.0.2.1]) by mx.example with ESMTP":      {From: "evil.example", By: "mx.example", With: "ESMTP", Claim: "unencrypted"},
 		"from localhost by mx.example with ESMTP":                                 {From: "localhost", By: "mx.example", With: "ESMTP", Claim: "local"},
-		"by 192.0.2.1 with SMTP id x":                                             {By: "192.0.2.1", With: "SMTP", Claim: "unencrypted"},
+		"by 192.0.2.1 with SMTP id x":                                             {By: "192.0.2.1", With: "SMTP", Claim: "local"},
 		strings.Repeat("(", 5000) + strings.Repeat(")", 5000):                     {Claim: "none"},
 		"from a.example by b.example with ESMTPS " + strings.Repeat("(x)", 10000): {From: "a.example", By: "b.example", With: "ESMTPS", Claim: "encrypted"},
 	} {
@@ -370,6 +370,8 @@ func TestPublic(t *testing.T) {
 		"from mx1.sender.example ([192.0.2.1]) by b.example with SMTP":                                     "mx1.sender.example",
 		"from ann.sender.example (ann.sender.example [192.0.2.1]) by b.example with ESMTPSA":               "",
 		"from ann.sender.example ([192.0.2.1]) (Authenticated sender: ann) by b.example with ESMTPS":       "",
+		"from mx.sender.example by b.example with LMTP":                                                    "mx.sender.example",
+		"from ann.smith by b.example with local":                                                           "",
 		"from host.sender.example by b.example with HTTP":                                                  "",
 		"from anns-laptop by b.example with ESMTP":                                                         "",
 		"from anns-laptop.local by b.example with ESMTP":                                                   "",
