@@ -60,7 +60,9 @@ func upstream(t *testing.T, w *world) (port string) {
 		if err := s.Shutdown(); err != nil {
 			t.Error(err)
 		}
-		<-done
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
 	})
 	_, port, err = net.SplitHostPort(l.Addr().String())
 	if err != nil {

@@ -14,6 +14,7 @@ type Analyzer struct {
 	busy  *locks        // addresses that a connection is open to
 
 	progress sync.Mutex // held while Progress runs
+	root     preflight
 
 	mu      sync.Mutex
 	flights map[string]*flight // by domain

@@ -16,6 +16,7 @@ func clone(a Analysis) Analysis {
 		for j := range h.Servers {
 			s := &h.Servers[j]
 			s.Versions = slices.Clone(s.Versions)
+			s.Notes = slices.Clone(s.Notes)
 			s.Chain = slices.Clone(s.Chain)
 			if s.Certificate != nil {
 				c := *s.Certificate

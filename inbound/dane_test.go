@@ -170,7 +170,7 @@ func TestSNIOfAnAlias(t *testing.T) {
 			s := analyzer(t, zone+c.tlsa)
 			s.prober.results = byName
 			server := s.analyze(t, "example.org").Hosts[0].Servers[0]
-			if server.DANE.Outcome != c.want || server.Connections != 4*len(c.calls) {
+			if server.DANE.Outcome != c.want || server.Connections != 3+len(c.calls) {
 				t.Errorf("got %+v after %d connections", server.DANE, server.Connections)
 			}
 			if diff := cmp.Diff(c.calls, s.prober.calls); diff != "" {

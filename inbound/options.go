@@ -26,6 +26,9 @@ type Resolver interface {
 // does: what it has not done by then is untested.
 type Prober interface {
 	Probe(ctx context.Context, addr netip.AddrPort, host string, names []string, domain string) probe.Result
+	// Certificate is a second look at a server, under another name: at its
+	// certificate alone.
+	Certificate(ctx context.Context, addr netip.AddrPort, host string, names []string) probe.Result
 }
 
 // Records reads what a domain publishes about its mail; *records.Reader is one.
@@ -54,6 +57,10 @@ type Options struct {
 	Now      func() time.Time // time.Now by default
 	Logger   *slog.Logger
 	Progress func(text string) // called by one goroutine at a time; may be nil
+
+	// Pause between two connections to one server; 0 is the default of package
+	// probe, negative is none.
+	Pause time.Duration
 
 	// Timeout bounds one analysis, 5 min; ServerTimeout what one server may take
 	// of it, 2 min.

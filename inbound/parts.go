@@ -14,7 +14,7 @@ import (
 func (o *Options) setParts() error {
 	dial := guard(o.Dial, o.Allowed)
 	if o.Prober == nil {
-		p, err := probe.New(probe.Options{Dial: dial, Roots: o.Roots, HELO: o.HELO, Now: o.Now})
+		p, err := probe.New(probe.Options{Dial: dial, Roots: o.Roots, HELO: o.HELO, Now: o.Now, Pause: o.Pause})
 		if err != nil {
 			return fmt.Errorf("inbound: %w", err)
 		}

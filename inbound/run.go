@@ -37,6 +37,10 @@ type run struct {
 
 // do fills in the analysis. Every step works on fields of its own.
 func (r *run) do(ctx context.Context) {
+	if why := r.a.root.check(ctx, r.a.opts.Resolver, r.a.opts.Now); why != "" {
+		r.untested(why)
+		return
+	}
 	r.say("looking up how mail is routed")
 	missing := r.route(ctx)
 	r.parallel(len(r.out.Hosts), func(i int) { r.locate(ctx, i) })

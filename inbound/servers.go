@@ -29,7 +29,7 @@ type target struct{ host, server int } // indices of out.Hosts and its Servers
 func (r *run) servers(ctx context.Context) {
 	var order []netip.Addr
 	targets := map[netip.Addr][]target{}
-	chosen, notAllowed, tooMany := 0, 0, 0
+	chosen, tooMany := 0, 0
 	for i := range r.out.Hosts {
 		h := &r.out.Hosts[i]
 		for _, addr := range r.places[i].addresses {
@@ -38,7 +38,6 @@ func (r *run) servers(ctx context.Context) {
 			switch {
 			case !r.a.opts.Allowed(addr):
 				s.Reached = check.Skip("the address is not one of the public internet: it is not connected to")
-				notAllowed++
 			case chosen == r.a.opts.MaxServers:
 				s.Reached = check.Skip(fmt.Sprintf("only %d servers of a domain are connected to", r.a.opts.MaxServers))
 				tooMany++
@@ -54,9 +53,6 @@ func (r *run) servers(ctx context.Context) {
 			}
 			h.Servers = append(h.Servers, s)
 		}
-	}
-	if notAllowed > 0 {
-		r.leaveOut("%d servers were not connected to: their addresses are not public", notAllowed)
 	}
 	if tooMany > 0 {
 		r.leaveOut("%d more servers were not connected to, only %d", tooMany, r.a.opts.MaxServers)
@@ -77,12 +73,21 @@ func (r *run) server(ctx context.Context, t target) {
 	if r.a.opts.Network != nil {
 		s.Network = r.network(ctx, s.Address)
 	}
-	s.Result = r.probe(ctx, s.Address, h.Name, h.Canonical)
+	names := []string{r.out.Domain}
+	if h.Canonical != "" {
+		names = append(names, h.Canonical)
+	}
+	addr := netip.AddrPortFrom(s.Address, smtpPort)
+	s.Result = r.inTurn(ctx, addr.Addr(), h.Name, func(ctx context.Context) probe.Result {
+		return r.a.opts.Prober.Probe(ctx, addr, h.Name, names, r.out.Domain)
+	})
 	shown := s.Result
 	if p.base != "" && p.base != h.Name && isHost(p.base) && s.StartTLS.OK() {
 		// RFC 7672 §8.1: with DANE, SNI is the TLSA base domain, and the server may
 		// have another certificate for it.
-		shown = r.probe(ctx, s.Address, p.base, h.Name)
+		shown = r.inTurn(ctx, addr.Addr(), p.base, func(ctx context.Context) probe.Result {
+			return r.a.opts.Prober.Certificate(ctx, addr, p.base, []string{r.out.Domain, h.Name})
+		})
 		s.Connections += shown.Connections
 	}
 	s.DANE = r.match(h, p, shown)
@@ -99,9 +104,8 @@ func (r *run) network(ctx context.Context, addr netip.Addr) network.Info {
 	return info
 }
 
-// probe looks at one server in its turn, under the name host. It may also be
-// known as other.
-func (r *run) probe(ctx context.Context, addr netip.Addr, host, other string) probe.Result {
+// inTurn looks at one server when nobody else does.
+func (r *run) inTurn(ctx context.Context, addr netip.Addr, host string, look func(context.Context) probe.Result) probe.Result {
 	if ctx.Err() != nil {
 		return probe.Result{Reached: check.Skip(r.late())}
 	}
@@ -112,11 +116,7 @@ func (r *run) probe(ctx context.Context, addr netip.Addr, host, other string) pr
 	defer release()
 	limited, cancel := context.WithTimeout(ctx, r.a.opts.ServerTimeout)
 	defer cancel()
-	names := []string{r.out.Domain}
-	if other != "" {
-		names = append(names, other)
-	}
-	res := r.a.opts.Prober.Probe(limited, netip.AddrPortFrom(addr, smtpPort), host, names, r.out.Domain)
+	res := look(limited)
 	if errors.Is(limited.Err(), context.DeadlineExceeded) {
 		r.failed.Store(true)
 		if ctx.Err() == nil {

@@ -174,7 +174,12 @@ type fakeProber struct {
 	most     int // probes at the same time
 }
 
-func (p *fakeProber) Probe(ctx context.Context, addr netip.AddrPort, host string, names []string, domain string) probe.Result {
+func (p *fakeProber) Certificate(ctx context.Context, addr netip.AddrPort, host string, names []string) probe.Result {
+	r := p.Probe(ctx, addr, host, names, "")
+	return probe.Result{Reached: r.Reached, StartTLS: r.StartTLS, Chain: r.Chain, Certificate: r.Certificate, Connections: 1}
+}
+
+func (p *fakeProber) Probe(ctx context.Context, addr netip.AddrPort, host string, names []string, _ string) probe.Result {
 	p.mu.Lock()
 	if p.busy == nil {
 		p.busy = map[netip.AddrPort]int{}
@@ -333,7 +338,7 @@ func shows(chain []*x509.Certificate) probe.Result {
 			{Version: probe.TLS10, Accepted: check.Fail("alert")},
 		},
 		ForwardSecrecy: check.Pass(), Certificate: &probe.Certificate{Trusted: check.Pass(), Subject: "mx", Names: []string{"mx"}},
-		Connections: 4, Chain: chain,
+		Connections: 4, Notes: []string{"odd"}, Chain: chain,
 	}
 }
 
