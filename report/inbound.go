@@ -71,7 +71,7 @@ func inboundOf(in Input) *inboundView {
 	s := speaker{in.Language, in.Service}
 	if in.Inbound == nil {
 		if p, ok := missingText(in.InboundMissing); ok {
-			return &inboundView{Level: levelOpen, Class: untestedWord.in(s.l), Lay: p.in(s.l)}
+			return &inboundView{Level: levelOpen, Class: phrase{"not looked at", "nicht angesehen"}.in(s.l), Lay: p.in(s.l)}
 		}
 		return nil
 	}
@@ -88,7 +88,7 @@ func inboundOf(in Input) *inboundView {
 	}
 	v.Cards, v.Unshown = s.cards(a)
 	v.Versions, v.Note = s.versions(a)
-	if a.Route == inbound.RouteMX || a.Route == inbound.RouteImplicit {
+	if receives := a.Route != inbound.RouteNull && a.Route != inbound.RouteNone; receives {
 		for _, words := range standards { // in the order of the report
 			for _, st := range r.Standards {
 				if text, ok := s.rated(st, words); ok {
@@ -96,9 +96,9 @@ func inboundOf(in Input) *inboundView {
 				}
 			}
 		}
-	}
-	for _, sc := range r.MECSA {
-		v.Scores = append(v.Scores, s.score(sc))
+		for _, sc := range r.MECSA {
+			v.Scores = append(v.Scores, s.score(sc))
+		}
 	}
 	if len(v.Scores) > 0 {
 		v.ScoreRule = phrase{
@@ -309,9 +309,16 @@ func (s speaker) score(sc rating.Score) score {
 		signs += "½"
 	}
 	signs += strings.Repeat("☆", stars-half/2-half%2)
+	text := phrase{"%[1]s of %[2]d stars", "%[1]s von %[2]d Sternen"}
+	if sc.Partial {
+		text = phrase{"at least %[1]s of %[2]d stars", "mindestens %[1]s von %[2]d Sternen"}
+	}
 	out := score{
 		Name: scoreName(s.l, sc.ID), Stars: signs,
-		Value: phrase{"%[1]s of %[2]d stars", "%[1]s von %[2]d Sternen"}.with(s.l, value, stars),
+		Value: text.with(s.l, value, stars),
+	}
+	if sc.Partial && half == 0 { // no stars is not what was found out
+		out.Stars, out.Value = markUntested.Sign(), untestedWord.in(s.l)
 	}
 	var names []string
 	for _, m := range sc.Mechanisms {
@@ -324,8 +331,8 @@ func (s speaker) score(sc rating.Score) score {
 	}
 	if sc.Partial {
 		out.Partial = phrase{
-			"Something that counts could not be tested; there may be more stars.",
-			"Etwas davon war nicht prüfbar; es können mehr Sterne sein.",
+			"Something that counts could not be tested.",
+			"Etwas, das zählt, war nicht prüfbar.",
 		}.in(s.l)
 	}
 	return out

@@ -67,7 +67,9 @@ func (s speaker) open(o rating.Open) answer {
 	a := answer{markNo, s.because(text, o.Why)}
 	if o.Outcome != "no" {
 		a.Mark = markUntested
-		a.Text = s.because(text+" – "+untestedWord.in(s.l), o.Why)
+		if o.Why == "" {
+			a.Text += " – " + untestedWord.in(s.l)
+		}
 	}
 	return a
 }

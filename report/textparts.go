@@ -31,7 +31,7 @@ func (b *textBuilder) answers(v view) {
 	for _, s := range in.Scores {
 		b.wrap(s.Stars+" "+s.Name+": "+s.Value+".", "    ", "    ")
 	}
-	if len(in.Standards) > 0 {
+	if len(in.Standards)+len(in.Scores) > 0 {
 		b.wrap(v.H.Marks, "    ", "    ")
 		b.WriteByte('\n')
 	}
