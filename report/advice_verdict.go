@@ -95,7 +95,7 @@ func weakRemedies() []remedy {
 				"Compare the configuration of the hosts listed below, align them, and send a new test mail. An attacker needs only the weakest of them.",
 				"Vergleichen Sie die Einstellungen der unten aufgeführten Server, gleichen Sie sie an, und schicken Sie eine neue Testmail. Einem Angreifer genügt der schwächste von ihnen.",
 			},
-			nil,
+			daneSettings(),
 			phrase{
 				"Your outgoing mail servers do not all protect my mail alike; the attached report lists them. Please enforce DANE (RFC 7672) and MTA-STS (RFC 8461) on all of them. By when will that be done?",
 				"Ihre ausgehenden Mailserver schützen meine E-Mails nicht alle gleich; der beigefügte Bericht führt sie auf. Bitte setzen Sie DANE (RFC 7672) und MTA-STS (RFC 8461) auf allen durch. Bis wann wird das geschehen?",

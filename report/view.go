@@ -80,7 +80,7 @@ func newView(in Input) view {
 		Timelines:   timelines(in),
 		Mail:        mailOfTest(in),
 		Link:        safeLink(in.Link),
-		Delivery:    redactText(in.Delivery, in.Service, maxText),
+		Delivery:    redactText(deliveryText(in.Delivery, l), in.Service, maxText),
 		Engine:      phrase{"Inference engine %[1]s.", "Auswertungslogik: Version %[1]s."}.with(l, clean(in.Engine, maxName)),
 		Language:    l,
 		H:           h,
