@@ -48,7 +48,7 @@ func unpackServers() error {
 	if err := mergeUsr(); err != nil {
 		return err
 	}
-	for _, program := range []string{"usr/sbin/exim4", "usr/bin/chasquid"} {
+	for _, program := range []string{"usr/sbin/exim4", "usr/bin/chasquid", "usr/sbin/smtpd"} {
 		if _, err := os.Stat(filepath.Join(unpacked, program)); err != nil {
 			if _, err := os.Stat(filepath.Join("/", program)); err != nil {
 				return fmt.Errorf("%s has no package with /%s (run lab/servers.sh again)", dir, program)
@@ -86,9 +86,9 @@ type box struct {
 	node
 }
 
-// open makes the box usable: name resolution, trust in a CA, a user for the
+// open makes the box usable: name resolution, trust in a CA, users for the
 // server. The root is not below the node's folder, which is removed recursively.
-func (b *box) open(ca, user string) error {
+func (b *box) open(ca string, users ...string) error {
 	b.root = filepath.Join("/run/roots", b.name)
 	for _, dir := range []string{b.root, b.path("work"), b.path("top", "etc", "ssl", "certs"), b.path("top", "dev"), b.path("top", "run")} {
 		if err := os.MkdirAll(dir, 0o755); err != nil {
@@ -111,11 +111,14 @@ func (b *box) open(ca, user string) error {
 		return err
 	}
 	// The first line about a user counts.
-	for file, lines := range map[string]string{
-		"/etc/passwd": user + ":x:%[1]d:%[1]d::/nonexistent:/usr/sbin/nologin\n" + mailbox + ":x:%[2]d:%[2]d::/home/" + mailbox + ":/bin/sh\n",
-		"/etc/group":  user + ":x:%[1]d:\n" + mailbox + ":x:%[2]d:\n",
-	} {
-		if err := b.derive(file, fmt.Sprintf(lines, serverUID, mailboxUID), file); err != nil {
+	passwd := fmt.Sprintf("%s:x:%[2]d:%[2]d::/home/%[1]s:/bin/sh\n", mailbox, mailboxUID)
+	group := fmt.Sprintf("%s:x:%d:\n", mailbox, mailboxUID)
+	for _, user := range users {
+		passwd += fmt.Sprintf("%s:x:%[2]d:%[2]d::/nonexistent:/usr/sbin/nologin\n", user, serverUID)
+		group += fmt.Sprintf("%s:x:%d:\n", user, serverUID)
+	}
+	for file, lines := range map[string]string{"/etc/passwd": passwd, "/etc/group": group} {
+		if err := b.derive(file, lines, file); err != nil {
 			return err
 		}
 	}

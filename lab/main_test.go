@@ -53,7 +53,7 @@ func unavailable(err error) {
 }
 
 // needLab skips t where the lab can't run, or fails it if that is required.
-func needLab(t *testing.T) {
+func needLab(t testing.TB) {
 	t.Helper()
 	reason := os.Getenv(reasonVar)
 	switch {
@@ -68,7 +68,7 @@ func needLab(t *testing.T) {
 
 // needServers says why a sender is not in the lab, or fails t if that is
 // required.
-func needServers(t *testing.T, kind string) (available bool) {
+func needServers(t testing.TB, kind string) (available bool) {
 	t.Helper()
 	reason := os.Getenv(noServersVar)
 	switch {

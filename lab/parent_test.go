@@ -121,7 +121,7 @@ func (p *parent) delegate(ctx context.Context, t *testing.T, records ...string) 
 	p.reload(ctx, t, "example.")
 }
 
-func (p *parent) reload(ctx context.Context, t *testing.T, of string) {
+func (p *parent) reload(ctx context.Context, t testing.TB, of string) {
 	t.Helper()
 	await(ctx, t, "knotc", func(ctx context.Context) error {
 		if !p.daemon.running() {

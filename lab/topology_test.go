@@ -18,6 +18,7 @@ import (
 // The addresses are those for documentation (RFC 5737).
 const (
 	routerAddr   = "192.0.2.1"
+	routerAddr6  = "2001:db8::1"
 	sinkAddr     = "192.0.2.25"
 	resolverAddr = "192.0.2.53"
 	zone         = "sink.example"
@@ -41,7 +42,7 @@ type node struct {
 
 // newNode makes a namespace that is joined to the test's by a veth pair. All
 // ends have host addresses, so that the routes are the topology.
-func newNode(t *testing.T, name, addr string) node {
+func newNode(t testing.TB, name, addr string) node {
 	t.Helper()
 	n := node{name: name, addr: addr, dir: filepath.Join("/run/lab", t.Name(), name)}
 	if err := os.MkdirAll(n.dir, 0o755); err != nil {
@@ -75,8 +76,30 @@ func newNode(t *testing.T, name, addr string) node {
 	return n
 }
 
+// also gives the node more addresses, IPv4 or IPv6.
+func (n node) also(t testing.TB, addrs ...string) {
+	t.Helper()
+	for _, addr := range addrs {
+		lines := []string{
+			"addr add " + routerAddr + " peer " + addr + " dev " + n.link(),
+			"-n " + n.name + " addr add " + addr + " peer " + routerAddr + " dev eth0",
+		}
+		if strings.Contains(addr, ":") { // nobody else has it: no duplicate address detection
+			lines = []string{
+				"addr replace " + routerAddr6 + "/128 dev " + n.link() + " nodad",
+				"route add " + addr + " dev " + n.link(),
+				"-n " + n.name + " addr add " + addr + "/128 dev eth0 nodad",
+				"-n " + n.name + " route replace " + routerAddr6 + " dev eth0",
+			}
+		}
+		for _, line := range lines {
+			command(t, "ip", strings.Fields(line)...)
+		}
+	}
+}
+
 // file writes a file into the node's folder and returns its path.
-func (n node) file(t *testing.T, name, content string) string {
+func (n node) file(t testing.TB, name, content string) string {
 	t.Helper()
 	path := filepath.Join(n.dir, name)
 	if err := os.WriteFile(path, []byte(content), 0o644); err != nil {
@@ -117,7 +140,7 @@ type daemon struct {
 }
 
 // start runs a server until the test ends. Its output is appended to a log.
-func (n node) start(t *testing.T, env []string, program string, args ...string) *daemon {
+func (n node) start(t testing.TB, env []string, program string, args ...string) *daemon {
 	t.Helper()
 	d, err := n.spawn(env, program, args...)
 	if err != nil {
@@ -150,7 +173,7 @@ func (n node) spawn(env []string, program string, args ...string) (*daemon, erro
 }
 
 // end signals the server and waits until it has ended.
-func (d *daemon) end(t *testing.T, s os.Signal) {
+func (d *daemon) end(t testing.TB, s os.Signal) {
 	t.Helper()
 	select {
 	case <-d.done:
@@ -177,7 +200,7 @@ func (d *daemon) running() bool {
 }
 
 // command runs a program to its end and returns what it prints.
-func command(t *testing.T, program string, args ...string) string {
+func command(t testing.TB, program string, args ...string) string {
 	t.Helper()
 	out, err := output(t.Context(), "", program, args...)
 	if err != nil {

@@ -17,7 +17,7 @@ const deadline = 6 * time.Minute
 
 // await waits until got returns nil; if that takes too long, the test fails
 // with got's last error.
-func await(ctx context.Context, t *testing.T, what string, got func(context.Context) error) {
+func await(ctx context.Context, t testing.TB, what string, got func(context.Context) error) {
 	t.Helper()
 	if err := until(ctx, what, got); err != nil {
 		t.Fatal(err)
@@ -47,7 +47,7 @@ func until(ctx context.Context, what string, got func(context.Context) error) er
 
 // keep makes a log an artifact of t at its end (go test -artifacts), and
 // prints the last of it if t failed.
-func keep(t *testing.T, path string) {
+func keep(t testing.TB, path string) {
 	t.Helper()
 	dir := t.ArtifactDir()
 	t.Cleanup(func() {
