@@ -93,7 +93,7 @@ func generalItems(a inbound.Analysis) []item {
 	switch a.Route {
 	case inbound.RouteMX, inbound.RouteImplicit:
 	default:
-		return append(out, item{Reachable, a.Domain, check.Skip(because(a.Why, "where its mail goes could not be looked up"))})
+		return append(out, item{Reachable, a.Domain, check.Skip("where its mail goes could not be found out")})
 	}
 	reached := false
 	for _, h := range a.Hosts {

@@ -76,7 +76,17 @@ func because(why string) string {
 	if why == "" {
 		return ""
 	}
-	return ": " + why
+	return ": " + shortReason(why)
+}
+
+// shortReason cuts a reason that is too long for people, as those of lookups
+// that failed at several servers; --json has all of it.
+func shortReason(why string) string {
+	const most = 160
+	if r := []rune(why); len(r) > most {
+		return string(r[:most-1]) + "…"
+	}
+	return why
 }
 
 // stars are MECSA's scores.
@@ -105,7 +115,7 @@ func requirementName(id string) string {
 	case rating.Complete:
 		return "Limit"
 	case rating.Reachable:
-		return "Not reachable"
+		return "Reachability"
 	case rating.MXSecure, rating.AddressSecure:
 		return "DNSSEC"
 	case rating.TLSAPresent, rating.TLSAUsable:
@@ -220,6 +230,7 @@ func (x checkProblem) String() string {
 	if more := len(subjects) - mostSubjects; more > 0 {
 		subjects = append(subjects[:mostSubjects], fmt.Sprintf("%d more", more))
 	}
+	text = shortReason(text)
 	if len(subjects) > 0 {
 		text = strings.Join(subjects, ", ") + ": " + text
 	}

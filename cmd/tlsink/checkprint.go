@@ -121,9 +121,9 @@ func classSentence(a inbound.Analysis, r rating.Ratings) string {
 	case inbound.RouteNull:
 		return "The domain takes no mail (null MX)."
 	case inbound.RouteNone:
-		return "The domain takes no mail: " + cmp.Or(a.Why, "it has neither MX records nor an address") + "."
+		return "The domain takes no mail: " + shortReason(cmp.Or(a.Why, "it has neither MX records nor an address")) + "."
 	case inbound.RouteUnknown:
-		return "It could not be found out where its mail goes: " + cmp.Or(a.Why, "DNS did not tell") + "."
+		return "It could not be found out where its mail goes: " + shortReason(cmp.Or(a.Why, "DNS did not tell")) + "."
 	}
 	for _, h := range a.Hosts {
 		if slices.ContainsFunc(h.Servers, func(s inbound.Server) bool { return s.Reached.OK() }) {
@@ -228,7 +228,7 @@ func dnsWord(r inbound.RRset) string {
 func serverRow(s inbound.Server) []inked {
 	address := inked{"  " + s.Address.String(), plainInk}
 	if !s.Reached.OK() {
-		return []inked{address, {"not tested: " + cmp.Or(s.Reached.Why, "not connected to"), greyInk}}
+		return []inked{address, {"not tested" + because(cmp.Or(s.Reached.Why, "not connected to")), greyInk}}
 	}
 	return []inked{address, startTLSCell(s), versionsCell(s), tlsaCell(s), certificateCell(s)}
 }
