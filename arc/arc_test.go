@@ -181,6 +181,9 @@ func TestStructure(t *testing.T) {
 		{"AMS over seals", func(s string, _ *zone) string { return strings.Replace(s, " h=from:", " h=ARC-Seal:from:", 1) }, "fail", "covers ARC-Seal"},
 		{"AMS of an unknown form", func(s string, _ *zone) string { return strings.Replace(s, "c=relaxed/", "c=loose/", 1) }, "fail", `unknown canonicalization "loose"`},
 		{"oldest AMS is not checked", func(s string, _ *zone) string { return s }, "pass", ""},
+		{"two semicolons", func(s string, _ *zone) string { return strings.Replace(s, "cv=pass;", "cv=pass;;", 1) }, "fail", "not a list of tags"},
+		{"case of tags", func(s string, _ *zone) string { return strings.Replace(s, "cv=pass; d=", "cv=pass; D=", 1) }, "fail", "d= is missing"},
+		{"odd tag", func(s string, _ *zone) string { return strings.Replace(s, "cv=pass;", "cv=pass; _=1;", 1) }, "fail", "not a list of tags"},
 		{"SHA-1", func(s string, _ *zone) string { return strings.Replace(s, "a=ed25519-sha256; c=", "a=rsa-sha1; c=", 1) }, "fail", `unknown algorithm "rsa-sha1"`},
 		{"another algorithm than the key's", func(s string, _ *zone) string {
 			return strings.Replace(s, "a=ed25519-sha256; c=", "a=rsa-sha256; c=", 1)
@@ -213,6 +216,7 @@ func TestKeyRecords(t *testing.T) {
 	for record, want := range map[string]string{
 		good:                                     "",
 		"k=ed25519;" + p + ";":                   "",
+		"v=DKIM1;; k=ed25519;" + p + ";;":        "",
 		"v=DKIM1; h=sha1:sha256; " + good[9:]:    "",
 		"v=DKIM1; s=*; t=y; n=note; " + good[9:]: "",
 		"v=DKIM2; " + good[9:]:                   "unknown version",

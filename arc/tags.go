@@ -14,12 +14,14 @@ type tags map[string]string
 // parseTags reads a tag-list. A tag that occurs twice spoils the whole list.
 func parseTags(list string) (tags, error) {
 	out := make(tags)
-	for part := range strings.SplitSeq(list, ";") {
+	parts := strings.Split(list, ";")
+	if last := len(parts) - 1; strings.TrimFunc(parts[last], wsp) == "" {
+		parts = parts[:last] // the last semicolon is optional
+	}
+	for _, part := range parts {
 		name, value, ok := strings.Cut(part, "=")
 		name = strings.TrimFunc(name, wsp)
 		switch {
-		case !ok && name == "":
-			continue // behind the last semicolon
 		case !ok || !tagName(name):
 			return nil, errors.New("not a list of tags")
 		}
