@@ -169,7 +169,9 @@ func (r *run) judge() {
 			h.Servers[j].Chain = nil // what is remembered or stored has none either
 		}
 	}
-	slices.SortStableFunc(r.out.Faults, func(a, b Fault) int { return strings.Compare(a.ID+a.Subject, b.ID+b.Subject) })
+	// In the order of hosts that were looked at side by side there is no meaning.
+	slices.Sort(r.out.LeftOut)
+	slices.SortFunc(r.out.Faults, func(a, b Fault) int { return strings.Compare(a.ID+a.Subject, b.ID+b.Subject) })
 }
 
 func bare(name string) string { return strings.ToLower(strings.TrimSuffix(name, ".")) }
