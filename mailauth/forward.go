@@ -4,6 +4,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/tlsink/tlsink/dmarc"
 	"github.com/tlsink/tlsink/evidence"
 	"github.com/tlsink/tlsink/scenario"
 )
@@ -79,7 +80,7 @@ func ForwardingOf(tx evidence.Transaction, helo string) (f Forwarding, ok bool) 
 		return Forwarding{Relayed, domain, author}, signed
 	case m.SPF.Result == evidence.AuthFail && aligned(domain, author) && signed:
 		if writtenTo(helo) {
-			return Forwarding{Forwarded, organization(helo), author}, true
+			return Forwarding{Forwarded, dmarc.Organizational(helo), author}, true
 		}
 		return Forwarding{Unlisted, scenario.Canonical(helo), author}, true
 	}

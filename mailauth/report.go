@@ -6,8 +6,7 @@ import (
 	"strings"
 	"time"
 
-	"golang.org/x/net/publicsuffix"
-
+	"github.com/tlsink/tlsink/dmarc"
 	"github.com/tlsink/tlsink/evidence"
 	"github.com/tlsink/tlsink/scenario"
 )
@@ -118,24 +117,7 @@ func dkimObjection(d evidence.DKIM, tx evidence.Transaction, domain string, now 
 }
 
 // aligned is relaxed alignment. Public suffixes align only with themselves.
-func aligned(a, b string) bool {
-	a, b = scenario.Canonical(a), scenario.Canonical(b)
-	if a == b {
-		return a != ""
-	}
-	x, errX := publicsuffix.EffectiveTLDPlusOne(a)
-	y, errY := publicsuffix.EffectiveTLDPlusOne(b)
-	return errX == nil && errY == nil && x == y
-}
-
-// organization returns the organizational domain of a name, or the name.
-func organization(name string) string {
-	name = scenario.Canonical(name)
-	if org, err := publicsuffix.EffectiveTLDPlusOne(name); err == nil {
-		return org
-	}
-	return name
-}
+func aligned(a, b string) bool { return dmarc.Aligned(a, b, false) }
 
 // sameAddress compares addresses; only domains ignore case (RFC 5321 §2.4).
 func sameAddress(a, b string) bool {
