@@ -173,8 +173,11 @@ var errNoMatch = errors.New("no certificate of the chain has the published data"
 // §3.1.2): path, validity period and name.
 func verifyTA(r *dns.TLSA, names []string, chain []*x509.Certificate, now time.Time) error {
 	roots, found := x509.NewCertPool(), false
-	for _, c := range chain {
-		if matches(r, c) {
+	// A trust anchor is what the server's certificate was issued by, so it is
+	// never that certificate, not even a self-signed one (RFC 7671 §5.2); OpenSSL
+	// does not look for it there either.
+	for _, c := range chain[1:] {
+		if matches(r, c) && !c.Equal(chain[0]) {
 			roots.AddCert(c)
 			found = true
 		}
@@ -182,16 +185,35 @@ func verifyTA(r *dns.TLSA, names []string, chain []*x509.Certificate, now time.T
 	if r.Selector == selectorCert && r.MatchingType == matchFull {
 		// The record holds the whole trust anchor; the server may leave it out.
 		if data, err := hex.DecodeString(r.Certificate); err == nil {
-			if c, err := x509.ParseCertificate(data); err == nil {
+			if c, err := x509.ParseCertificate(data); err == nil && !c.Equal(chain[0]) {
 				roots.AddCert(c)
 				found = true
 			}
 		}
 	}
-	if !found {
+	switch {
+	case !found && matches(r, chain[0]):
+		return errOwnAnchor
+	case !found:
 		return errNoMatch
 	}
-	return VerifyPKIX(names, chain, roots, now)
+	if err := verifyChain(chain, roots, now); err != nil {
+		return err
+	}
+	return verifyName(names, withCommonName(chain[0]))
+}
+
+var errOwnAnchor = errors.New("the record has usage 2 and the server's own certificate, which needs usage 3")
+
+// withCommonName returns a certificate whose CN is its name if it has no other:
+// unlike RFC 8461, RFC 7672 §3.2.3 lets senders fall back to it.
+func withCommonName(c *x509.Certificate) *x509.Certificate {
+	if len(c.DNSNames) > 0 || c.Subject.CommonName == "" {
+		return c
+	}
+	named := *c
+	named.DNSNames = []string{c.Subject.CommonName}
+	return &named
 }
 
 // VerifyPKIX checks a chain against trusted roots, the validity periods, and
@@ -200,6 +222,13 @@ func VerifyPKIX(names []string, chain []*x509.Certificate, roots *x509.CertPool,
 	if len(chain) == 0 {
 		return errors.New("the server presented no certificate")
 	}
+	if err := verifyChain(chain, roots, now); err != nil {
+		return err
+	}
+	return verifyName(names, chain[0])
+}
+
+func verifyChain(chain []*x509.Certificate, roots *x509.CertPool, now time.Time) error {
 	intermediates := x509.NewCertPool()
 	for _, c := range chain[1:] {
 		intermediates.AddCert(c)
@@ -207,9 +236,13 @@ func VerifyPKIX(names []string, chain []*x509.Certificate, roots *x509.CertPool,
 	if _, err := chain[0].Verify(x509.VerifyOptions{Roots: roots, Intermediates: intermediates, CurrentTime: now}); err != nil {
 		return fmt.Errorf("certificate chain: %w", err)
 	}
+	return nil
+}
+
+func verifyName(names []string, leaf *x509.Certificate) error {
 	err := errors.New("certificate name: no name to compare with")
 	for _, name := range names {
-		if err = chain[0].VerifyHostname(strings.TrimSuffix(name, ".")); err == nil {
+		if err = leaf.VerifyHostname(strings.TrimSuffix(name, ".")); err == nil {
 			return nil
 		}
 	}

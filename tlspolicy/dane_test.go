@@ -71,6 +71,30 @@ func tlsa(usage, selector, matching uint8, c *x509.Certificate) *dns.TLSA {
 	return &dns.TLSA{Usage: usage, Selector: selector, MatchingType: matching, Certificate: hex.EncodeToString(data)}
 }
 
+// special makes a self-signed certificate for mx.example, and one that root
+// signed with that name only as CN.
+func special(t testing.TB, root *authority, until time.Time) (selfSigned, onlyCN *x509.Certificate) {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sign := func(template, parent *x509.Certificate, signer *ecdsa.PrivateKey) *x509.Certificate {
+		template.SerialNumber, template.NotBefore, template.NotAfter = big.NewInt(2), now.Add(-time.Hour), until
+		der, err := x509.CreateCertificate(rand.Reader, template, parent, &key.PublicKey, signer)
+		if err != nil {
+			t.Fatal(err)
+		}
+		cert, err := x509.ParseCertificate(der)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return cert
+	}
+	own := &x509.Certificate{Subject: pkix.Name{CommonName: "mx.example"}, DNSNames: []string{"mx.example"}, IsCA: true, BasicConstraintsValid: true}
+	return sign(own, own, key), sign(&x509.Certificate{Subject: pkix.Name{CommonName: "mx.example"}}, root.cert, root.key)
+}
+
 func TestVerifyDANE(t *testing.T) {
 	later, past := now.Add(24*time.Hour), now.Add(-time.Hour)
 	root := issue(t, nil, later)
@@ -80,6 +104,7 @@ func TestVerifyDANE(t *testing.T) {
 	expired := issue(t, sub, past, "mx.example")
 	wild := issue(t, sub, later, "*.example")
 	chain := []*x509.Certificate{leaf.cert, sub.cert, root.cert}
+	selfSigned, onlyCN := special(t, root, later)
 	for _, c := range []struct {
 		name    string
 		records []*dns.TLSA
@@ -107,6 +132,13 @@ func TestVerifyDANE(t *testing.T) {
 		{"2 1 1, not in the chain", []*dns.TLSA{tlsa(2, 1, 1, root.cert)}, []string{"mx.example"}, chain[:2], "none of 1"},
 		{"2 0 0, not in the chain", []*dns.TLSA{tlsa(2, 0, 0, root.cert)}, []string{"mx.example"}, chain[:2], ""},
 		{"2 1 1, added but did not sign", []*dns.TLSA{tlsa(2, 1, 1, other.cert)}, []string{"mx.example"}, append(chain[:1:1], other.cert), "unknown authority"},
+		{"2 1 1 of a self-signed certificate", []*dns.TLSA{tlsa(2, 1, 1, selfSigned)}, []string{"mx.example"}, []*x509.Certificate{selfSigned}, "needs usage 3"},
+		{"2 1 1 of a self-signed certificate, sent twice", []*dns.TLSA{tlsa(2, 1, 1, selfSigned)}, []string{"mx.example"}, []*x509.Certificate{selfSigned, selfSigned}, "needs usage 3"},
+		{"2 0 0 of a self-signed certificate", []*dns.TLSA{tlsa(2, 0, 0, selfSigned)}, []string{"mx.example"}, []*x509.Certificate{selfSigned}, "needs usage 3"},
+		{"2 1 1 of the leaf, signed by a CA", []*dns.TLSA{tlsa(2, 1, 1, leaf.cert)}, []string{"mx.example"}, chain, "needs usage 3"},
+		{"2 1 1, the name only as CN", []*dns.TLSA{tlsa(2, 1, 1, root.cert)}, []string{"mx.example"}, []*x509.Certificate{onlyCN, root.cert}, ""},
+		{"2 1 1, another name only as CN", []*dns.TLSA{tlsa(2, 1, 1, root.cert)}, []string{"mx.elsewhere"}, []*x509.Certificate{onlyCN, root.cert}, "mx.elsewhere"},
+		{"2 1 1, the name as CN beside others", []*dns.TLSA{tlsa(2, 1, 1, sub.cert)}, []string{"mx.example test"}, chain, "mx.example"},
 		{"no certificate", []*dns.TLSA{tlsa(3, 1, 1, leaf.cert)}, nil, nil, "no certificate"},
 		{"PKIX usages only", []*dns.TLSA{tlsa(1, 1, 1, leaf.cert), tlsa(0, 1, 1, root.cert)}, []string{"mx.example"}, chain, "no usable"},
 		{"the stronger digest counts", []*dns.TLSA{tlsa(3, 1, 1, leaf.cert), tlsa(3, 1, 2, other.cert)}, nil, chain, "none of 1"},
