@@ -115,8 +115,8 @@ func fillKind(v reflect.Value) {
 	case reflect.Int, reflect.Int64:
 		v.SetInt(7)
 	case reflect.Struct:
-		for i := range v.NumField() {
-			fill(v.Field(i))
+		for _, field := range v.Fields() {
+			fill(field)
 		}
 	case reflect.Slice:
 		v.Set(reflect.MakeSlice(v.Type(), 2, 2))
@@ -354,7 +354,7 @@ func TestManyConnections(t *testing.T) {
 		in.Verdict.Hosts[fmt.Sprintf("192.0.2.%d", i)] = policyinfer.HostVerdict{Policy: policyinfer.None}
 	}
 	text := report.Text(in)
-	for _, want := range []string{"- …: 960 more", "10000 connections. Times", "... 9970 connections left out here ...", ": #14\n", ": #9985\n"} {
+	for _, want := range []string{"- …: 960 more", "10000 connections. The JSON file has more", "... 9970 connections left out here ...", ": #14\n", ": #9985\n"} {
 		if !strings.Contains(text, want) {
 			t.Errorf("no %q in the text", want)
 		}

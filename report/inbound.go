@@ -82,7 +82,7 @@ func inboundOf(in Input) *inboundView {
 	}
 	v := &inboundView{
 		Domain: s.quote(a.Domain, maxName), Level: levelOfClass(r.Class), Class: classText(a, r.Class).in(s.l),
-		Lay: layOfClass(a, r).in(s.l), Admin: s.adminOf(a, r),
+		Lay: layOfClass(a, r).in(s.l), Admin: s.adminOf(a),
 		Records: s.records(a), Networks: s.networks(a),
 		Looked: phrase{"Looked at from %[1]s to %[2]s UTC.", "Angesehen von %[1]s bis %[2]s UTC."}.with(s.l, stamp(a.Started), stamp(a.Ended)),
 	}
@@ -239,7 +239,7 @@ func layOfClass(a *inbound.Analysis, r rating.Ratings) phrase {
 }
 
 // adminOf is the line for admins: what the domain is, in numbers.
-func (s speaker) adminOf(a *inbound.Analysis, r rating.Ratings) string {
+func (s speaker) adminOf(a *inbound.Analysis) string {
 	switch a.Route {
 	case inbound.RouteNull:
 		return phrase{"%[1]s has a null MX record (RFC 7505).", "%[1]s hat einen Null-MX-Eintrag (RFC 7505)."}.with(s.l, s.quote(a.Domain, maxName))

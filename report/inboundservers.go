@@ -82,10 +82,10 @@ func worst(rows []row) mark {
 	}
 	for _, r := range rows {
 		for _, a := range r.Answers {
-			switch {
-			case a.Mark == markNo:
+			switch a.Mark {
+			case markNo:
 				return markNo
-			case a.Mark == markUntested:
+			case markUntested:
 				out = markUntested
 			}
 		}

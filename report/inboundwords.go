@@ -31,7 +31,7 @@ var standards = [...]standardWords{
 		phrase{"Whether DANE protects mail to you could not be tested.", "Ob DANE E-Mails an Sie schützt, war nicht prüfbar."},
 		phrase{
 			"RFC 7672: the MX, address and TLSA records of every host are secured by DNSSEC, and the certificate of every server matches a usable TLSA record.",
-			"RFC 7672: MX-, Adress- und TLSA-Einträge aller Hosts sind durch DNSSEC gesichert, und das Zertifikat jedes Servers passt zu einem verwendbaren TLSA-Eintrag.",
+			"RFC 7672: MX-, A-, AAAA- und TLSA-Einträge aller Hosts sind durch DNSSEC gesichert, und das Zertifikat jedes Servers passt zu einem verwendbaren TLSA-Eintrag.",
 		},
 	},
 	{

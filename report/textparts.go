@@ -103,17 +103,17 @@ func (b *textBuilder) timeline(h headings, t timeline) {
 		b.wrap(t.Summary, "  ", "  ")
 	}
 	b.WriteByte('\n')
-	names := ""
+	var names []string
 	for _, l := range t.Lanes {
-		names += "   " + l.Name
+		names = append(names, l.Name)
 	}
-	b.WriteString(strings.TrimRight("  "+pad(t.TimeName, 13)+pad(t.OfferName, 10)+pad(t.OrderName, 7)+names, " ") + "\n")
+	b.moment(t.TimeName, t.OfferName, t.OrderName, names)
 	for _, m := range t.Rows {
-		cells := ""
+		var signs []string
 		for _, c := range m.Cells {
-			cells += "   " + pad(c.Sign(), 1)
+			signs = append(signs, pad(c.Sign(), 1))
 		}
-		b.WriteString(strings.TrimRight("  "+pad(m.Time, 13)+pad(m.Offer, 10)+pad(m.Order, 7)+cells, " ") + "\n")
+		b.moment(m.Time, m.Offer, m.Order, signs)
 	}
 	b.WriteByte('\n')
 	var signs []string
@@ -128,6 +128,12 @@ func (b *textBuilder) timeline(h headings, t timeline) {
 	for _, n := range t.Notes {
 		b.wrap(n, "  ", "  ")
 	}
+}
+
+// moment writes one row of a timeline.
+func (b *textBuilder) moment(when, offer, order string, cells []string) {
+	line := "  " + pad(when, 13) + pad(offer, 10) + pad(order, 10) + strings.Join(cells, "   ")
+	b.WriteString(strings.TrimRight(line, " ") + "\n")
 }
 
 func pad(s string, n int) string {

@@ -166,7 +166,6 @@ var servers = [...]struct {
 type column struct {
 	start       time.Time
 	connections []*evidence.Connection
-	order       string
 }
 
 // attemptGap ends an attempt, as package policyinfer has it.

@@ -72,7 +72,7 @@ func newView(in Input) view {
 		LeftOut:     leftOut(in),
 		DNS:         dnsFacts(in.History, l),
 		History:     lines(in.History, in.Service, l),
-		Connections: connections.with(l, len(in.History.Connections)) + ".",
+		Connections: connections.with(l, len(in.History.Connections)) + "." + allInJSON(in).in(l),
 		Around:      around(in),
 		Inbound:     inboundOf(in),
 		Advice:      advice(in, w),
@@ -114,4 +114,12 @@ func titleOf(in Input) phrase {
 		return phrase{"How %[1]s sends and receives mail", "Wie %[1]s E-Mails verschickt und empfängt"}
 	}
 	return phrase{"How %[1]s sends mail", "Wie %[1]s E-Mails verschickt"}
+}
+
+// allInJSON says where the rest of a long history is.
+func allInJSON(in Input) phrase {
+	if len(in.History.Connections) > 2*foldKeep {
+		return phrase{" The JSON file has more of them.", " Die JSON-Datei enthält mehr davon."}
+	}
+	return phrase{}
 }
