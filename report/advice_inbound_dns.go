@@ -117,13 +117,30 @@ func (r receiver) dane() (step, bool) {
 		Text: phrase{
 			"DNSSEC is there; TLSA records see to it that senders with DANE always encrypt, and deliver only to your servers. Missing at: %[1]s. Keep the key when the certificate is renewed (certbot: --reuse-key), or publish the record of the next key two TTLs before it is used.",
 			"DNSSEC ist vorhanden; TLSA-Einträge sorgen dafür, dass Absender mit DANE immer verschlüsseln und nur an Ihre Server zustellen. Sie fehlen bei: %[1]s. Behalten Sie den Schlüssel bei, wenn das Zertifikat erneuert wird (certbot: --reuse-key), oder veröffentlichen Sie den Eintrag des nächsten Schlüssels zwei TTLs, bevor er verwendet wird.",
-		}.with(r.l, r.list(missing)),
+		}.with(r.l, r.list(missing)) + r.upToOthers(missing),
 		Settings: r.tlsaSettings(missing),
 		Ask: r.ask(phrase{
 			"Will you publish TLSA records for your mail servers (%[1]s), so that mail to me is protected by DANE (RFC 7672)? By when?",
 			"Werden Sie TLSA-Einträge für Ihre Mailserver (%[1]s) veröffentlichen, damit E-Mails an mich durch DANE (RFC 7672) geschützt sind? Bis wann?",
 		}, missing),
 	}, true
+}
+
+// upToOthers says which names only the operator of the servers can change.
+func (r receiver) upToOthers(names []string) string {
+	var others []string
+	for _, n := range names {
+		if n != r.domain && !strings.HasSuffix(n, "."+r.domain) && !slices.Contains(others, n) {
+			others = append(others, n)
+		}
+	}
+	if len(others) == 0 {
+		return ""
+	}
+	return " " + phrase{
+		"Only their operator can do that for names outside of your domain: %[1]s.",
+		"Bei Namen außerhalb Ihrer Domain kann das nur deren Betreiber tun: %[1]s.",
+	}.with(r.l, r.list(others))
 }
 
 func (r receiver) isBogus(name string) bool {
@@ -147,7 +164,7 @@ func (r receiver) sign(names []string) step {
 		Text: phrase{
 			"Nothing proves that DNS answers about %[1]s are genuine. Let the DNS provider sign the zone, and the registrar enter the DS record; with many of them that is one click. After that, TLSA records see to it that senders with DANE always encrypt, and deliver only to your servers.",
 			"Nichts beweist, dass DNS-Antworten über %[1]s echt sind. Lassen Sie den DNS-Anbieter die Zone signieren und den Registrar den DS-Eintrag hinterlegen; bei vielen genügt dafür ein Klick. Danach sorgen TLSA-Einträge dafür, dass Absender mit DANE immer verschlüsseln und nur an Ihre Server zustellen.",
-		}.with(r.l, r.list(names)),
+		}.with(r.l, r.list(names)) + r.upToOthers(slices.Concat(names, r.hosts())),
 		Settings: append([]setting{{r.checkName(), lines}}, r.tlsaSettings(r.hosts())...),
 		Ask: r.ask(phrase{
 			"Please sign %[1]s with DNSSEC, and publish TLSA records for the mail servers, so that mail to me is protected by DANE (RFC 7672). By when will that be done?",
@@ -209,11 +226,22 @@ func (r receiver) policyID() string {
 	}
 }
 
-func (r receiver) policyAsk() string {
-	return phrase{
-		"Please publish an MTA-STS policy (RFC 8461) in mode enforce for %[1]s that lists all its mail servers. By when will that be done?",
-		"Bitte veröffentlichen Sie für %[1]s eine MTA-STS-Richtlinie (RFC 8461) im Modus enforce, die alle Mailserver aufführt. Bis wann wird das geschehen?",
-	}.with(r.l, r.domain)
+// policyStep is a step that ends in a policy. One that forgets a host keeps
+// mail from arriving there.
+func (r receiver) policyStep(title phrase, text string) step {
+	if r.a.MX.Count > len(r.hosts()) {
+		text += " " + phrase{
+			"There are more MX hosts than those that are named below: the policy has to list each of them.",
+			"Es gibt mehr Mailserver (MX) als die unten genannten: Die Richtlinie muss jeden aufführen.",
+		}.in(r.l)
+	}
+	return step{
+		Title: title.in(r.l), Text: text, Settings: r.policySettings(),
+		Ask: phrase{
+			"Please publish an MTA-STS policy (RFC 8461) in mode enforce for %[1]s that lists all its mail servers. By when will that be done?",
+			"Bitte veröffentlichen Sie für %[1]s eine MTA-STS-Richtlinie (RFC 8461) im Modus enforce, die alle Mailserver aufführt. Bis wann wird das geschehen?",
+		}.with(r.l, r.domain),
+	}
 }
 
 // policyBroken is about an MTA-STS policy that is there and does not work.
@@ -242,7 +270,7 @@ func (r receiver) policyBroken() (step, bool) {
 	default:
 		return step{}, false
 	}
-	return step{Title: phrase{"Repair MTA-STS", "MTA-STS reparieren"}.in(r.l), Text: text, Settings: r.policySettings(), Ask: r.policyAsk()}, true
+	return r.policyStep(phrase{"Repair MTA-STS", "MTA-STS reparieren"}, text), true
 }
 
 // policyMissing is about a domain without MTA-STS, or with one that is not in
@@ -271,5 +299,5 @@ func (r receiver) policyMissing() (step, bool) {
 			"Im Modus enforce kämen E-Mails derzeit nicht an: Beginnen Sie mit testing, und wechseln Sie, sobald jeder Server STARTTLS und ein gültiges Zertifikat hat.",
 		}.in(r.l)
 	}
-	return step{Title: title.in(r.l), Text: said, Settings: r.policySettings(), Ask: r.policyAsk()}, true
+	return r.policyStep(title, said), true
 }

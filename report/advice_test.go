@@ -287,3 +287,15 @@ func TestHostileNamesAreNotInLines(t *testing.T) {
 		t.Errorf("steps for a domain that is none: %q", got)
 	}
 }
+
+// What is not the domain's own is up to its operator, and a policy must not
+// forget a host that was not looked at.
+func TestHostsOfOthers(t *testing.T) {
+	a := sound()
+	a.MX.Count, a.Hosts[0].Name, a.Hosts[0].TLSA.Count, a.Hosts[0].Records = 3, "mx.provider.example", 0, nil
+	a.MTASTS = records.MTASTS{Published: no}
+	steps := stepsFor(a, English)
+	if len(steps) != 2 || !strings.HasSuffix(steps[0].Text, "names outside of your domain: mx.provider.example.") || !strings.Contains(steps[1].Text, "more MX hosts") {
+		t.Errorf("steps %q", steps)
+	}
+}
