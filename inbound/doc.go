@@ -12,7 +12,8 @@
 // more than its limits allow: hosts, servers, DNS lookups, names at one address,
 // time. What a limit cut is said in [Analysis.LeftOut]. It connects to public
 // addresses only ([Public]), to each of them one connection at a time over all
-// analyses. What could not be tested is [check.Untested], never a failure.
+// analyses. What could not be tested is [check.Untested], never a failure; behind
+// a resolver that does not pass DNSSEC records on, that is everything.
 //
 // Sources: RFC 5321 §5.1 (route), RFC 7505 (null MX), RFC 2181 §10.3 (aliases),
 // RFC 7672 (SMTP-DANE), RFC 8461 (MTA-STS), RFC 6890 and the IANA registries of

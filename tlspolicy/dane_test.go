@@ -188,3 +188,34 @@ func TestRequire(t *testing.T) {
 		}
 	}
 }
+
+// Each record that is not used has its own reason.
+func TestUnusable(t *testing.T) {
+	c := issue(t, nil, now.Add(time.Hour)).cert
+	broken := tlsa(3, 1, 0, c)
+	broken.Certificate = broken.Certificate[2:]
+	short := tlsa(3, 1, 1, c)
+	short.Certificate = short.Certificate[2:]
+	odd := tlsa(3, 0, 1, c)
+	odd.Certificate = "xyz"
+	records := []*dns.TLSA{
+		tlsa(0, 0, 1, c), tlsa(1, 1, 1, c), tlsa(4, 0, 1, c), tlsa(3, 2, 1, c), tlsa(3, 1, 3, c), broken, short, odd, nil,
+		tlsa(2, 1, 1, c), tlsa(3, 1, 1, c), tlsa(3, 1, 2, c), tlsa(3, 0, 0, c),
+	}
+	want := []string{
+		"usage 0 can't be used", "usage 1 can't be used", "usage 4 is unknown", "selector 2", "matching type 3", "malformed", "31 bytes", "malformed", "no record",
+		"", "stronger digest", "", "",
+	}
+	for i, err := range tlspolicy.Unusable(records) {
+		if (err == nil) != (want[i] == "") || err != nil && !strings.Contains(err.Error(), want[i]) {
+			t.Errorf("record %d: %v, want %q", i, err, want[i])
+		}
+	}
+	for range 64 - len(records) {
+		records = append(records, tlsa(3, 0, 0, c))
+	}
+	records = append(records, tlsa(3, 0, 0, c))
+	if all := tlspolicy.Unusable(records); all[63] != nil || all[64] == nil {
+		t.Errorf("the 64th: %v, the 65th: %v", all[63], all[64])
+	}
+}
