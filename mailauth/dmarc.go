@@ -5,9 +5,9 @@ import (
 	"errors"
 	"slices"
 	"strings"
-	"unicode/utf8"
 
 	"github.com/emersion/go-message/textproto"
+	"golang.org/x/net/idna"
 
 	"github.com/tlsink/tlsink/dmarc"
 	"github.com/tlsink/tlsink/evidence"
@@ -23,23 +23,15 @@ type published struct {
 	signatures int
 }
 
-// Domains that no record is looked for.
-var (
-	// RFC 7489 §6.6.1 leaves open what to do then; nobody can be named as the
-	// author.
-	errAuthor = errors.New("not exactly one domain in From")
-	// RFC 8616 §2 has them converted first.
-	errULabel = errors.New("the domain in From is not written in A-labels (xn--…), and not looked up")
-)
+// errAuthor: RFC 7489 §6.6.1 leaves open what to do then; nobody can be named
+// as the author.
+var errAuthor = errors.New("not exactly one domain in From")
 
 // lookupDMARC finds the record for the domain in From.
 func (i *Inspector) lookupDMARC(ctx context.Context, h textproto.Header) published {
 	p := published{domain: author(h), signatures: len(h.Values("DKIM-Signature"))}
-	if p.domain == "" || !ascii(p.domain) {
+	if p.domain == "" {
 		p.err = errAuthor
-		if p.domain != "" {
-			p.err = errULabel
-		}
 		return p
 	}
 	ctx, cancel := context.WithTimeout(ctx, i.timeout)
@@ -48,16 +40,15 @@ func (i *Inspector) lookupDMARC(ctx context.Context, h textproto.Header) publish
 	return p
 }
 
-func ascii(s string) bool {
-	return !strings.ContainsFunc(s, func(r rune) bool { return r >= utf8.RuneSelf })
-}
-
-// author returns the domain of the addresses in From; "" if there is not exactly
-// one.
+// author returns the domain of the addresses in From, in A-labels (RFC 8616 §4);
+// "" if there is not exactly one.
 func author(h textproto.Header) string {
 	var found string
 	for _, a := range addresses(h, "From") {
 		_, domain := split(a)
+		if ascii, err := idna.Lookup.ToASCII(domain); err == nil {
+			domain = ascii
+		}
 		if found != "" && domain != found {
 			return ""
 		}
@@ -71,7 +62,7 @@ func author(h textproto.Header) string {
 // applied, not whether the message passes.
 func (p published) evaluate(m *evidence.Message) evidence.DMARC {
 	out := evidence.DMARC{Domain: clean(p.domain, maxAddress)}
-	if errors.Is(p.err, errAuthor) || errors.Is(p.err, errULabel) {
+	if errors.Is(p.err, errAuthor) {
 		out.Result, out.Reason = evidence.AuthPermError, p.err.Error()
 		return out
 	}

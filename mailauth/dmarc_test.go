@@ -95,8 +95,16 @@ func TestDMARC(t *testing.T) {
 			evidence.DMARC{Result: "permerror", Reason: "not exactly one domain in From"},
 		},
 		{
-			"U-labels", "j@bücher.example", "j@sender.example", "", nil,
-			evidence.DMARC{Result: "permerror", Domain: "bücher.example", Reason: "the domain in From is not written in A-labels (xn--…), and not looked up"},
+			"U-labels", "j@bücher.example", "x@elsewhere.example", "xn--bcher-kva.example",
+			func(d *dns) {
+				d.txt["_dmarc.xn--bcher-kva.example"] = []string{"v=DMARC1; p=reject"}
+				d.txt["s._domainkey.xn--bcher-kva.example"] = d.txt["s._domainkey.sender.example"]
+			},
+			pass(evidence.DMARC{Domain: "xn--bcher-kva.example", From: "xn--bcher-kva.example", Policy: "reject", AlignedDKIM: true}),
+		},
+		{
+			"no name", "j@b_\u200dx.example", "j@sender.example", "", nil,
+			evidence.DMARC{Result: "none", Domain: "b_\u200dx.example", Reason: `no DMARC policy: "b_\u200dx.example" is not a domain name`},
 		},
 		{
 			"address literal", "j@[192.0.2.5]", "j@sender.example", "", nil,
