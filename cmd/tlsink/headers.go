@@ -125,8 +125,8 @@ type toldSummary struct {
 	Unencrypted int `json:"unencrypted"`
 	Local       int `json:"local"`
 	Unsaid      int `json:"unsaid"`
-	// ClaimEndsAt is the number, from 1, of the first step that is not local and
-	// does not claim encryption; null if there is none.
+	// ClaimEndsAt is the place in Hops, from 1, of the first step that is not
+	// local and does not claim encryption; null if there is none.
 	ClaimEndsAt *int `json:"claim_ends_at"`
 }
 

@@ -111,10 +111,12 @@ func unfit(r rune) bool {
 func TestHeadersFromStandardInput(t *testing.T) {
 	for name, c := range map[string]struct{ in, want string }{
 		"CRLF":                 {"Received: from a.example by b.example with ESMTPS; Sat, 21 Nov 2026 11:00:00 +0000\r\n\r\nbody", "Every step between machines claims encryption."},
-		"empty lines before":   {"\r\n\nReceived: from a.example by b.example with SMTP\n\n", "No step claims encryption from the beginning"},
+		"empty lines before":   {"\r\n\nReceived: from a.example by b.example with SMTP\n\n", "1 step: 1 not encrypted.\nNo step claims encryption."},
 		"of a mailbox":         {"From a@b Sat Nov 21 11:00:00 2026\nReceived: by b.example with LMTP\n\nx", "No step between machines is told."},
 		"no newline":           {"From: a@b.example", "no Received field"},
-		"thousand steps":       {strings.Repeat("Received: from a.example by b.example with ESMTPS\n", 990) + "\nx", "(960 steps, older than these, left out and not counted)"},
+		"thousand steps":       {strings.Repeat("Received: from a.example by b.example with ESMTPS\n", 990) + "\nx", "(960 steps, older than these, left out and not counted)\n961  a.example -> b.example\n"},
+		"claim of the rest":    {strings.Repeat("Received: from a.example by b.example with ESMTPS\n", 990) + "\nx", "Every step between machines that is shown claims encryption."},
+		"end of the rest":      {"Received: from a.example by b.example with ESMTP\n" + strings.Repeat("Received: from a.example by b.example with ESMTPS\n", 989) + "\nx", "ends at step 990, a.example -> b.example: ESMTP, not encrypted."},
 		"many signatures":      {strings.Repeat("DKIM-Signature: d=a.example\n", 20) + "\nx", "14 more, not looked at"},
 		"an hour before":       {"Received: by b.example; Sat, 21 Nov 2026 11:00:00 +0000\nReceived: by a.example; Sat, 21 Nov 2026 12:00:00 +0000\n\n", "1h0m0s earlier by its clock"},
 		"no times":             {"Received: by b.example\n\n", "at no time given: does not say"},

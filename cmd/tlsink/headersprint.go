@@ -39,7 +39,7 @@ func (p *headersPrinter) way(t toldHeaders) {
 		p.line("  (%s, older than these, left out and not counted)", steps(t.HopsLeftOut))
 	}
 	for i, h := range t.Hops {
-		p.line("%3d  %s", i+1, ends(h))
+		p.line("%3d  %s", t.HopsLeftOut+i+1, ends(h))
 		p.line("     %s%s", when(h), protocol(h.Hop))
 	}
 	p.line("")
@@ -134,13 +134,15 @@ func claims(t toldHeaders) string {
 	}
 	out := fmt.Sprintf("%s: %s.\n", steps(s.Hops), strings.Join(counts, ", "))
 	switch {
-	case s.ClaimEndsAt != nil && *s.ClaimEndsAt == 1 && s.Encrypted == 0:
-		return out + "No step claims encryption from the beginning: there is no claim that could end."
+	case s.ClaimEndsAt != nil && s.Encrypted == 0:
+		return out + "No step claims encryption."
 	case s.ClaimEndsAt != nil:
 		h := t.Hops[*s.ClaimEndsAt-1]
-		return out + fmt.Sprintf("The claim of encryption ends at step %d, %s: %s.", *s.ClaimEndsAt, ends(h), protocol(h.Hop))
+		return out + fmt.Sprintf("The claim of encryption ends at step %d, %s: %s.", t.HopsLeftOut+*s.ClaimEndsAt, ends(h), protocol(h.Hop))
 	case s.Encrypted == 0:
 		return out + "No step between machines is told."
+	case t.HopsLeftOut > 0:
+		return out + "Every step between machines that is shown claims encryption."
 	}
 	return out + "Every step between machines claims encryption."
 }
