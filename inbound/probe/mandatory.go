@@ -52,21 +52,28 @@ func demandsTLS(r reply) bool {
 	}
 	text := strings.ToLower(r.text())
 	enhanced := enhancedCode.FindString(text)
-	names := strings.Contains(text, "tls") || strings.Contains(text, "ssl") || strings.Contains(text, "crypt")
+	// What it repeats of us, or refers to, is not what it says: our own name in
+	// EHLO, the recipient, the address of a page.
+	text = foreign.ReplaceAllString(text, " ")
+	names := tlsWord.MatchString(text)
+	login := strings.Contains(text, "auth") && !strings.Contains(text, "starttls")
 	switch {
-	case enhanced == "5.7.10": // RFC 5248, RFC 7504: encryption needed
+	case enhanced == "5.7.10": // RFC 5248, registry: encryption needed
 		return true
 	case r.code == 530:
 		// RFC 3207 §4. The same code says that authentication is required (RFC 4954
-		// §6), so it has to name TLS.
-		return names
+		// §6), so it has to name TLS, and nothing else.
+		return names && !login
 	case r.temporary() && !strings.HasPrefix(enhanced, "5.7."):
 		return false // 451 5.7.3 is Exchange's; any other 4yz may pass
 	}
-	return names && demand.MatchString(text) && (!strings.Contains(text, "auth") || strings.Contains(text, "starttls"))
+	return names && !login && demand.MatchString(text)
 }
 
 var (
 	enhancedCode = regexp.MustCompile(`^[245]\.\d{1,3}\.\d{1,3}\b`)
-	demand       = regexp.MustCompile(`requir|must|need|mandatory|enforce|first|only|without|unencrypted|please use`)
+	// Addresses of pages and of mailboxes, and names of hosts; no "TLSv1.2".
+	foreign = regexp.MustCompile(`\S*://\S*|\S*@\S*|[a-z0-9_-]+(?:\.[a-z0-9_-]+)*\.[a-z][a-z0-9-]+`)
+	tlsWord = regexp.MustCompile(`\b(?:start)?(?:tls|ssl)|crypt`)
+	demand  = regexp.MustCompile(`requir|must|need|mandatory|enforce|first|only|without|unencrypted|please use`)
 )
