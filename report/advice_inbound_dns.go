@@ -129,8 +129,8 @@ func (r receiver) dane() (step, bool) {
 // upToOthers says which names only the operator of the servers can change.
 func (r receiver) upToOthers(names []string) string {
 	var others []string
-	for _, n := range names {
-		if n != r.domain && !strings.HasSuffix(n, "."+r.domain) && !slices.Contains(others, n) {
+	for _, n := range parents(names, r.domain) {
+		if n != r.domain && !strings.HasSuffix(n, "."+r.domain) {
 			others = append(others, n)
 		}
 	}
@@ -138,9 +138,24 @@ func (r receiver) upToOthers(names []string) string {
 		return ""
 	}
 	return " " + phrase{
-		"Only their operator can do that for names outside of your domain: %[1]s.",
-		"Bei Namen außerhalb Ihrer Domain kann das nur deren Betreiber tun: %[1]s.",
+		"For names in %[1]s, only their operator can do that.",
+		"Bei Namen in %[1]s kann das nur deren Betreiber tun.",
 	}.with(r.l, r.list(others))
+}
+
+// parents returns the domains that the names of others are in, which follow the
+// first label, and own names as they are; each once.
+func parents(names []string, own string) []string {
+	var out []string
+	for _, n := range names {
+		if _, above, _ := strings.Cut(n, "."); n != own && !strings.HasSuffix(n, "."+own) && strings.Contains(above, ".") {
+			n = above
+		}
+		if !slices.Contains(out, n) {
+			out = append(out, n)
+		}
+	}
+	return out
 }
 
 func (r receiver) isBogus(name string) bool {
@@ -159,17 +174,18 @@ func (r receiver) sign(names []string) step {
 		}
 		lines = append(lines, fmt.Sprintf("delv %s %s", n, kind))
 	}
+	zones := parents(names, r.domain)
 	return step{
 		Title: phrase{"Sign with DNSSEC, then publish TLSA records (DANE)", "Mit DNSSEC signieren, dann TLSA-Einträge veröffentlichen (DANE)"}.in(r.l),
 		Text: phrase{
 			"Nothing proves that DNS answers about %[1]s are genuine. Let the DNS provider sign the zone, and the registrar enter the DS record; with many of them that is one click. After that, TLSA records see to it that senders with DANE always encrypt, and deliver only to your servers.",
 			"Nichts beweist, dass DNS-Antworten über %[1]s echt sind. Lassen Sie den DNS-Anbieter die Zone signieren und den Registrar den DS-Eintrag hinterlegen; bei vielen genügt dafür ein Klick. Danach sorgen TLSA-Einträge dafür, dass Absender mit DANE immer verschlüsseln und nur an Ihre Server zustellen.",
-		}.with(r.l, r.list(names)) + r.upToOthers(slices.Concat(names, r.hosts())),
+		}.with(r.l, r.list(zones)) + r.upToOthers(slices.Concat(names, r.hosts())),
 		Settings: append([]setting{{r.checkName(), lines}}, r.tlsaSettings(r.hosts())...),
 		Ask: r.ask(phrase{
 			"Please sign %[1]s with DNSSEC, and publish TLSA records for the mail servers, so that mail to me is protected by DANE (RFC 7672). By when will that be done?",
 			"Bitte signieren Sie %[1]s mit DNSSEC, und veröffentlichen Sie TLSA-Einträge für die Mailserver, damit E-Mails an mich durch DANE (RFC 7672) geschützt sind. Bis wann wird das geschehen?",
-		}, names),
+		}, zones),
 	}
 }
 

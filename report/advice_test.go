@@ -295,7 +295,7 @@ func TestHostsOfOthers(t *testing.T) {
 	a.MX.Count, a.Hosts[0].Name, a.Hosts[0].TLSA.Count, a.Hosts[0].Records = 3, "mx.provider.example", 0, nil
 	a.MTASTS = records.MTASTS{Published: no}
 	steps := stepsFor(a, English)
-	if len(steps) != 2 || !strings.HasSuffix(steps[0].Text, "names outside of your domain: mx.provider.example.") || !strings.Contains(steps[1].Text, "more MX hosts") {
+	if len(steps) != 2 || !strings.HasSuffix(steps[0].Text, "For names in provider.example, only their operator can do that.") || !strings.Contains(steps[1].Text, "more MX hosts") {
 		t.Errorf("steps %q", steps)
 	}
 }
