@@ -34,7 +34,7 @@ func mailOfTest(in Input) *mailView {
 	}
 	s, m := speaker{in.Language, in.Service}, t.Message
 	v := &mailView{
-		Which: phrase{"The copy of %[1]s UTC.", "Das Exemplar von %[1]s UTC."}.with(s.l, stamp(t.Time)),
+		Which: phrase{"The copy that arrived at %[1]s UTC.", "Das am %[1]s UTC eingetroffene Exemplar."}.with(s.l, stamp(t.Time)),
 		Lay:   authenticated(m).in(s.l),
 		Path:  s.path(m), Claim: s.claim(m),
 	}
@@ -180,7 +180,7 @@ func (s speaker) arcRow(m *evidence.Message) row {
 		if m.Chain.Sealer != "" {
 			sealer = phrase{"sealed by %[1]s", "versiegelt von %[1]s"}.with(s.l, s.quote(m.Chain.Sealer, maxName))
 		}
-		r.Answers = []answer{s.result(m.Chain.Result, phrase{"sets: %[1]d", "Sätze: %[1]d"}.with(s.l, m.Chain.Sets), sealer, s.optionalReason(m.Chain.Reason))}
+		r.Answers = []answer{s.result(m.Chain.Result, phrase{"ARC sets: %[1]d", "ARC-Sätze: %[1]d"}.with(s.l, m.Chain.Sets), sealer, s.optionalReason(m.Chain.Reason))}
 	case m.ARC:
 		r.Answers = []answer{{markNone, phrase{"present, not validated", "vorhanden, nicht geprüft"}.in(s.l)}}
 	}

@@ -44,7 +44,7 @@ func headingsIn(l Language) headings {
 		Shortened:        phrase{"This mail was shortened: the result page and the JSON file have all details.", "Diese E-Mail ist gekürzt: Die Ergebnisseite und die JSON-Datei enthalten alle Einzelheiten."}.in(l),
 		Faults:           phrase{"Faults of the MX records", "Fehler der MX-Einträge"}.in(l),
 		Networks:         phrase{"Networks", "Netze"}.in(l),
-		NotLooked:        phrase{"Not looked at", "Nicht angesehen"}.in(l),
+		NotLooked:        phrase{"Not looked at", "Nicht geprüft"}.in(l),
 		Authentication:   phrase{"Is it really from you?", "Stammt sie wirklich von Ihnen?"}.in(l),
 		Path:             phrase{"The way to us, as the mail itself tells it", "Der Weg zu uns, wie die E-Mail ihn selbst schildert"}.in(l),
 		Marks:            phrase{"[+] yes, [-] no, [?] could not be tested, which is no failure", "[+] ja, [-] nein, [?] nicht prüfbar, was kein Fehler ist"}.in(l),

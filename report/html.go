@@ -47,47 +47,13 @@ const mailKeep = 90_000
 // for a mail, details are left out, and it says so; page and JSON have them.
 func HTML(in Input) ([]byte, error) {
 	v := newView(in)
-	for cut := 0; ; cut++ {
+	for cut := 1; ; cut++ {
 		b, err := execute(mailTemplate, "mail.html.tmpl", in.Test.ID, v)
-		if err != nil || len(b) <= mailKeep || cut == len(cuts) {
+		if err != nil || len(b) <= mailKeep || !v.cut(cut) {
 			return b, err
 		}
-		cuts[cut](&v)
 		v.Shortened = v.H.Shortened
 	}
-}
-
-// cuts make a report shorter, the least important first.
-var cuts = [...]func(*view){
-	func(v *view) { v.Around = nil },
-	func(v *view) {
-		const keep = 4
-		if n := len(v.History); n > 2*keep {
-			v.History, _ = fold(v.History, keep)
-			v.History[keep].Gap = "…"
-		}
-	},
-	func(v *view) {
-		if v.Inbound != nil && len(v.Inbound.Cards) > 2 {
-			v.Inbound.Cards = v.Inbound.Cards[:2]
-		}
-	},
-	func(v *view) { v.Timelines = v.Timelines[:min(len(v.Timelines), 1)] },
-	func(v *view) { v.History = nil },
-	func(v *view) {
-		for i := range v.Reasons {
-			v.Reasons[i].Evidence = ""
-		}
-		v.Hosts, v.LeftOut, v.DNS = v.Hosts[:min(len(v.Hosts), 5)], nil, nil
-	},
-	func(v *view) {
-		if v.Inbound != nil {
-			in := *v.Inbound
-			in.Cards, in.Networks, in.Records, in.LeftOut, in.Faults = nil, nil, nil, nil, nil
-			v.Inbound = &in
-		}
-	},
-	func(v *view) { v.Mail, v.Reasons, v.Timelines = nil, nil, nil },
 }
 
 // Fragment returns the report for the body of a page. It carries classes

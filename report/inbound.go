@@ -71,7 +71,7 @@ func inboundOf(in Input) *inboundView {
 	s := speaker{in.Language, in.Service}
 	if in.Inbound == nil {
 		if p, ok := missingText(in.InboundMissing); ok {
-			return &inboundView{Level: levelOpen, Class: phrase{"not looked at", "nicht angesehen"}.in(s.l), Lay: p.in(s.l)}
+			return &inboundView{Level: levelOpen, Class: phrase{"not looked at", "nicht geprüft"}.in(s.l), Lay: p.in(s.l)}
 		}
 		return nil
 	}
@@ -84,7 +84,7 @@ func inboundOf(in Input) *inboundView {
 		Domain: s.quote(a.Domain, maxName), Level: levelOfClass(r.Class), Class: classText(a, r.Class).in(s.l),
 		Lay: layOfClass(a, r).in(s.l), Admin: s.adminOf(a),
 		Records: s.records(a), Networks: s.networks(a),
-		Looked: phrase{"Looked at from %[1]s to %[2]s UTC.", "Angesehen von %[1]s bis %[2]s UTC."}.with(s.l, stamp(a.Started), stamp(a.Ended)),
+		Looked: phrase{"Tested from %[1]s to %[2]s UTC.", "Geprüft von %[1]s bis %[2]s UTC."}.with(s.l, stamp(a.Started), stamp(a.Ended)),
 	}
 	v.Cards, v.Unshown = s.cards(a)
 	v.Versions, v.Note = s.versions(a)
@@ -120,27 +120,27 @@ func missingText(m Missing) (p phrase, ok bool) {
 	case SwitchedOff:
 		return phrase{
 			"This service does not look at how domains receive mail.",
-			"Dieser Dienst sieht sich nicht an, wie Domains E-Mails empfangen.",
+			"Dieser Dienst prüft nicht, wie Domains E-Mails empfangen.",
 		}, true
 	case Later:
 		return phrase{
 			"Your domain is looked at once the test has a verdict.",
-			"Ihre Domain wird angesehen, sobald der Test ein Ergebnis hat.",
+			"Ihre Domain wird geprüft, sobald der Test ein Ergebnis hat.",
 		}, true
 	case NotReady:
 		return phrase{
 			"Your domain is still being looked at; the result page will show it.",
-			"Ihre Domain wird noch angesehen; die Ergebnisseite wird es zeigen.",
+			"Ihre Domain wird noch geprüft; die Ergebnisseite wird es zeigen.",
 		}, true
 	case NotAuthenticated:
 		return phrase{
 			"Your domain was not looked at: that happens only where a report may be mailed to the sender.",
-			"Ihre Domain wurde nicht angesehen: Das geschieht nur, wenn dem Absender ein Bericht geschickt werden darf.",
+			"Ihre Domain wurde nicht geprüft: Das geschieht nur, wenn dem Absender ein Bericht geschickt werden darf.",
 		}, true
 	case NotPossible:
 		return phrase{
 			"Your domain could not be looked at. That says nothing about its protection.",
-			"Ihre Domain konnte nicht angesehen werden. Über ihren Schutz sagt das nichts.",
+			"Ihre Domain konnte nicht geprüft werden. Über ihren Schutz sagt das nichts.",
 		}, true
 	}
 	return phrase{}, false

@@ -155,7 +155,7 @@ func green() inbound.Analysis {
 		h.A, h.AAAA, h.TLSA, h.DANE = rrset(dnssec.Secure, 1), rrset(dnssec.Secure, 1), rrset(dnssec.Secure, 2), check.Pass()
 		h.Records = []inbound.TLSARecord{
 			{Usage: 3, Selector: 1, MatchingType: 1, Data: "0b9fa5a59eed715c26c1020c711b4f6e…", Usable: true},
-			{Usage: 1, Selector: 1, MatchingType: 1, Data: "55f6db74c524acca28b52c0bcfc28eec…", Why: "usage 1 (PKIX-EE) is not for SMTP (RFC 7672 §3.1.3)"},
+			{Usage: 1, Selector: 1, MatchingType: 1, Data: "55f6db74c524acca28b52c0bcfc28eec…", Why: "certificate usage 1 can't be used for SMTP (RFC 7672 §3.1.3)"},
 		}
 		h.Servers[0].DANE = check.Pass()
 		v6 := h.Servers[0]
@@ -226,7 +226,7 @@ func bogus() inbound.Analysis {
 	for i := range a.Hosts[0].Servers {
 		a.Hosts[0].Servers[i].DANE = check.Result{}
 	}
-	a.Hosts[1].Servers[0].DANE = check.Fail("no TLSA record matches the certificate")
+	a.Hosts[1].Servers[0].DANE = check.Fail("the certificate matches none of 1 usable TLSA records: no certificate of the chain has the published data")
 	return a
 }
 

@@ -86,7 +86,7 @@ func (s speaker) dmarc(a *inbound.Analysis) record {
 	if d.Policy != "" {
 		policy = " (p=" + s.quote(d.Policy, maxName) + ")"
 	}
-	if enforced, ok := s.answerOf(d.Enforced, phrase{"asks to refuse or set aside", "verlangt Ablehnen oder Aussortieren"}, phrase{"asks for nothing", "verlangt nichts"}); ok {
+	if enforced, ok := s.answerOf(d.Enforced, phrase{"asks to refuse such mail or to set it aside", "verlangt, solche E-Mails abzulehnen oder auszusortieren"}, phrase{"asks for nothing", "stellt keine Forderung"}); ok {
 		enforced.Text += policy
 		r.Answers = append(r.Answers, enforced)
 	}

@@ -111,7 +111,7 @@ func (s speaker) hostRows(a *inbound.Analysis, h *inbound.Host) []row {
 	if h.Canonical != "" {
 		out = append(out, row{"CNAME", []answer{{markNone, s.quote(h.Canonical, maxName)}}}) // what is wrong with that is a fault
 	}
-	if listed, ok := s.answerOf(h.Listed, phrase{"listed in the policy", "in der Richtlinie genannt"}, phrase{"not listed in the policy", "nicht in der Richtlinie genannt"}); ok {
+	if listed, ok := s.answerOf(h.Listed, phrase{"listed in the policy", "in der Richtlinie aufgeführt"}, phrase{"not listed in the policy", "nicht in der Richtlinie aufgeführt"}); ok {
 		out = append(out, row{"MTA-STS", []answer{listed}})
 	}
 	if tlsa := s.tlsaRecords(h); len(tlsa) > 0 {
@@ -123,7 +123,7 @@ func (s speaker) hostRows(a *inbound.Analysis, h *inbound.Host) []row {
 		out = append(out, dane)
 	}
 	if len(h.Servers) == 0 {
-		out = append(out, row{phrase{"Address", "Adresse"}.in(s.l), []answer{{markNone, phrase{"none was looked at", "keine wurde angesehen"}.in(s.l)}}})
+		out = append(out, row{phrase{"Address", "Adresse"}.in(s.l), []answer{{markNone, phrase{"none was looked at", "keine wurde geprüft"}.in(s.l)}}})
 	}
 	return out
 }

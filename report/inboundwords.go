@@ -31,7 +31,7 @@ var standards = [...]standardWords{
 		phrase{"Whether DANE protects mail to you could not be tested.", "Ob DANE E-Mails an Sie schützt, war nicht prüfbar."},
 		phrase{
 			"RFC 7672: the MX, address and TLSA records of every host are secured by DNSSEC, and the certificate of every server matches a usable TLSA record.",
-			"RFC 7672: MX-, A-, AAAA- und TLSA-Einträge aller Hosts sind durch DNSSEC gesichert, und das Zertifikat jedes Servers passt zu einem verwendbaren TLSA-Eintrag.",
+			"RFC 7672: MX-Einträge, Adressen und TLSA-Einträge aller Mailserver sind durch DNSSEC gesichert, und das Zertifikat jedes Servers passt zu einem verwendbaren TLSA-Eintrag.",
 		},
 	},
 	{
@@ -42,7 +42,7 @@ var standards = [...]standardWords{
 		phrase{"Whether MTA-STS protects mail to you could not be tested.", "Ob MTA-STS E-Mails an Sie schützt, war nicht prüfbar."},
 		phrase{
 			"RFC 8461: a record and a policy in mode enforce, that lists every MX host, and every server has a certificate of a public CA for its name.",
-			"RFC 8461: ein Eintrag und eine Richtlinie im Modus enforce, die jeden MX-Host nennt, und jeder Server hat ein Zertifikat einer öffentlichen Zertifizierungsstelle auf seinen Namen.",
+			"RFC 8461: ein Eintrag und eine Richtlinie im Modus enforce, die jeden Mailserver aufführt, und jeder Server hat ein Zertifikat einer öffentlichen Zertifizierungsstelle auf seinen Namen.",
 		},
 	},
 	{

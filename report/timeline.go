@@ -154,7 +154,7 @@ var servers = [...]struct {
 	what   phrase
 }{
 	{1, phrase{"et, without STARTTLS", "et, ohne STARTTLS"}},
-	{2, phrase{"asked for no server (no SNI)", "kein Server verlangt (ohne SNI)"}},
+	{2, phrase{"named no server (no SNI)", "kein Servername genannt (ohne SNI)"}},
 	{3, phrase{"mx03: nothing about it is valid", "mx03: nichts daran ist gültig"}},
 	{4, phrase{"mx04: valid for DANE only", "mx04: nur für DANE gültig"}},
 	{5, phrase{"mx05: valid, but not for DANE", "mx05: gültig, nur nicht für DANE"}},
