@@ -30,6 +30,11 @@ func (r reply) positive() bool { return r.code/100 == 2 }
 // temporary reports whether it may be done later (4yz).
 func (r reply) temporary() bool { return r.code/100 == 4 }
 
+// unknown reports whether the command is none that the server has (RFC 5321
+// §4.2.1: x0z is about syntax). Any other 5yz may be about us: a block list, a
+// policy.
+func (r reply) unknown() bool { return r.code/10 == 50 }
+
 func (r reply) text() string { return strings.Join(r.lines, " ") }
 
 // String is for people: code and text on one line, cleaned and shortened.

@@ -147,6 +147,11 @@ func (x *look) dialogue(ctx context.Context) bool {
 		return false
 	}
 	x.out.Reached = check.Pass()
+	if !d.esmtp && !d.refused.unknown() {
+		x.untested(errReply{"EHLO", d.refused}.Error())
+		_ = d.quit()
+		return false
+	}
 	if !d.offers("STARTTLS") {
 		x.out.StartTLS = check.Fail(notOffered(d))
 		x.out.Mandatory = check.Fail("it does not offer STARTTLS")
@@ -181,7 +186,7 @@ func (x *look) again(ctx context.Context) bool {
 		return true
 	}
 	reply, refused := errors.AsType[errReply](err)
-	if refused && reply.to == "STARTTLS" && !reply.temporary() {
+	if refused && reply.to == "STARTTLS" && reply.unknown() {
 		x.out.StartTLS = check.Fail(reply.Error())
 		return false
 	}

@@ -131,6 +131,14 @@ func TestFirstDialogue(t *testing.T) {
 			&server{replies: map[string]string{"EHLO": "550 you are listed\r\n", "HELO": "550 no\r\n"}}, false,
 			"reached=yes starttls=untested mandatory=untested fs=untested []", "550 you are listed", 1,
 		},
+		"EHLO refused to us, HELO not": {
+			&server{replies: map[string]string{"EHLO": "554 5.7.1 you are listed\r\n"}}, false,
+			"reached=yes starttls=untested mandatory=untested fs=untested []", "554 5.7.1 you are listed", 1,
+		},
+		"STARTTLS refused to us": {
+			&server{replies: map[string]string{"STARTTLS": "554 5.7.1 Client host rejected\r\n"}}, false,
+			"reached=yes starttls=untested mandatory=no fs=untested []", "554 5.7.1 Client host rejected", 2,
+		},
 		"EHLO later": {
 			&server{replies: map[string]string{"EHLO": "450 later\r\n"}}, false,
 			"reached=yes starttls=untested mandatory=untested fs=untested []", "450 later", 1,
