@@ -28,7 +28,7 @@ type hop struct {
 // mailOfTest describes the newest copy of the mail whose header was read; nil if
 // there is none.
 func mailOfTest(in Input) *mailView {
-	t := newestMessage(in.History)
+	c, t := newestMessage(in.History)
 	if t == nil {
 		return nil
 	}
@@ -37,6 +37,9 @@ func mailOfTest(in Input) *mailView {
 		Which: phrase{"The copy that arrived at %[1]s UTC.", "Das am %[1]s UTC eingetroffene Exemplar."}.with(s.l, stamp(t.Time)),
 		Lay:   authenticated(m).in(s.l),
 		Path:  s.path(m), Claim: s.claim(m),
+	}
+	if len(v.Path) > 0 {
+		v.Path = append(v.Path, s.lastHop(c, t))
 	}
 	if t.Time.IsZero() {
 		v.Which = ""
@@ -52,16 +55,18 @@ func mailOfTest(in Input) *mailView {
 	return v
 }
 
-func newestMessage(h evidence.History) (out *evidence.Transaction) {
+// newestMessage returns the newest transaction of which the header was read, and
+// its connection; nil if there is none.
+func newestMessage(h evidence.History) (c *evidence.Connection, out *evidence.Transaction) {
 	for i := range h.Connections {
 		for j := range h.Connections[i].Transactions {
 			t := &h.Connections[i].Transactions[j]
 			if t.Message != nil && (out == nil || !t.Time.Before(out.Time)) {
-				out = t
+				c, out = &h.Connections[i], t
 			}
 		}
 	}
-	return out
+	return c, out
 }
 
 // authenticated is the sentence for everybody: can a receiver tell that the mail
@@ -236,6 +241,29 @@ func (s speaker) path(m *evidence.Message) (out []hop) {
 		out = append(out, hop{mark, fmt.Sprintf("%d. %s", left+i+1, text), how})
 	}
 	return out
+}
+
+// lastHop is the step to us, which we saw.
+func (s speaker) lastHop(c *evidence.Connection, t *evidence.Transaction) hop {
+	from, how, m := s.quote(hostOf(c), maxName), phrase{"seen by us: not encrypted", "von uns gesehen: nicht verschlüsselt"}.in(s.l), markNo
+	if len(c.Helo) > 0 {
+		from = s.quote(c.Helo[len(c.Helo)-1], maxName) + " (" + from + ")"
+	}
+	if t.TLS {
+		how, m = phrase{"seen by us: encrypted", "von uns gesehen: verschlüsselt"}.in(s.l), markYes
+		var details []string
+		if c.TLS != nil {
+			for _, p := range []*string{c.TLS.Version, c.TLS.Cipher} {
+				if p != nil && *p != "" {
+					details = append(details, s.quote(*p, maxName))
+				}
+			}
+		}
+		if len(details) > 0 {
+			how += " (" + strings.Join(details, ", ") + ")"
+		}
+	}
+	return hop{m, from + " → " + phrase{"this service", "dieser Dienst"}.in(s.l), how}
 }
 
 // how says what a step claims.

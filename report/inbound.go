@@ -287,9 +287,10 @@ func (s speaker) rated(st rating.Standard, words standardWords) (out rated, ok b
 	default:
 		return rated{}, false
 	}
-	for i, o := range st.Open {
+	open := joined(st.Open)
+	for i, o := range open {
 		if i == openKeep {
-			out.Open = append(out.Open, answer{markNone, s.more(len(st.Open) - openKeep)})
+			out.Open = append(out.Open, answer{markNone, s.more(len(open) - openKeep)})
 			break
 		}
 		out.Open = append(out.Open, s.open(o))

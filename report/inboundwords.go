@@ -1,6 +1,9 @@
 package report
 
 import (
+	"slices"
+	"strings"
+
 	"github.com/tlsink/tlsink/rating"
 )
 
@@ -58,11 +61,36 @@ var standards = [...]standardWords{
 	},
 }
 
+type openRequirement struct {
+	rating.Open
+	subjects []string
+}
+
+// joined joins the subjects of which the same is open, for the same reason. Their
+// order is that of the first of them.
+func joined(open []rating.Open) (out []openRequirement) {
+	for _, o := range open {
+		same := func(r openRequirement) bool { return r.ID == o.ID && r.Outcome == o.Outcome && r.Why == o.Why }
+		if i := slices.IndexFunc(out, same); i >= 0 {
+			out[i].subjects = append(out[i].subjects, o.Subject)
+			continue
+		}
+		out = append(out, openRequirement{o, []string{o.Subject}})
+	}
+	return out
+}
+
 // open puts an open requirement into words.
-func (s speaker) open(o rating.Open) answer {
+func (s speaker) open(o openRequirement) answer {
+	var subjects []string
+	for _, name := range o.subjects {
+		if name != "" {
+			subjects = append(subjects, s.quote(name, maxName))
+		}
+	}
 	text := requirementText(s.l, o.ID)
-	if o.Subject != "" {
-		text = s.quote(o.Subject, maxName) + ": " + text
+	if len(subjects) > 0 {
+		text = strings.Join(s.atMost(subjects, openKeep), ", ") + ": " + text
 	}
 	a := answer{markNo, s.because(text, o.Why)}
 	if o.Outcome != "no" {

@@ -24,7 +24,7 @@ type mailFacts struct {
 }
 
 func factsOfMail(in Input) *mailFacts {
-	t := newestMessage(in.History)
+	_, t := newestMessage(in.History)
 	if t == nil {
 		return nil
 	}
