@@ -208,6 +208,9 @@ func TestMTASTSAnswers(t *testing.T) {
 			serve(stsPolicy)(w, r)
 		}
 	}
+	status := func(code int) http.HandlerFunc {
+		return func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(code) }
+	}
 	raw := func(answer string) http.HandlerFunc {
 		return func(w http.ResponseWriter, _ *http.Request) {
 			conn, _, err := w.(http.Hijacker).Hijack()
@@ -225,7 +228,9 @@ func TestMTASTSAnswers(t *testing.T) {
 			http.Redirect(w, r, "https://mta-sts.example.org/other", http.StatusMovedPermanently)
 		}, no("not a policy: a redirect (HTTP status 301), which senders do not follow")},
 		"not found": {http.NotFound, no("not a policy: HTTP status 404, want 200")},
-		"empty":     {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) }, no("not a policy: HTTP status 204, want 200")},
+		"busy":      {status(http.StatusServiceUnavailable), untested("no policy for now: HTTP status 503")},
+		"too often": {status(http.StatusTooManyRequests), untested("no policy for now: HTTP status 429")},
+		"empty":     {status(http.StatusNoContent), no("not a policy: HTTP status 204, want 200")},
 		"media type": {func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Type", "text/html")
 			_, _ = io.WriteString(w, stsPolicy)

@@ -136,8 +136,12 @@ type guard struct {
 	body     bytes.Buffer
 }
 
-// errHTTP marks an answer over HTTPS that is no policy.
-var errHTTP = errors.New("not a policy")
+// errHTTP marks an answer over HTTPS that is no policy; errBusy one of a host
+// that may give it another time.
+var (
+	errHTTP = errors.New("not a policy")
+	errBusy = errors.New("no policy for now")
+)
 
 // RoundTrip implements http.RoundTripper.
 func (g *guard) RoundTrip(req *http.Request) (*http.Response, error) {
@@ -155,6 +159,8 @@ func (g *guard) RoundTrip(req *http.Request) (*http.Response, error) {
 	case resp.StatusCode >= 300 && resp.StatusCode < 400:
 		// RFC 8461 §3.3: redirects must not be followed.
 		err = fmt.Errorf("%w: a redirect (HTTP status %d), which senders do not follow", errHTTP, resp.StatusCode)
+	case resp.StatusCode >= 500, resp.StatusCode == http.StatusTooManyRequests, resp.StatusCode == http.StatusRequestTimeout:
+		err = fmt.Errorf("%w: HTTP status %d", errBusy, resp.StatusCode)
 	case resp.StatusCode != http.StatusOK:
 		err = fmt.Errorf("%w: HTTP status %d, want 200", errHTTP, resp.StatusCode)
 	case encoding != "" && encoding != "identity":
@@ -183,7 +189,7 @@ func (g *guard) judge(err error) fetched {
 	text := strings.TrimPrefix(err.Error(), "net/http: HTTP/1.x transport connection broken: ")
 	skip, fail := check.Skip(why(text)), check.Fail(why(text))
 	switch {
-	case g.verified.Load() && isNetwork(err):
+	case g.verified.Load() && (isNetwork(err) || errors.Is(err, errBusy)):
 		return fetched{https: check.Pass(), policy: skip}
 	case g.verified.Load():
 		return fetched{https: check.Pass(), policy: fail}
