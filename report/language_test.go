@@ -14,8 +14,8 @@ import (
 	"testing"
 )
 
-// alike are the phrases that are the same in both languages.
-var alike = []string{"DANE", "DKIM", "DMARC", "DNSSEC", "MTA-STS", "SMTP-DANE", "SNI", "SPF", "STARTTLS"}
+// sameInBoth are the phrases that need no translation.
+var sameInBoth = []string{"DANE", "DKIM", "DMARC", "DNSSEC", "MTA-STS", "SMTP-DANE", "SNI", "SPF", "STARTTLS"}
 
 func TestLanguageOf(t *testing.T) {
 	for _, tt := range []struct {
@@ -75,7 +75,7 @@ func TestPhrasesAreComplete(t *testing.T) {
 		switch {
 		case p.en == "" || p.de == "":
 			t.Errorf("%s: a language is missing: %q, %q", position, p.en, p.de)
-		case p.en == p.de && !slices.Contains(alike, p.en):
+		case p.en == p.de && !slices.Contains(sameInBoth, p.en):
 			t.Errorf("%s: not translated: %q", position, p.en)
 		}
 		for _, pattern := range []*regexp.Regexp{verbs, placeholders} {
