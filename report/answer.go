@@ -56,10 +56,16 @@ type answer struct {
 // not broken.
 func (a answer) Long() bool { return utf8.RuneCountInString(a.Text) > 28 }
 
+// answers stand behind each other, the long ones in lines of their own.
+type answers []answer
+
+// Break reports whether answer i begins a line.
+func (a answers) Break(i int) bool { return i > 0 && (a[i].Long() || a[i-1].Long()) }
+
 // A row is a name with answers.
 type row struct {
 	Name    string
-	Answers []answer
+	Answers answers
 }
 
 // answerOf puts r into words: what a yes and a no mean, and why. ok is false

@@ -1,6 +1,10 @@
 // Package report writes the report of one test: as plain text and HTML for a
 // mail, as a fragment for the result page, and as JSON for programs.
 //
+// It answers in the order in which people ask: is mail protected that I send, and
+// mail that I receive; what to do next; and then the evidence: the test over
+// time, the receiving servers, the ratings, the test mail, the connections.
+//
 // Every form is made from one view, in which each value that a stranger chose
 // was neutralised and every mail address that is not our own was redacted:
 //

@@ -16,7 +16,7 @@ import (
 type record struct {
 	Name     string
 	Lay      string // what it is for
-	Answers  []answer
+	Answers  answers
 	Text     string // the record itself
 	Problems []string
 }
