@@ -227,6 +227,9 @@ func TestTextWidth(t *testing.T) {
 // which the engine concludes the same.
 func TestJSON(t *testing.T) {
 	for name, in := range cases(t) {
+		if in.Language != "" {
+			continue // is the same
+		}
 		t.Run(name, func(t *testing.T) {
 			b, err := report.JSON(in)
 			if err != nil {
