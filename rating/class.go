@@ -24,6 +24,9 @@ func class(a inbound.Analysis, r Ratings) Class {
 			}
 		}
 	}
+	if out == Yellow && r.Standard(DANE).Met.Outcome == check.Untested {
+		return Grey // where DANE may be in force, a certificate need not be trusted
+	}
 	return out
 }
 

@@ -3,6 +3,7 @@ package rating
 import (
 	"testing"
 
+	"github.com/tlsink/tlsink/dnssec"
 	"github.com/tlsink/tlsink/inbound"
 	"github.com/tlsink/tlsink/inbound/check"
 )
@@ -43,6 +44,31 @@ func TestClass(t *testing.T) {
 		{"grey: no certificate was seen", func(a *inbound.Analysis) {
 			everyServer(a, func(s *inbound.Server) { s.Certificate, s.DANE = nil, check.Result{} })
 		}, Grey},
+		{"grey: DANE with self-signed certificates, and a host that could not be reached", func(a *inbound.Analysis) {
+			everyServer(a, func(s *inbound.Server) { s.Certificate.Trusted = no })
+			for i := range a.Hosts[1].Servers {
+				unreachable(&a.Hosts[1].Servers[i])
+			}
+		}, Grey},
+		{"grey: self-signed certificates, and TLSA records that could not be looked up", func(a *inbound.Analysis) {
+			everyServer(a, func(s *inbound.Server) { s.Certificate.Trusted, s.DANE = no, untested })
+			for i := range a.Hosts {
+				a.Hosts[i].TLSA, a.Hosts[i].DANE, a.Hosts[i].Records = inbound.RRset{Status: dnssec.Error}, untested, nil
+			}
+		}, Grey},
+		{"grey: one self-signed certificate, and an address that could not be looked up", func(a *inbound.Analysis) {
+			a.Hosts[0].Servers[0].Certificate.Trusted, a.Hosts[1].AAAA, a.Hosts[1].DANE = no, inbound.RRset{Status: dnssec.Error}, untested
+		}, Grey},
+		{"red: no STARTTLS, and a host that could not be reached", func(a *inbound.Analysis) {
+			plain(&a.Hosts[0].Servers[0])
+			for i := range a.Hosts[1].Servers {
+				unreachable(&a.Hosts[1].Servers[i])
+			}
+		}, Red},
+		{"yellow: self-signed certificates, DANE at one host alone", func(a *inbound.Analysis) {
+			everyServer(a, func(s *inbound.Server) { s.Certificate.Trusted = no })
+			noTLSA(&a.Hosts[1])
+		}, Yellow},
 		{"grey: null MX", func(a *inbound.Analysis) { a.Route, a.Hosts = inbound.RouteNull, nil }, Grey},
 		{"grey: no mail", func(a *inbound.Analysis) { a.Route, a.Hosts = inbound.RouteNone, nil }, Grey},
 		{"grey: could not be looked up", func(a *inbound.Analysis) { a.Route, a.Hosts = inbound.RouteUnknown, nil }, Grey},

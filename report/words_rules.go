@@ -109,8 +109,8 @@ var ruleWords = [...]struct {
 		"Keine Verschlüsselung: Ein prüfbarer Server bietet kein STARTTLS an oder keine TLS-Version, die funktioniert.",
 	}},
 	{rating.OfClass, string(rating.Yellow), phrase{
-		"Encryption without trusted certificates: that of a server that could be tested is not trusted, not for the name of its host, or not in date.",
-		"Verschlüsselung ohne vertrauenswürdige Zertifikate: Das eines prüfbaren Servers ist nicht vertrauenswürdig, nicht auf seinen Namen ausgestellt oder zeitlich nicht gültig.",
+		"Encryption without trusted certificates: that of a server that could be tested is not trusted, not for the name of its host, or not in date; and DANE, which would make up for that, is not met.",
+		"Verschlüsselung ohne vertrauenswürdige Zertifikate: Das eines prüfbaren Servers ist nicht vertrauenswürdig, nicht auf seinen Namen ausgestellt oder zeitlich nicht gültig; und DANE, das dies wettmachen würde, ist nicht erfüllt.",
 	}},
 	{rating.OfClass, string(rating.White), phrase{
 		"Encryption with valid certificates at every server that could be tested.",
@@ -121,8 +121,8 @@ var ruleWords = [...]struct {
 		"SMTP-DANE oder qualifizierte Transportverschlüsselung ist erfüllt.",
 	}},
 	{rating.OfClass, string(rating.Grey), phrase{
-		"It could not be tested, or the domain takes no mail.",
-		"Nicht prüfbar, oder die Domain nimmt keine E-Mails an.",
+		"It could not be tested, or the domain takes no mail. A certificate that is not valid makes nothing yellow where DANE could not be tested.",
+		"Nicht prüfbar, oder die Domain nimmt keine E-Mails an. Ein ungültiges Zertifikat macht nichts gelb, wo DANE nicht prüfbar war.",
 	}},
 	{rating.OfMECSA, rating.MECSARule, phrase{
 		"A mechanism is supported if at least 80 % of its tests succeed. A score is that of the best row of the table whose mechanisms are all supported; if there is none, 0. What could not be tested is left out; a score from which something that counts is missing is called partial.",
