@@ -8,6 +8,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -118,7 +119,7 @@ func TestRestoreRefuses(t *testing.T) {
 		}, "damaged"},
 		"later format":   {func(s *saved) { s.manifest.Format = 2 }, "later tlsink"},
 		"later history":  {func(s *saved) { s.manifest.History = history.Version + 1 }, "later tlsink"},
-		"wrong version":  {func(s *saved) { s.manifest.History = 1 }, "schema version 2, its manifest says 1"},
+		"wrong version":  {func(s *saved) { s.manifest.History = 1 }, fmt.Sprintf("schema version %d, its manifest says 1", history.Version)},
 		"no format":      {func(s *saved) { s.manifest.Format = 0 }, "no backup of tlsink"},
 		"another zone":   {func(s *saved) { s.manifest.Zone = "other.example" }, `of zone "other.example"`},
 		"too many files": {func(s *saved) { s.manifest.Files = make([]manifestFile, maxBackupFiles+1) }, "at most"},

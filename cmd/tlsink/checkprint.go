@@ -113,6 +113,9 @@ func classSentence(a inbound.Analysis, r rating.Ratings) string {
 		if r.Standard(rating.MTASTS).Met.OK() {
 			return "Mail arrives encrypted, at servers with valid certificates. Senders with MTA-STS can make sure of it."
 		}
+		if r.Standard(rating.DANE).Met.Outcome == check.Untested || r.Standard(rating.MTASTS).Met.Outcome == check.Untested {
+			return "Mail arrives encrypted, at servers with valid certificates. Whether senders can make sure of it could not be tested."
+		}
 		return "Mail arrives encrypted, at servers with valid certificates; but an attacker on the way can turn that off."
 	case rating.Green:
 		return "Mail arrives encrypted, and senders can make sure of it."

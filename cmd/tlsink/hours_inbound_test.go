@@ -57,7 +57,13 @@ func reportText(t *testing.T, mails []string) string {
 	if len(mails) != 1 {
 		t.Fatalf("%d reports, want 1", len(mails))
 	}
-	r, err := gomail.CreateReader(strings.NewReader(mails[0]))
+	return textOf(t, mails[0])
+}
+
+// textOf returns the plain text of a mail.
+func textOf(t *testing.T, mail string) string {
+	t.Helper()
+	r, err := gomail.CreateReader(strings.NewReader(mail))
 	if err != nil {
 		t.Fatal(err)
 	}

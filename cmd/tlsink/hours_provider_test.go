@@ -105,7 +105,7 @@ func (w *world) judgeProvider(p *provider, s *mta, r history.TestRecord) {
 	if !p.alike || r.Provider.Policy != string(s.want) || r.Provider.Tests < 2 {
 		w.t.Errorf("%s, %s: WRONG verdict for the provider: %+v", p.name, s.label, r.Provider)
 	}
-	if reports := w.mailbox.reports(r.ReportTo); !slices.ContainsFunc(reports, func(m string) bool { return strings.Contains(m, "What your provider's servers do") }) {
+	if reports := w.mailbox.reports(r.ReportTo); !slices.ContainsFunc(reports, func(m string) bool { return strings.Contains(textOf(w.t, m), "What your provider’s servers do") }) {
 		w.t.Errorf("%s: no report shows what the provider does: %+v", s.label, r.Provider)
 	}
 }
