@@ -8,6 +8,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/miekg/dns"
+
+	"github.com/tlsink/tlsink/dmarc"
 	"github.com/tlsink/tlsink/dnssec"
 	"github.com/tlsink/tlsink/inbound"
 	"github.com/tlsink/tlsink/inbound/check"
@@ -15,6 +18,7 @@ import (
 	"github.com/tlsink/tlsink/inbound/records"
 	"github.com/tlsink/tlsink/policyinfer"
 	"github.com/tlsink/tlsink/rating"
+	"github.com/tlsink/tlsink/tlspolicy"
 )
 
 // withoutRemedy are the findings that are good news, or whose step is that of
@@ -297,5 +301,63 @@ func TestHostsOfOthers(t *testing.T) {
 	steps := stepsFor(a, English)
 	if len(steps) != 2 || !strings.HasSuffix(steps[0].Text, "For names in provider.example, only their operator can do that.") || !strings.Contains(steps[1].Text, "more MX hosts") {
 		t.Errorf("steps %q", steps)
+	}
+}
+
+// What is proposed is right: records are such, and senders understand the
+// policy.
+func TestProposalsAreValid(t *testing.T) {
+	proposed := 0
+	for _, w := range weaknesses {
+		a := sound()
+		w.change(&a)
+		for _, s := range stepsFor(a, English) {
+			for _, set := range s.Settings {
+				if set.Name == "DNS" {
+					for _, line := range set.Lines {
+						proposed++
+						checkRecord(t, line)
+					}
+				}
+				if strings.HasPrefix(set.Name, "https://") {
+					proposed++
+					p, err := tlspolicy.ParsePolicy([]byte(strings.Join(set.Lines, "\r\n") + "\r\n"))
+					if err != nil || !p.Matches("mx1.example.org") || set.Name != "https://"+tlspolicy.PolicyHost(a.Domain)+"/.well-known/mta-sts.txt" {
+						t.Errorf("%s: policy %q at %s: %v", w.id, set.Lines, set.Name, err)
+					}
+				}
+			}
+		}
+	}
+	if proposed < 15 {
+		t.Errorf("only %d proposals", proposed)
+	}
+}
+
+func checkRecord(t *testing.T, line string) {
+	t.Helper()
+	rr, err := dns.NewRR(strings.Replace(line, "<hash>", strings.Repeat("0a", 32), 1))
+	if err != nil {
+		t.Errorf("%s: %v", line, err)
+		return
+	}
+	switch rr := rr.(type) {
+	case *dns.TLSA:
+		if rr.Usage != 3 || rr.Selector != 1 || rr.MatchingType != 1 {
+			t.Errorf("%s: want 3 1 1", line)
+		}
+	case *dns.TXT:
+		text := strings.Join(rr.Txt, "")
+		switch {
+		case strings.HasPrefix(rr.Hdr.Name, "_mta-sts."):
+			_, err = tlspolicy.ParseRecord(text)
+		case strings.HasPrefix(rr.Hdr.Name, "_dmarc."):
+			_, err = dmarc.Parse(text)
+		}
+		if err != nil {
+			t.Errorf("%s: %v", line, err)
+		}
+	default:
+		t.Errorf("%s: unexpected type", line)
 	}
 }

@@ -9,6 +9,7 @@ type headings struct {
 	Timeline, Legend, Lanes                             string
 	Servers, Addresses, Versions, AtLeastOne, All       string
 	Records, Record, Ratings, Rule, Networks, NotLooked string
+	AllRules                                            string
 	Shortened, Faults, Authentication, Path, Marks      string
 	Unprotected, Parts, Hosts, Provider                 string
 	Findings, Missing, Reasons, LeftOut, History        string
@@ -40,6 +41,7 @@ func headingsIn(l Language) headings {
 		Records:          phrase{"What the domain publishes", "Was die Domain veröffentlicht"}.in(l),
 		Record:           phrase{"Record:", "Eintrag:"}.in(l),
 		Ratings:          phrase{"The ratings and their rules", "Die Bewertungen und ihre Regeln"}.in(l),
+		AllRules:         phrase{"All rules, one by one", "Alle Regeln im Einzelnen"}.in(l),
 		Rule:             phrase{"Rule:", "Regel:"}.in(l),
 		Shortened:        phrase{"This mail was shortened: the result page and the JSON file have all details.", "Diese E-Mail ist gekürzt: Die Ergebnisseite und die JSON-Datei enthalten alle Einzelheiten."}.in(l),
 		Faults:           phrase{"Faults of the MX records", "Fehler der MX-Einträge"}.in(l),

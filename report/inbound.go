@@ -34,6 +34,7 @@ type inboundView struct {
 	Standards  []rated
 	Scores     []score
 	ScoreRule  string
+	Rules      []ruleGroup // of all grades, for the page
 
 	Cards    []card
 	Unshown  string // servers that are not shown
@@ -106,6 +107,7 @@ func inboundOf(in Input) *inboundView {
 			"Sterne nach den Regeln von MECSA (Gemeinsame Forschungsstelle der Europäischen Kommission): Ein Verfahren zählt, wenn mindestens 80 % seiner Prüfungen gelingen; TLS zählt für Empfang und Versand zusammen. Was nicht erreichbar war, bleibt außer Betracht.",
 		}.in(s.l)
 	}
+	v.Rules = s.rules()
 	v.LeftOut = s.problems(a.LeftOut)
 	for _, f := range a.Faults {
 		v.Faults = append(v.Faults, s.quote(f.Subject, maxName)+": "+s.reason(f.Text))

@@ -27,10 +27,6 @@ func requirementText(l Language, id string) string { return nameIn(requirements[
 func scoreName(l Language, id string) string     { return nameIn(scores[:], id, l) }
 func mechanismName(l Language, id string) string { return nameIn(mechanisms[:], id, l) }
 
-// className names a colour, and classMeaning says what it stands for.
-func className(l Language, c rating.Class) string    { return nameIn(colours[:], string(c), l) }
-func classMeaning(l Language, c rating.Class) string { return nameIn(meanings[:], string(c), l) }
-
 var requirements = [...]named{
 	{rating.Complete, phrase{"all hosts and addresses looked at", "alle Server und Adressen geprüft"}},
 	{rating.Reachable, phrase{"a server that can be reached", "erreichbarer Server"}},
@@ -70,20 +66,4 @@ var mechanisms = [...]named{
 	{"spf_policy", phrase{"SPF policy", "SPF-Vorgabe"}},
 	{"starttls", phrase{"STARTTLS", "STARTTLS"}},
 	{"x509", phrase{"Certificates", "Zertifikate"}},
-}
-
-var colours = [...]named{
-	{string(rating.Red), phrase{"red", "rot"}},
-	{string(rating.Yellow), phrase{"yellow", "gelb"}},
-	{string(rating.White), phrase{"white", "weiß"}},
-	{string(rating.Green), phrase{"green", "grün"}},
-	{string(rating.Grey), phrase{"grey", "grau"}},
-}
-
-var meanings = [...]named{
-	{string(rating.Red), phrase{"no encryption", "keine Verschlüsselung"}},
-	{string(rating.Yellow), phrase{"encryption without trusted certificates", "Verschlüsselung ohne vertrauenswürdige Zertifikate"}},
-	{string(rating.White), phrase{"encryption with valid certificates", "Verschlüsselung mit gültigen Zertifikaten"}},
-	{string(rating.Green), phrase{"SMTP-DANE or qualified transport encryption", "SMTP-DANE oder qualifizierte Transportverschlüsselung"}},
-	{string(rating.Grey), phrase{"could not be tested, or takes no mail", "nicht prüfbar, oder die Domain nimmt keine E-Mails an"}},
 }

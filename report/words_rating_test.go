@@ -2,6 +2,7 @@ package report
 
 import (
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/tlsink/tlsink/inbound"
@@ -22,13 +23,19 @@ func TestEveryRuleHasWords(t *testing.T) {
 		if ruleText(German, r) == r.Text {
 			t.Errorf("%s %s has no German text", r.Standard, r.ID)
 		}
+		for part := range strings.SplitSeq(r.Source, "; ") {
+			neutral := strings.HasPrefix(part, "RFC ") || strings.HasPrefix(part, "BSI TR-")
+			if said := sourceText(part, German); neutral != (said == part) {
+				t.Errorf("the source %q is %q in German", part, said)
+			}
+		}
 		switch r.Standard {
 		case rating.OfClass:
-			if ok := has(colours[:], r.ID); !ok {
+			if !has(colours[:], r.ID) {
 				t.Errorf("the class %s has no name", r.ID)
 			}
-			if ok := has(meanings[:], r.ID); !ok {
-				t.Errorf("the class %s has no meaning", r.ID)
+			if text := classText(&inbound.Analysis{}, rating.Class(r.ID)); !strings.Contains(text.en, "("+r.ID+")") {
+				t.Errorf("the class %s is called %q", r.ID, text.en)
 			}
 		case rating.OfMECSA:
 			if ok := has(mechanisms[:], r.ID); !ok && r.ID != rating.MECSARule {
@@ -74,11 +81,22 @@ func TestUnknownGrade(t *testing.T) {
 	if got := requirementText(German, "of-the-\x1bfuture"); got != "of-the-\ufffdfuture" {
 		t.Errorf("unknown requirement is %q", got)
 	}
-	if got, want := className(German, rating.White), "weiß"; got != want {
-		t.Errorf("white is %q, want %q", got, want)
-	}
 }
 
 func has(list []named, id string) bool {
 	return slices.ContainsFunc(list, func(n named) bool { return n.id == id })
+}
+
+// The page prints the rules of every grade.
+func TestEveryGradeHasItsRules(t *testing.T) {
+	for _, l := range []Language{English, German} {
+		groups := speaker{l, "sink.example"}.rules()
+		n := 0
+		for _, g := range groups {
+			n += len(g.Rules)
+		}
+		if want := len(rating.Rules()) - 3*2; len(groups) != 7 || n != want { // two rules are those of four standards
+			t.Errorf("%d groups with %d rules", len(groups), n)
+		}
+	}
 }

@@ -110,7 +110,7 @@ var ruleWords = [...]struct {
 	}},
 	{rating.OfClass, string(rating.Yellow), phrase{
 		"Encryption without trusted certificates: that of a server that could be tested is not trusted, not for the name of its host, or not in date; and DANE, which would make up for that, is not met.",
-		"Verschlüsselung ohne vertrauenswürdige Zertifikate: Das eines prüfbaren Servers ist nicht vertrauenswürdig, nicht auf seinen Namen ausgestellt oder zeitlich nicht gültig; und DANE, das dies wettmachen würde, ist nicht erfüllt.",
+		"Verschlüsselung ohne vertrauenswürdige Zertifikate: Das eines prüfbaren Servers ist nicht vertrauenswürdig, nicht auf seinen Namen ausgestellt oder zeitlich nicht gültig; und DANE, das dies ausgleichen würde, ist nicht erfüllt.",
 	}},
 	{rating.OfClass, string(rating.White), phrase{
 		"Encryption with valid certificates at every server that could be tested.",
@@ -126,7 +126,7 @@ var ruleWords = [...]struct {
 	}},
 	{rating.OfMECSA, rating.MECSARule, phrase{
 		"A mechanism is supported if at least 80 % of its tests succeed. A score is that of the best row of the table whose mechanisms are all supported; if there is none, 0. What could not be tested is left out; a score from which something that counts is missing is called partial.",
-		"Ein Verfahren gilt als unterstützt, wenn mindestens 80 % seiner Prüfungen gelingen. Eine Note ist die der besten Tabellenzeile, deren Verfahren alle unterstützt werden; gibt es keine, ist sie 0. Was nicht prüfbar war, bleibt außer Betracht; fehlt einer Note deshalb etwas, das zählt, heißt sie unvollständig.",
+		"Ein Verfahren gilt als unterstützt, wenn mindestens 80 % seiner Prüfungen gelingen. Die Zahl der Sterne ist die der besten Tabellenzeile, deren Verfahren alle unterstützt werden; gibt es keine, ist sie 0. Was nicht prüfbar war, bleibt außer Betracht; fehlt deshalb etwas, das zählt, heißt die Bewertung unvollständig.",
 	}},
 	{rating.OfMECSA, "starttls", phrase{
 		"STARTTLS: one test for each MX host that could be reached (all its servers offer it), and one for each sending host that met an offered STARTTLS (it used it).",
