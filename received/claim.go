@@ -52,6 +52,9 @@ func with(c clauses) string {
 			}
 			return -1
 		}, w)
+		if m := slashForm.FindStringSubmatch(w); m != nil {
+			w = m[1]
+		}
 		if mailProtocol.MatchString(strings.ToUpper(w)) && len(kept) == 0 {
 			return strings.ToUpper(w)
 		}
@@ -121,6 +124,7 @@ const (
 // The forms that tell them. OpenSSL's "TLSv1/SSLv3" is a class of suites, not a
 // version.
 var (
+	suiteForm = regexp.MustCompile(`^` + suite + `$`)
 	// Postfix, Dovecot: using TLSv1.3 with cipher X (…)
 	usingForm = regexp.MustCompile(`(?i)\busing (` + version + `) with cipher (` + suite + `)`)
 	// Sendmail, Gmail, Exchange, Haraka: version=TLS1_3, cipher=X
@@ -134,12 +138,17 @@ var (
 	courierForm = regexp.MustCompile(`(?i)^TLS: (?:TLSv1/SSLv3|(` + version + `)),\s*[0-9]+bits,\s*(` + suite + `)`)
 	// qmail with TLS: X encrypted
 	encryptedForm = regexp.MustCompile(`(?i)^(` + suite + `) encrypted$`)
+	// Cisco (IronPort): with ESMTP/TLS/X
+	slashForm = regexp.MustCompile(`(?i)^(E?SMTP/TLS)/(` + suite + `)$`)
+	// What the client called itself is no word of the server's.
+	helloForm = regexp.MustCompile(`(?i)\b(?:HELO|EHLO|LHLO)[ =]+\S+`)
 	// chasquid: over SMTP, TLS-1.3, …
 	listForm = regexp.MustCompile(`(?i)(?:^|, )(` + version + `)(?:,|$)`)
 )
 
-// tlsOf looks for TLS in the comments of a field, and in the words "tls SUITE".
-func tlsOf(tokens []token) tlsClaim {
+// tlsOf looks for TLS in the comments of a field, in the words "tls SUITE", and
+// in the protocol.
+func tlsOf(tokens []token, c clauses) tlsClaim {
 	var t tlsClaim
 	found := func(version, cipher string) {
 		t.claimed = true
@@ -158,6 +167,7 @@ func tlsOf(tokens []token) tlsClaim {
 			}
 			continue
 		}
+		text = helloForm.ReplaceAllString(text, "")
 		if strings.EqualFold(text, "TLS") || strings.EqualFold(text, "Google Transport Security") {
 			found("", "") // Exchange, Gmail
 		}
@@ -177,13 +187,18 @@ func tlsOf(tokens []token) tlsClaim {
 			}
 		}
 	}
+	for _, w := range c.words("with") {
+		if m := slashForm.FindStringSubmatch(w); m != nil {
+			found("", m[2])
+		}
+	}
 	return t
 }
 
 // isSuite reports whether a word looks like the name of a suite, rather than
 // "NONE" or a sentence.
 func isSuite(s string) bool {
-	return len(s) > 6 && strings.ContainsAny(s, "_-") && !strings.ContainsAny(s, ".@")
+	return len(s) > 6 && strings.ContainsAny(s, "_-") && suiteForm.MatchString(s)
 }
 
 // versionName returns a version in the form of [evidence.TLS]: "1.3", or

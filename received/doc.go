@@ -15,7 +15,7 @@
 //
 // Encryption is claimed by the protocol (the S of ESMTPS) or by a comment with
 // the version or the suite, whose forms are those of Postfix, Exim, Sendmail,
-// Exchange, Gmail, OpenSMTPD, Haraka, Courier, qmail, chasquid, Cyrus, Dovecot
+// Exchange, Gmail, Cisco, OpenSMTPD, Haraka, Courier, qmail, chasquid, Cyrus, Dovecot
 // and others that write alike. SMTP and ESMTP claim its absence; a name that is
 // no such protocol ("Microsoft SMTP Server") claims nothing.
 //

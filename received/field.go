@@ -58,7 +58,7 @@ func Parse(value string) Field {
 
 	p := protocolOf(f.With)
 	f.Submitted = p.authenticated || submitted(c)
-	t := tlsOf(tokens)
+	t := tlsOf(tokens, c)
 	f.TLS, f.Cipher = t.version, t.cipher
 	switch {
 	case p.secure || t.claimed:

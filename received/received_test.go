@@ -38,6 +38,26 @@ func TestParse(t *testing.T) {
 			false,
 		},
 		{
+			"Cisco, TLS", `from email.sender.example ([192.0.2.1]) by esa6.example.iphmx.example with ESMTP/TLS/ECDHE-RSA-AES256-GCM-SHA384; 21 Nov 2026 12:00:00 +0100`,
+			evidence.Hop{From: "email.sender.example", By: "esa6.example.iphmx.example", With: "ESMTP/TLS", Claim: "encrypted", Cipher: "ECDHE-RSA-AES256-GCM-SHA384"},
+			false,
+		},
+		{
+			"a client that calls itself TLS, qmail", `from unknown (HELO version=TLS1_3) (192.0.2.1) by mx.example.net with SMTP; ` + date,
+			evidence.Hop{From: "[192.0.2.1]", By: "mx.example.net", With: "SMTP", Claim: "unencrypted"},
+			false,
+		},
+		{
+			"a client that calls itself TLS, Exim", `from [192.0.2.1] (helo=version=TLS1.3) by mx.example.net with esmtp (Exim 4.96) id 1; ` + date,
+			evidence.Hop{From: "[192.0.2.1]", By: "mx.example.net", With: "ESMTP", Claim: "unencrypted"},
+			false,
+		},
+		{
+			"a client that calls itself a protocol", `from SMTP/TLS/AES256-SHA256 (mail.sender.example [192.0.2.1]) by mx.example.net (Postfix) with ESMTP id 1; ` + date,
+			evidence.Hop{From: "mail.sender.example", By: "mx.example.net", With: "ESMTP", Claim: "unencrypted"},
+			false,
+		},
+		{
 			"Postfix, plain", `from mail.sender.example (unknown [192.0.2.1]) by mx.example.net (Postfix) with ESMTP id 4X for <u@e>; ` + date,
 			evidence.Hop{From: "mail.sender.example", By: "mx.example.net", With: "ESMTP", Claim: "unencrypted"},
 			false,
@@ -430,6 +450,7 @@ func FuzzParse(f *testing.F) {
 	f.Add("from x ([IPv6:2001:db8::1]:25 helo=y) by z with esmtps (TLS1.3) tls TLS_AES_256_GCM_SHA384 (Exim 4.96)")
 	f.Add("by 2002:a05:1::1 with SMTP id x; (")
 	f.Add("(TLS: ,1bits,AAAA_B) (version=SSL 3.0) (SSLv2:AAAA)")
+	f.Add("tls \x0000_000")
 	f.Fuzz(func(t *testing.T, value string) {
 		got := received.Parse(value)
 		for _, s := range []string{got.From, got.By, got.With, got.TLS, got.Cipher} {
