@@ -122,6 +122,10 @@ func checkCases() map[string]inbound.Analysis {
 			a.LeftOut = []string{"4 more MX hosts were not looked at, only 16"}
 			a.MTASTS.Policy = check.Skip("connection refused")
 		}),
+		"open": oneHost(func(a *inbound.Analysis, h *inbound.Host, s *inbound.Server) {
+			h.TLSA, h.Records, h.DANE, s.DANE = inbound.RRset{Status: dnssec.Error, Why: "timeout"}, nil, check.Skip("timeout"), check.Skip("timeout")
+			s.Mandatory, a.MTASTS = check.Fail("it took MAIL"), records.MTASTS{Published: check.Fail("there is no record")}
+		}),
 		"implicit": oneHost(func(a *inbound.Analysis, h *inbound.Host, s *inbound.Server) {
 			a.Route, a.MX = inbound.RouteImplicit, insecureSet(0)
 			h.Name, h.Preference, h.Canonical, h.Listed = "example.org", 0, "host.example.net", check.Fail("the policy lists mx.example.org")
