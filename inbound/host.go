@@ -86,15 +86,22 @@ func (r *run) bases(ctx context.Context, h *Host, canonical string) (names []str
 	for _, set := range []RRset{h.A, h.AAAA} {
 		weakest = check.Worst(weakest, proven("its addresses", set))
 	}
+	bogus := h.A.Status == dnssec.Bogus || h.AAAA.Status == dnssec.Bogus
 	switch {
 	case weakest.OK() && canonical != h.Name:
 		return []string{canonical, h.Name}, weakest // the expanded name first
-	case weakest.OK() || canonical == h.Name || uncertain(h.A) || uncertain(h.AAAA):
+	case weakest.OK() || canonical == h.Name || bogus:
 		return []string{h.Name}, weakest
 	}
 	// RFC 7672 §2.2.2: the alias itself may be secure where its target is not.
-	if _, set := r.lookup(ctx, h.Name, dns.TypeCNAME); set.Status == dnssec.Secure {
-		return []string{h.Name}, check.Pass()
+	if _, set := r.lookup(ctx, h.Name, dns.TypeCNAME); set.Status == dnssec.Secure || set.Status == dnssec.Error {
+		alias := proven("its alias", set)
+		for _, set := range []RRset{h.A, h.AAAA} {
+			if set.Status == dnssec.Error {
+				alias = check.Worst(alias, proven("its addresses", set))
+			}
+		}
+		return []string{h.Name}, alias
 	}
 	return []string{h.Name}, weakest
 }
