@@ -32,6 +32,8 @@ func daneHost(a inbound.Analysis, h inbound.Host) []item {
 	address, tlsa := addressSecure(h), tlsaPresent(h)
 	if throughAlias(a, h) {
 		address = check.Pass()
+	} else if address.Failed() && h.Canonical != "" && a.MX.Status == dnssec.Secure && h.DANE.Outcome == check.Untested {
+		address = h.DANE // whether it is one of a secure alias is not known
 	}
 	out := []item{{AddressSecure, h.Name, address}}
 	if nowhere(h) {

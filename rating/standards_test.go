@@ -90,6 +90,7 @@ func daneCases() []standardCase {
 		{"the absence of AAAA is not signed", func(a *inbound.Analysis) { a.Hosts[1].AAAA = unsigned(0) }, check.No, []string{"address-secure " + second}},
 		{"AAAA could not be looked up", func(a *inbound.Analysis) { a.Hosts[1].AAAA = inbound.RRset{Status: dnssec.Error} }, check.Untested, []string{"address-secure " + second}},
 		{"a secure alias with an insecure target", insecureTarget, check.Yes, nil},
+		{"an alias that may be secure", func(a *inbound.Analysis) { insecureTarget(a); a.Hosts[0].DANE = untested }, check.Untested, []string{"address-secure " + first}},
 		{"an insecure alias", func(a *inbound.Analysis) { insecureTarget(a); a.Hosts[0].DANE = no }, check.No, []string{"address-secure " + first}},
 		{"a secure alias, but MX not signed", func(a *inbound.Analysis) { insecureTarget(a); a.MX, a.Hosts[0].DANE = unsigned(2), no }, check.No, []string{"mx-secure example.org"}},
 		{"an insecure alias, and MX not signed", func(a *inbound.Analysis) {
