@@ -66,14 +66,14 @@ func TestReportInBrowser(t *testing.T) {
 	defer cancel()
 	ctx, cancel = context.WithTimeout(ctx, browserTime)
 	defer cancel()
-	seen := watchBrowser(t, ctx)
+	seen := watchBrowser(ctx, t)
 	for _, path := range site.paths {
 		for _, width := range []int64{360, 1280} {
 			for _, scheme := range []string{"light", "dark"} {
 				name := fmt.Sprintf("%s-%d-%s", strings.ReplaceAll(strings.Trim(path, "/"), "/", "-"), width, scheme)
 				t.Run(name, func(t *testing.T) {
 					seen.reset()
-					got := site.show(t, ctx, path, width, scheme, name)
+					got := site.show(ctx, t, path, width, scheme, name)
 					if got.Texts < 10 {
 						t.Errorf("only %d texts: the page is empty", got.Texts)
 					}
@@ -200,7 +200,7 @@ func (f *pageFrame) frame(t *testing.T, w http.ResponseWriter, r *http.Request, 
 }
 
 // show opens one report, and takes a screenshot if that is asked for.
-func (s *reportSite) show(t *testing.T, ctx context.Context, path string, width int64, scheme, name string) shown {
+func (s *reportSite) show(ctx context.Context, t *testing.T, path string, width int64, scheme, name string) shown {
 	t.Helper()
 	// The values are those of CSS.
 	media := emulation.SetEmulatedMediaParams{Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: scheme}}}
@@ -233,7 +233,7 @@ type browserLog struct {
 	complains []string
 }
 
-func watchBrowser(t *testing.T, ctx context.Context) *browserLog {
+func watchBrowser(ctx context.Context, t *testing.T) *browserLog {
 	t.Helper()
 	b := &browserLog{}
 	err := chromedp.Listen(ctx, func(event any) {
