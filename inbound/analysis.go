@@ -76,6 +76,13 @@ type RRset struct {
 	Why    string        `json:"why,omitempty"` // why it is not secure
 }
 
+// CountsBeside reports whether the RRset of one kind of address matters to
+// DNSSEC beside that of the other. That there is none of one kind need not be
+// proven: senders look for TLSA records once an address is secure.
+func (s RRset) CountsBeside(other RRset) bool {
+	return s.Count > 0 || other.Count == 0 || s.Status != dnssec.Insecure
+}
+
 // Host is one MX host.
 type Host struct {
 	Name       string `json:"name"` // as the MX record has it; no final dot

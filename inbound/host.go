@@ -83,8 +83,11 @@ func addresses(rrs []dns.RR) []netip.Addr {
 // ask (RFC 7672 §2.2.2), and why senders do not ask, if they do not.
 func (r *run) bases(ctx context.Context, h *Host, canonical string) (names []string, obstacle check.Result) {
 	weakest := check.Result{}
-	for _, set := range []RRset{h.A, h.AAAA} {
-		weakest = check.Worst(weakest, proven("its addresses", set))
+	if h.A.CountsBeside(h.AAAA) {
+		weakest = proven("its addresses", h.A)
+	}
+	if h.AAAA.CountsBeside(h.A) {
+		weakest = check.Worst(weakest, proven("its addresses", h.AAAA))
 	}
 	bogus := h.A.Status == dnssec.Bogus || h.AAAA.Status == dnssec.Bogus
 	switch {

@@ -74,7 +74,14 @@ func inputs(a *inbound.Analysis, out *Outbound) []input {
 
 func rrset(path string, r *inbound.RRset) input {
 	words := map[dnssec.Status]check.Outcome{dnssec.Secure: check.Yes, dnssec.Insecure: check.No, dnssec.Bogus: check.No, dnssec.Error: check.Untested}
-	return input{path, func() check.Outcome { return words[r.Status] }, func(o check.Outcome) {
+	address := strings.HasSuffix(path, ".A") || strings.HasSuffix(path, ".AAAA")
+	get := func() check.Outcome {
+		if address && r.Count == 0 && r.Status == dnssec.Insecure {
+			return "" // the host has other addresses, so this is neither good nor bad
+		}
+		return words[r.Status]
+	}
+	return input{path, get, func(o check.Outcome) {
 		for status, word := range words {
 			if word == o && status != dnssec.Bogus {
 				r.Status = status

@@ -64,7 +64,14 @@ func throughAlias(a inbound.Analysis, h inbound.Host) bool {
 }
 
 func addressSecure(h inbound.Host) check.Result {
-	return check.Worst(secure(h.A, "A records"), secure(h.AAAA, "AAAA records"))
+	var parts []check.Result
+	if h.A.CountsBeside(h.AAAA) {
+		parts = append(parts, secure(h.A, "A records"))
+	}
+	if h.AAAA.CountsBeside(h.A) {
+		parts = append(parts, secure(h.AAAA, "AAAA records"))
+	}
+	return check.Worst(parts...)
 }
 
 // tlsaPresent says whether a host has secure TLSA records.

@@ -213,6 +213,12 @@ func (p *checkPrinter) hostRow(a inbound.Analysis, h inbound.Host) []inked {
 
 // worstRRset is the weaker one of A and AAAA.
 func worstRRset(h inbound.Host) inbound.RRset {
+	switch {
+	case !h.AAAA.CountsBeside(h.A):
+		return h.A
+	case !h.A.CountsBeside(h.AAAA):
+		return h.AAAA
+	}
 	order := []dnssec.Status{dnssec.Secure, dnssec.Error, "", dnssec.Insecure, dnssec.Bogus}
 	if slices.Index(order, h.AAAA.Status) > slices.Index(order, h.A.Status) {
 		return h.AAAA
