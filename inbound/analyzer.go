@@ -13,6 +13,8 @@ type Analyzer struct {
 	slots chan struct{} // one for each analysis that runs
 	busy  *locks        // addresses that a connection is open to
 
+	budget *budget // of looks at addresses
+
 	progress sync.Mutex // held while Progress runs
 	root     preflight
 

@@ -70,6 +70,10 @@ type Options struct {
 	MaxLookups             int // DNS lookups of one analysis; 256
 	MaxRunning             int // analyses at a time, others wait; 4
 	Parallel               int // servers at a time of one analysis; 4
+	// MaxLooks is how often one address is looked at within an hour, over all
+	// domains and names, 60; its network (IPv4 /24, IPv6 /48) four times as often.
+	// What is more is not tested. Negative: no limit.
+	MaxLooks int
 
 	// CacheFor is how long an analysis is remembered, 1 h; RetryAfter the same
 	// for one that is not complete, 1 min; CacheEntries how many, 250. Negative
@@ -102,6 +106,7 @@ func New(o Options) (*Analyzer, error) {
 		flights: make(map[string]*flight),
 		cache:   make(map[string]cached),
 		busy:    newLocks(),
+		budget:  newBudget(o.MaxLooks, o.Now),
 	}, nil
 }
 
@@ -128,6 +133,9 @@ func (o *Options) setDefaults() {
 		if *d.field == 0 {
 			*d.field = d.value
 		}
+	}
+	if o.MaxLooks == 0 {
+		o.MaxLooks = 60
 	}
 	for _, n := range []struct {
 		field *int

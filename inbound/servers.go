@@ -37,7 +37,7 @@ func (r *run) servers(ctx context.Context) {
 			known := targets[addr]
 			switch {
 			case !r.a.opts.Allowed(addr):
-				s.Reached = check.Skip("the address is not one of the public internet: it is not connected to")
+				s.Reached = check.Skip("the address is not one of the public internet, or is one of this service: it is not connected to")
 			case chosen == r.a.opts.MaxServers:
 				s.Reached = check.Skip(fmt.Sprintf("only %d servers of a domain are connected to", r.a.opts.MaxServers))
 				tooMany++
@@ -114,6 +114,10 @@ func (r *run) inTurn(ctx context.Context, addr netip.Addr, host string, look fun
 		return probe.Result{Reached: check.Skip("other analyses were talking to this server: " + r.late())}
 	}
 	defer release()
+	if !r.a.budget.spend(addr) {
+		r.failed.Store(true)
+		return probe.Result{Reached: check.Skip("this server, or its network, was looked at too often within the last hour: try again later")}
+	}
 	limited, cancel := context.WithTimeout(ctx, r.a.opts.ServerTimeout)
 	defer cancel()
 	res := look(limited)

@@ -23,7 +23,8 @@ var sayings = [...]struct{ en, de string }{
 	{"* more servers were not connected to, only *", "mit $1 weiteren Servern wurde keine Verbindung aufgenommen, nur mit $2"},
 	{"* at * was not looked at to the end: it took more than *", "$1 unter $2 wurde nicht zu Ende geprüft: Es dauerte länger als $3"},
 	// Servers.
-	{"the address is not one of the public internet: it is not connected to", "die Adresse gehört nicht zum öffentlichen Internet"},
+	{"the address is not one of the public internet, or is one of this service: it is not connected to", "die Adresse gehört nicht zum öffentlichen Internet oder ist eine dieses Dienstes"},
+	{"this server, or its network, was looked at too often within the last hour: try again later", "dieser Server oder sein Netz wurde in der letzten Stunde zu oft geprüft: Versuchen Sie es später noch einmal"},
 	{"the server could not be reached: *", "der Server war nicht erreichbar: $1"},
 	{"it could not be reached: *", "der Server war nicht erreichbar: $1"},
 	{"connection refused", "Verbindung abgelehnt"},

@@ -75,6 +75,7 @@ func (c *checkCmd) options() (inbound.Options, error) {
 	o := inbound.Options{
 		Dial: c.dial, HELO: c.From, Now: time.Now, Timeout: c.Timeout, MaxRunning: c.Parallel,
 		RetryAfter: -1, // nobody asks twice
+		MaxLooks:   -1, // the domains are the operator's own choice
 	}
 	if c.AllowPrivate {
 		o.Allowed = func(a netip.Addr) bool { return a.IsValid() && !a.IsUnspecified() && !a.IsMulticast() }

@@ -129,7 +129,7 @@ func TestReportWaitsForAnalysis(t *testing.T) {
 	if err := store.Commit(t.Context(), history.Batch{Update: []history.QueueItem{item("B", "as it was rendered")}}); err != nil {
 		t.Fatal(err)
 	}
-	a := &analyst{service: &service{store: store}, wake: make(chan struct{}, 1), busy: make(map[string]bool)}
+	a := &analyst{service: &service{store: store}, wake: make(chan struct{}, 1), busy: make(map[string]string)}
 	q := analysedQueue{reportQueue{store}, a}
 	due := func(now time.Time, limit int) (ids []string) {
 		items, err := q.Due(now, limit)
@@ -151,7 +151,7 @@ func TestReportWaitsForAnalysis(t *testing.T) {
 	default:
 		t.Error("nobody was told to make the analysis")
 	}
-	if !a.begin("A") || a.begin("A") {
+	if !a.begin(item("A", "")) || a.begin(item("A", "")) {
 		t.Error("the analysis is not made exactly once")
 	}
 	if got := due(now.Add(analysisPatience), 2); !slices.Equal(got, []string{"A", "B"}) {

@@ -5,8 +5,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net/netip"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -28,7 +30,9 @@ import (
 const (
 	analysisTime     = 5 * time.Minute  // of one
 	analysisPatience = 10 * time.Minute // that a report waits for it
+	analysisRetry    = time.Minute      // after one that could not be stored
 	analysesAtOnce   = 4
+	analysesOfClient = 2 // at once: nobody's slow servers keep the domains of others waiting
 )
 
 // analyst analyses the domains of senders as receivers. What it has to do stands
@@ -40,7 +44,7 @@ type analyst struct {
 	wake     chan struct{}
 
 	mu   sync.Mutex
-	busy map[string]bool // by test
+	busy map[string]string // client by test
 }
 
 func (s *service) openAnalyst() error {
@@ -54,15 +58,13 @@ func (s *service) openAnalyst() error {
 	}
 	o := inbound.Options{
 		Resolver: s.network.resolver, Roots: roots, Dial: s.network.dial, HELO: scenario.ServiceHost(s.cfg.Zone), Now: time.Now, Timeout: analysisTime,
-		Logger: s.log.With("part", "inbound"),
+		Allowed: s.mayProbe(),
+		Logger:  s.log.With("part", "inbound"),
 	}
 	if c.ValidatingResolver != "" {
 		if o.Resolver, err = dnssec.NewTrusting(dnssec.TrustingOptions{Servers: []string{c.ValidatingResolver}}); err != nil {
 			return fmt.Errorf("inbound.validating_resolver: %w", err)
 		}
-	}
-	if c.Private || s.network.dial != nil {
-		o.Allowed = func(netip.Addr) bool { return true }
 	}
 	if s.network.dial != nil { // servers in this process need no politeness
 		if o.Prober, err = probe.New(probe.Options{Dial: o.Dial, Roots: roots, HELO: o.HELO, Now: o.Now, Pause: -1}); err != nil {
@@ -77,12 +79,33 @@ func (s *service) openAnalyst() error {
 			return fmt.Errorf("inbound.network_zones: %w", err)
 		}
 	}
-	a := &analyst{service: s, wake: make(chan struct{}, 1), busy: make(map[string]bool)}
+	a := &analyst{service: s, wake: make(chan struct{}, 1), busy: make(map[string]string)}
 	if a.analyzer, err = inbound.New(o); err != nil {
 		return err
 	}
 	s.analyst = a
 	return nil
+}
+
+// mayProbe says which addresses analyses may connect to.
+func (s *service) mayProbe() func(netip.Addr) bool {
+	if s.cfg.Inbound.Private || s.network.dial != nil {
+		return func(netip.Addr) bool { return true }
+	}
+	own := s.cfg.ownAddresses()
+	return func(a netip.Addr) bool { return inbound.Public(a) && !slices.Contains(own, a) }
+}
+
+// ownAddresses are those that senders find this service at: what comes to them is
+// evidence, and must not come from us.
+func (c *config) ownAddresses() []netip.Addr {
+	own := plainAddresses(slices.Concat(c.DNS.Addresses, c.DNS.MXAddresses, c.DNS.UTAddresses, slices.Collect(maps.Values(c.Listen.NAT))))
+	for _, l := range c.Listen.SMTP {
+		if a, err := netip.ParseAddrPort(l); err == nil {
+			own = append(own, a.Addr().Unmap().WithZone(""))
+		}
+	}
+	return own
 }
 
 // openNetworks reads a table of networks; without a file there is none.
@@ -114,46 +137,72 @@ func (a *analyst) kick() {
 func (a *analyst) run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(analysesAtOnce)
-	for {
+	for a.kick(); ; {
 		select {
 		case <-ctx.Done():
 			return g.Wait()
 		case <-a.wake:
 		}
-		queue, err := a.service.store.Queue(ctx)
+		queue, err := a.waiting(ctx)
 		if err != nil {
 			continue // it is asked for again
 		}
 		for _, it := range queue {
-			if it.Pending() && len(it.Message) == 0 && a.begin(it.TestID) {
-				g.Go(func() error {
-					a.analyse(ctx, it)
-					return nil
-				})
+			if a.begin(it) && !g.TryGo(func() error { a.analyse(ctx, it); return nil }) {
+				a.end(it)
+				break // the queue is looked at again when one has ended: what is deleted by then is not analysed
 			}
 		}
 	}
 }
 
-// begin reports whether an analysis for a test has to be made, by the caller.
-func (a *analyst) begin(test string) bool {
+// waiting returns the reports whose analysis is still of use, the oldest first:
+// those that are not sent, and those whose page promises it.
+func (a *analyst) waiting(ctx context.Context) ([]history.QueueItem, error) {
+	queue, err := a.service.store.Queue(ctx)
+	queue = slices.DeleteFunc(queue, func(it history.QueueItem) bool {
+		return !it.Pending() && (it.GaveUp || time.Since(it.Created) > 2*analysisPatience)
+	})
+	slices.SortStableFunc(queue, func(x, y history.QueueItem) int { return x.Created.Compare(y.Created) })
+	return queue, err
+}
+
+// begin reports whether an analysis for a report has to be made now, by the caller.
+func (a *analyst) begin(it history.QueueItem) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.busy[test] {
+	if _, ok := a.busy[it.TestID]; ok {
 		return false
 	}
-	if _, err := a.service.store.Analysis(test); !errors.Is(err, history.ErrNotFound) {
+	same := 0
+	for _, client := range a.busy {
+		if client == it.Network {
+			same++
+		}
+	}
+	if same >= analysesOfClient {
 		return false
 	}
-	a.busy[test] = true
+	if _, err := a.service.store.Analysis(it.TestID); !errors.Is(err, history.ErrNotFound) {
+		return false
+	}
+	if _, err := a.service.store.Test(it.TestID); err != nil {
+		return false // it was deleted
+	}
+	a.busy[it.TestID] = it.Network
 	return true
+}
+
+func (a *analyst) end(it history.QueueItem) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	delete(a.busy, it.TestID)
 }
 
 func (a *analyst) analyse(ctx context.Context, it history.QueueItem) {
 	defer func() {
-		a.mu.Lock()
-		delete(a.busy, it.TestID)
-		a.mu.Unlock()
+		a.end(it)
+		a.kick() // the next one
 		a.service.mailer.Kick()
 	}()
 	_, domain, _ := strings.Cut(it.To[max(0, strings.LastIndexByte(it.To, '@')):], "@")
@@ -161,7 +210,6 @@ func (a *analyst) analyse(ctx context.Context, it history.QueueItem) {
 	if ctx.Err() != nil {
 		return // after the next start
 	}
-	log := a.service.log.With("part", "inbound", "test", it.TestID)
 	kept := keptAnalysis{Analysis: result}
 	if err != nil {
 		kept = keptAnalysis{Missing: err.Error()}
@@ -170,8 +218,14 @@ func (a *analyst) analyse(ctx context.Context, it history.QueueItem) {
 	if err == nil {
 		err = a.service.store.SetAnalysis(ctx, it.TestID, b)
 	}
-	if err != nil && ctx.Err() == nil && !errors.Is(err, history.ErrNotFound) { // the test was deleted meanwhile
-		log.Error("analysis of the sender's domain not stored", "err", err)
+	if err == nil || ctx.Err() != nil || errors.Is(err, history.ErrNotFound) { // the test was deleted meanwhile
+		return
+	}
+	a.service.log.With("part", "inbound", "test", it.TestID).Error("analysis of the sender's domain not stored", "err", err)
+	// Nothing is gained by another one before there is room for it.
+	select {
+	case <-time.After(analysisRetry):
+	case <-ctx.Done():
 	}
 }
 
