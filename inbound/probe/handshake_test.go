@@ -207,7 +207,7 @@ func TestInternalError(t *testing.T) {
 		"below 1.2":       {[]uint16{wireTLS13, wireTLS12}, "starttls=yes mandatory=no fs=yes [1.3=yes 1.2=yes 1.1=no 1.0=no SSLv3=no]"},
 		"below 1.3":       {[]uint16{wireTLS13}, "starttls=yes mandatory=no fs=untested [1.3=yes 1.2=untested 1.1=no 1.0=no SSLv3=no]"},
 		"all but 1.0":     {[]uint16{wireTLS12, wireTLS10}, "starttls=yes mandatory=no fs=yes [1.3=untested 1.2=yes 1.1=untested 1.0=yes SSLv3=untested]"},
-		"all but 1.1":     {[]uint16{wireTLS11}, "starttls=yes mandatory=no fs=yes [1.3=untested 1.2=untested 1.1=yes 1.0=untested SSLv3=untested]"},
+		"all but 1.1":     {[]uint16{wireTLS11}, "starttls=yes mandatory=no fs=untested [1.3=untested 1.2=untested 1.1=yes 1.0=untested SSLv3=untested]"},
 		"whatever is new": {nil, "starttls=untested mandatory=no fs=untested [1.3=untested 1.2=untested 1.1=untested 1.0=untested SSLv3=untested]"},
 	} {
 		t.Run(name, func(t *testing.T) {
