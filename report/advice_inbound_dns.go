@@ -84,8 +84,8 @@ func (r receiver) mismatch() (step, bool) {
 	return step{
 		Title: phrase{"Make TLSA records and certificates match", "TLSA-Einträge und Zertifikate in Einklang bringen"}.in(r.l),
 		Text: phrase{
-			"Senders that use DANE do not deliver to %[1]s, since its certificate matches no TLSA record. Publish the record of the present key. Later, keep the key when the certificate is renewed (certbot: --reuse-key), or publish the record of the next key two TTLs before it is used.",
-			"Absender mit DANE stellen an %[1]s nicht zu, weil das Zertifikat zu keinem TLSA-Eintrag passt. Veröffentlichen Sie den Eintrag des jetzigen Schlüssels. Behalten Sie künftig den Schlüssel bei, wenn das Zertifikat erneuert wird (certbot: --reuse-key), oder veröffentlichen Sie den Eintrag des nächsten Schlüssels zwei TTLs, bevor er verwendet wird.",
+			"Senders that use DANE do not deliver where the certificate matches no TLSA record: %[1]s. Publish the record of the present key. Later, keep the key when the certificate is renewed (certbot: --reuse-key), or publish the record of the next key two TTLs before it is used.",
+			"Absender mit DANE stellen dort nicht zu, wo das Zertifikat zu keinem TLSA-Eintrag passt: %[1]s. Veröffentlichen Sie den Eintrag des jetzigen Schlüssels. Behalten Sie künftig den Schlüssel bei, wenn das Zertifikat erneuert wird (certbot: --reuse-key), oder veröffentlichen Sie den Eintrag des nächsten Schlüssels zwei TTLs, bevor er verwendet wird.",
 		}.with(r.l, r.list(hosts)),
 		Settings: r.tlsaSettings(hosts),
 		Ask: r.ask(phrase{

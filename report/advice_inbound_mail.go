@@ -19,9 +19,9 @@ var (
 // spf is about the SPF record.
 func (r receiver) spf() (step, bool) {
 	p := r.a.SPF
-	record := "v=spf1 mx -all"
+	record := "v=spf1 mx ~all"
 	if r.a.Route == inbound.RouteNull || r.a.Route == inbound.RouteNone {
-		record = "v=spf1 a -all"
+		record = "v=spf1 a ~all"
 	}
 	var title, text phrase
 	switch {

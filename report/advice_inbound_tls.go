@@ -9,8 +9,8 @@ import (
 // certificateSettings are where a server has its key and certificates from.
 func certificateSettings() []setting {
 	return []setting{
-		{"Postfix, main.cf", []string{"smtpd_tls_chain_files = /etc/postfix/key.pem,", "    /etc/postfix/fullchain.pem"}},
-		{"Exim", []string{"tls_certificate = /etc/exim4/fullchain.pem", "tls_privatekey = /etc/exim4/key.pem"}},
+		{"Postfix, main.cf", []string{"smtpd_tls_chain_files = /etc/ssl/key.pem, /etc/ssl/fullchain.pem"}},
+		{"Exim", []string{"tls_certificate = /etc/ssl/fullchain.pem", "tls_privatekey = /etc/ssl/key.pem"}},
 	}
 }
 
@@ -122,8 +122,8 @@ func (r receiver) mandatory() (step, bool) {
 	return step{
 		Title: phrase{"If you need qualified transport encryption: make STARTTLS mandatory", "Wenn Sie qualifizierte Transportverschlüsselung brauchen: STARTTLS zur Pflicht machen"}.in(r.l),
 		Text: phrase{
-			"German data protection authorities expect it for confidential data. %[1]s would then refuse mail from senders that do not encrypt, against RFC 3207 §4.",
-			"Die deutschen Datenschutzbehörden erwarten das bei vertraulichen Daten. %[1]s würde E-Mails von Absendern ohne Verschlüsselung dann ablehnen, entgegen RFC 3207 §4.",
+			"German data protection authorities expect it for confidential data. Mail from senders that do not encrypt is then refused, against RFC 3207 §4, by: %[1]s.",
+			"Die deutschen Datenschutzbehörden erwarten das bei vertraulichen Daten. E-Mails von Absendern ohne Verschlüsselung werden dann abgelehnt, entgegen RFC 3207 §4, und zwar von: %[1]s.",
 		}.with(r.l, r.list(hosts)),
 		Settings: []setting{
 			{"Postfix, main.cf", []string{"smtpd_tls_security_level = encrypt"}},

@@ -142,7 +142,7 @@ var weaknesses = []struct {
 	{"alias as MX", func(a *inbound.Analysis) {
 		a.Faults = []inbound.Fault{{ID: inbound.FaultAlias, Subject: "mx1.example.org", Text: "x"}}
 	}, "CNAME"},
-	{"no SPF record", func(a *inbound.Analysis) { a.SPF = records.SPF{Published: no} }, `example.org. IN TXT "v=spf1 mx -all"`},
+	{"no SPF record", func(a *inbound.Analysis) { a.SPF = records.SPF{Published: no} }, `example.org. IN TXT "v=spf1 mx ~all"`},
 	{"invalid SPF record", func(a *inbound.Analysis) { a.SPF.Valid = no }, "10 DNS"},
 	{"loose SPF record", func(a *inbound.Analysis) { a.SPF.Strict, a.SPF.Record = no, "v=spf1 mx include:_spf.example.net ?all" }, `"v=spf1 mx include:_spf.example.net ~all"`},
 	{"no DMARC record", func(a *inbound.Analysis) { a.DMARC = records.DMARC{Published: no} }, `_dmarc.example.org. IN TXT "v=DMARC1; p=none; rua=mailto:postmaster@example.org"`},
