@@ -49,10 +49,12 @@ func inboundAdvice(in Input) []step {
 			r.bogus, r.route, r.mismatch, r.policyBroken, r.noStartTLS, r.noVersion, r.certificate,
 			r.dane, r.policyMissing)
 	case inbound.RouteUnknown:
-		return nil
+		weaknesses = append(weaknesses, r.bogus) // the rest waits for it
 	}
-	weaknesses = append(weaknesses, r.spf, r.dmarc)
-	if r.a.Route != inbound.RouteNull && r.a.Route != inbound.RouteNone {
+	if r.a.Route != inbound.RouteUnknown {
+		weaknesses = append(weaknesses, r.spf, r.dmarc)
+	}
+	if r.a.Route == inbound.RouteMX || r.a.Route == inbound.RouteImplicit {
 		weaknesses = append(weaknesses, r.tlsReports, r.oldTLS, r.mandatory)
 	}
 	var out []step

@@ -2,8 +2,10 @@ package report
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
+	"github.com/tlsink/tlsink/dnssec"
 	"github.com/tlsink/tlsink/inbound"
 	"github.com/tlsink/tlsink/inbound/check"
 	"github.com/tlsink/tlsink/rating"
@@ -196,33 +198,9 @@ func layOfClass(a *inbound.Analysis, r rating.Ratings) phrase {
 	}
 	switch r.Class {
 	case rating.Green:
-		if r.Standard(rating.DANE).Met.OK() {
-			return phrase{
-				"Mail to you can be protected: your servers encrypt, and senders that use DANE make sure that it reaches them and nobody else.",
-				"E-Mails an Sie können geschützt ankommen: Ihre Server verschlüsseln, und Absender mit DANE stellen sicher, dass keine E-Mail anderswo ankommt.",
-			}
-		}
-		return phrase{
-			"Mail to you is protected: your servers take it only encrypted, and show senders that they are the right ones.",
-			"E-Mails an Sie sind geschützt: Ihre Server nehmen sie nur verschlüsselt an und weisen sich gegenüber Absendern aus.",
-		}
+		return layOfGreen(r)
 	case rating.White:
-		if r.Standard(rating.MTASTS).Met.OK() {
-			return phrase{
-				"Mail to you is encrypted, and senders that use MTA-STS insist on it and check that they reach your servers. Other senders can still be made to send unencrypted.",
-				"E-Mails an Sie werden verschlüsselt, und Absender mit MTA-STS bestehen darauf und prüfen, dass sie Ihre Server erreichen. Andere Absender lassen sich noch immer zum unverschlüsselten Senden bringen.",
-			}
-		}
-		if r.Standard(rating.DANE).Met.Outcome == check.Untested || r.Standard(rating.MTASTS).Met.Outcome == check.Untested {
-			return phrase{
-				"Mail to you is encrypted, and your servers have valid certificates. Whether senders can insist on that could not be tested completely.",
-				"E-Mails an Sie werden verschlüsselt, und Ihre Server haben gültige Zertifikate. Ob Absender darauf bestehen können, war nicht vollständig prüfbar.",
-			}
-		}
-		return phrase{
-			"Mail to you is encrypted as long as nobody interferes. Nothing tells senders to insist on it, so an attacker on the way can switch the encryption off.",
-			"E-Mails an Sie werden verschlüsselt, solange niemand eingreift. Nichts sagt den Absendern, dass sie darauf bestehen sollen; ein Angreifer unterwegs kann die Verschlüsselung abschalten.",
-		}
+		return layOfWhite(a, r)
 	case rating.Yellow:
 		return phrase{
 			"Mail to you is encrypted, but not every server of yours can show senders who it is. An attacker who poses as your server gets the mail.",
@@ -234,10 +212,68 @@ func layOfClass(a *inbound.Analysis, r rating.Ratings) phrase {
 			"E-Mails an Sie können unverschlüsselt ankommen: Nicht jeder Ihrer Server bietet Verschlüsselung an. Jeder unterwegs kann sie lesen und verändern.",
 		}
 	}
+	if a.MX.Status == dnssec.Bogus {
+		return phrase{
+			"Many senders can't deliver mail to you: DNSSEC finds the records that say where your mail goes forged or damaged, and senders that check them keep the mail.",
+			"Viele Absender können Ihnen keine E-Mails zustellen: DNSSEC hält die Einträge, die sagen, wohin Ihre E-Mails gehen, für gefälscht oder beschädigt, und Absender, die das prüfen, behalten die E-Mail.",
+		}
+	}
 	return phrase{
 		"Whether mail to you is protected could not be tested. That is no failure of your servers.",
 		"Ob E-Mails an Sie geschützt sind, war nicht prüfbar. Das ist kein Fehler Ihrer Server.",
 	}
+}
+
+func layOfGreen(r rating.Ratings) phrase {
+	if r.Standard(rating.DANE).Met.OK() {
+		return phrase{
+			"Mail to you can be protected: your servers encrypt, and senders that use DANE make sure that it reaches them and nobody else.",
+			"E-Mails an Sie können geschützt ankommen: Ihre Server verschlüsseln, und Absender mit DANE stellen sicher, dass keine E-Mail anderswo ankommt.",
+		}
+	}
+	if slices.ContainsFunc(r.Standard(rating.DANE).Open, func(o rating.Open) bool { return o.ID == rating.TLSAMatch && o.Outcome == check.No }) {
+		return phrase{
+			"Your servers take mail only encrypted, and show senders that they are the right ones; but senders that use DANE can't deliver, since a certificate does not match what you publish.",
+			"Ihre Server nehmen E-Mails nur verschlüsselt an und weisen sich gegenüber Absendern aus; Absender mit DANE können aber nicht zustellen, weil ein Zertifikat nicht zu dem passt, was Sie veröffentlichen.",
+		}
+	}
+	return phrase{
+		"Mail to you is protected: your servers take it only encrypted, and show senders that they are the right ones.",
+		"E-Mails an Sie sind geschützt: Ihre Server nehmen sie nur verschlüsselt an und weisen sich gegenüber Absendern aus.",
+	}
+}
+
+func layOfWhite(a *inbound.Analysis, r rating.Ratings) phrase {
+	if r.Standard(rating.MTASTS).Met.OK() {
+		return phrase{
+			"Mail to you is encrypted, and senders that use MTA-STS insist on it and check that they reach your servers. Other senders can still be made to send unencrypted.",
+			"E-Mails an Sie werden verschlüsselt, und Absender mit MTA-STS bestehen darauf und prüfen, dass sie Ihre Server erreichen. Andere Absender lassen sich noch immer zum unverschlüsselten Senden bringen.",
+		}
+	}
+	if r.Standard(rating.DANE).Met.Outcome == check.Untested || r.Standard(rating.MTASTS).Met.Outcome == check.Untested {
+		return phrase{
+			"Mail to you is encrypted, and your servers have valid certificates. Whether senders can insist on that could not be tested completely.",
+			"E-Mails an Sie werden verschlüsselt, und Ihre Server haben gültige Zertifikate. Ob Absender darauf bestehen können, war nicht vollständig prüfbar.",
+		}
+	}
+	if publishes(a) {
+		return phrase{
+			"Mail to you is encrypted, but what you publish so that senders insist on it is not complete. An attacker on the way can still switch the encryption off for some of your mail.",
+			"E-Mails an Sie werden verschlüsselt, aber was Sie veröffentlichen, damit Absender darauf bestehen, ist unvollständig. Ein Angreifer unterwegs kann die Verschlüsselung für einen Teil Ihrer E-Mails noch immer abschalten.",
+		}
+	}
+	return phrase{
+		"Mail to you is encrypted as long as nobody interferes. Nothing tells senders to insist on it, so an attacker on the way can switch the encryption off.",
+		"E-Mails an Sie werden verschlüsselt, solange niemand eingreift. Nichts sagt den Absendern, dass sie darauf bestehen sollen; ein Angreifer unterwegs kann die Verschlüsselung abschalten.",
+	}
+}
+
+// publishes reports whether there is something that some senders act upon: a
+// policy that is enforced, or TLSA records, if only unusable ones (RFC 7672 §2.2).
+func publishes(a *inbound.Analysis) bool {
+	return a.MTASTS.Enforced() || slices.ContainsFunc(a.Hosts, func(h inbound.Host) bool {
+		return a.MX.Status == dnssec.Secure && h.TLSA.Status == dnssec.Secure && h.TLSA.Count > 0
+	})
 }
 
 // adminOf is the line for admins: what the domain is, in numbers.

@@ -1,0 +1,68 @@
+package report_test
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/tlsink/tlsink/dnssec"
+	"github.com/tlsink/tlsink/inbound"
+	"github.com/tlsink/tlsink/inbound/check"
+	"github.com/tlsink/tlsink/rating"
+	"github.com/tlsink/tlsink/report"
+)
+
+// What a colour alone would get wrong.
+func TestReceivingInOneSentence(t *testing.T) {
+	unusable, mismatch := green(), qualified()
+	unusable.MTASTS = white().MTASTS
+	for i := range unusable.Hosts {
+		h, g := &unusable.Hosts[i], &mismatch.Hosts[i]
+		g.Records, g.TLSA, g.DANE = h.Records, h.TLSA, check.Pass()
+		h.Records, h.TLSA.Count = h.Records[1:], 1
+		h.DANE = check.Fail("no TLSA record is usable: senders encrypt, and check no certificate (RFC 7672 §2.2)")
+		for j := range h.Servers {
+			h.Servers[j].DANE = check.Result{}
+			g.Servers[j].DANE = check.Fail("the certificate matches none of 1 usable TLSA records")
+		}
+	}
+	unlisted := whiteWithPolicy()
+	unlisted.Hosts[1].Listed = check.Fail("the policy lists only mx1.sender.lab.example")
+	unsigned := green()
+	unsigned.MX, unsigned.MTASTS = rrset(dnssec.Insecure, 2), white().MTASTS
+	for i := range unsigned.Hosts {
+		unsigned.Hosts[i].DANE = check.Fail("the MX records are not secure")
+	}
+	bogusMX := inbound.Analysis{
+		Domain: "sender.lab.example", Started: looked, Ended: looked, Route: inbound.RouteUnknown, Why: "the MX records are bogus: the signature has expired",
+		MX: inbound.RRset{Status: dnssec.Bogus, Why: "the signature has expired"},
+	}
+	unknown := bogusMX
+	unknown.MX = inbound.RRset{Status: dnssec.Error, Why: "no answer"}
+	for _, c := range []struct {
+		name         string
+		analysis     inbound.Analysis
+		class        rating.Class
+		want, advice string
+	}{
+		{"TLSA records that nobody can use", unusable, rating.White, "is not complete. An attacker", "Publish TLSA records that can be used"},
+		{"a policy that leaves a server out", unlisted, rating.White, "is not complete. An attacker", "Repair MTA-STS"},
+		{"TLSA records, and MX records that are not signed", unsigned, rating.White, "Nothing tells senders to insist on it", "Sign with DNSSEC"},
+		{"certificates that match no TLSA record", mismatch, rating.Green, "senders that use DANE can't deliver", "Make TLSA records and certificates match"},
+		{"MX records that are bogus", bogusMX, rating.Grey, "Many senders can't deliver mail to you", "delv sender.lab.example MX"},
+		{"MX records that could not be looked up", unknown, rating.Grey, "could not be tested. That is no failure", ""},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			in := recorded(t, "postfix-dane")
+			in.State = report.StateAcked
+			r := rating.Rate(c.analysis, rating.OutboundOf(in.History))
+			in.Inbound, in.Ratings = &c.analysis, &r
+			if r.Class != c.class {
+				t.Errorf("class %s, want %s", r.Class, c.class)
+			}
+			text := strings.Join(strings.Fields(report.Text(in)), " ")
+			if !strings.Contains(text, c.want) || !strings.Contains(text, c.advice) || strings.Contains(text, "For mail that you receive") != (c.advice != "") {
+				t.Errorf("no %q, or no %q, in:\n%s", c.want, c.advice, report.Text(in))
+			}
+		})
+	}
+}
