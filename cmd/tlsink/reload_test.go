@@ -75,6 +75,7 @@ func TestReload(t *testing.T) {
 	}
 	fresh.cmd(221, "QUIT")
 	open.cmd(221, "QUIT")
+	p.get(t, "https://sink.example/status") // requests are logged at that level
 	p.waitFor(t, `"level":"DEBUG"`)
 
 	p.configure(t, "limits.message_size", 0, "log.level", "loud", "mail.smarthost.address", "")
