@@ -29,6 +29,16 @@ type receiver struct {
 	domain string
 }
 
+func receiverOf(in Input) receiver {
+	r := receiver{a: in.Inbound, l: in.Language, domain: in.Inbound.Domain}
+	if in.Ratings != nil {
+		r.r = *in.Ratings
+	} else {
+		r.r = rating.Rate(*in.Inbound, rating.Outbound{})
+	}
+	return r
+}
+
 // inboundAdvice returns the next steps for receiving: first what keeps mail
 // from arriving, then encryption, then what senders can insist on, then the
 // rest. What could not be tested gives none.
@@ -36,12 +46,7 @@ func inboundAdvice(in Input) []step {
 	if in.Inbound == nil || !hostPattern.MatchString(in.Inbound.Domain) {
 		return nil
 	}
-	r := receiver{a: in.Inbound, l: in.Language, domain: in.Inbound.Domain}
-	if in.Ratings != nil {
-		r.r = *in.Ratings
-	} else {
-		r.r = rating.Rate(*in.Inbound, rating.Outbound{})
-	}
+	r := receiverOf(in)
 	var weaknesses []func() (step, bool)
 	switch r.a.Route {
 	case inbound.RouteMX, inbound.RouteImplicit:

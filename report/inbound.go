@@ -33,6 +33,7 @@ type inboundView struct {
 	Level      level
 	Class      string
 	Lay, Admin string
+	Alarm      string // mail that may not arrive
 	Standards  []rated
 	Scores     []score
 	ScoreRule  string
@@ -89,6 +90,7 @@ func inboundOf(in Input) *inboundView {
 		Records: s.records(a), Networks: s.networks(a),
 		Looked: phrase{"Tested from %[1]s to %[2]s UTC.", "Geprüft von %[1]s bis %[2]s UTC."}.with(s.l, stamp(a.Started), stamp(a.Ended)),
 	}
+	v.Alarm = receiverOf(in).alarm()
 	v.Cards, v.Unshown = s.cards(a)
 	v.Versions, v.Note = s.versions(a)
 	if receives := a.Route != inbound.RouteNull && a.Route != inbound.RouteNone; receives {

@@ -25,6 +25,7 @@ func (b *textBuilder) answers(v view) {
 	b.sub(strings.ToUpper(v.H.Receiving) + ": " + in.Class)
 	b.WriteByte('\n')
 	b.para(in.Lay)
+	b.para(in.Alarm)
 	for _, s := range in.Standards {
 		b.wrap(s.Name+": "+s.Lay, s.Mark.Plain()+" ", "    ")
 	}
