@@ -11,7 +11,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
 	"github.com/miekg/dns"
 	"golang.org/x/sync/errgroup"
 
@@ -29,7 +28,8 @@ type reception struct {
 	domains   []domain
 	parent    *parent
 	policies  *policyHost
-	analyses  map[string]inbound.Analysis // once they are made
+	analyses  map[string]inbound.Analysis // by domain, once they are made
+	probes    map[string]probe.Result     // by address, once they are made
 }
 
 func newReception(ctx context.Context, t testing.TB) *reception {
@@ -40,7 +40,7 @@ func newReception(ctx context.Context, t testing.TB) *reception {
 	p := newPKI(t)
 	r := &reception{pki: p, receivers: newReceivers(t, p), domains: inboundDomains()}
 	zones := zoneRecords(r.domains)
-	zones["example."] += p.hostRecords(r.receivers)
+	zones["example."] += p.hostRecords(r.receivers) + sizedDomains(r.receivers)
 	policies := make(map[string]stsPolicy)
 	for _, d := range r.domains {
 		if d.sts != nil {
@@ -51,6 +51,7 @@ func newReception(ctx context.Context, t testing.TB) *reception {
 	// What is sent to deadAddr is lost there; nobody listens at closedAddr.
 	r.parent.also(t, closedAddr)
 	command(t, "ip", "route", "add", deadAddr, "via", parentAddr)
+	startHostileServers(t)
 	startInboundResolver(ctx, t, r.parent)
 	startReceivers(ctx, t, r.receivers)
 	r.policies = startPolicyHost(t, p, policies)
@@ -90,7 +91,7 @@ func (r *reception) analyzer(t testing.TB, edit ...func(*inbound.Options)) *inbo
 	t.Helper()
 	o := inbound.Options{
 		Resolver: r.resolver(t), Roots: r.pki.roots(), Allowed: allowed, HELO: "probe.example",
-		Prober: r.prober(t), Timeout: time.Minute,
+		Prober: r.prober(t), Timeout: time.Minute, ServerTimeout: 15 * time.Second,
 	}
 	for _, e := range edit {
 		e(&o)
@@ -102,24 +103,36 @@ func (r *reception) analyzer(t testing.TB, edit ...func(*inbound.Options)) *inbo
 	return out
 }
 
-func TestInbound(t *testing.T) {
+// needReception skips t where there is no lab for receivers.
+func needReception(t testing.TB) {
+	t.Helper()
 	needLab(t)
 	if !needServers(t, "Exim and OpenSMTPD") {
 		t.Skip("without Exim and OpenSMTPD")
 	}
+}
+
+func TestInbound(t *testing.T) {
+	needReception(t)
 	ctx, cancel := context.WithTimeout(t.Context(), deadline)
 	defer cancel()
 	r := newReception(ctx, t)
 	t.Run("servers", func(t *testing.T) { r.testServers(ctx, t) })
-	t.Run("domains", func(t *testing.T) { r.testDomains(ctx, t) })
+	r.analyse(ctx, t)
+	t.Run("domains", r.testDomains)
+	t.Run("studies", r.testStudies)
+	t.Run("hostile", r.testHostile)
+	t.Run("other tools", func(t *testing.T) { r.testOtherTools(ctx, t) })
 }
 
 // testServers compares each receiver with its classes.
 func (r *reception) testServers(ctx context.Context, t *testing.T) {
 	p := r.prober(t)
+	r.probes = make(map[string]probe.Result)
 	for _, rx := range r.receivers {
 		for _, addr := range []string{rx.addr, rx.addr6} {
 			got := p.Probe(ctx, netip.AddrPortFrom(netip.MustParseAddr(addr), 25), rx.host, []string{rx.host}, "both.example")
+			r.probes[addr] = got
 			if look := look(got); look != rx.want {
 				t.Errorf("%s at %s: %s, want %s\n%+v", rx.host, addr, look, rx.want, got)
 			}
@@ -169,8 +182,9 @@ func look(p probe.Result) string {
 	return out
 }
 
-// testDomains analyses all domains at once, as a service would.
-func (r *reception) testDomains(ctx context.Context, t *testing.T) {
+// analyse analyses all domains at once, as a service would.
+func (r *reception) analyse(ctx context.Context, t testing.TB) {
+	t.Helper()
 	a := r.analyzer(t, func(o *inbound.Options) { o.MaxRunning = 8 })
 	found := make([]inbound.Analysis, len(r.domains))
 	var g errgroup.Group
@@ -184,18 +198,24 @@ func (r *reception) testDomains(ctx context.Context, t *testing.T) {
 		t.Fatal(err)
 	}
 	r.analyses = make(map[string]inbound.Analysis)
+	for i, d := range r.domains {
+		r.analyses[d.name] = found[i]
+	}
+}
+
+// testDomains compares what was found out about each domain.
+func (r *reception) testDomains(t *testing.T) {
 	want := expectations(t)
 	if len(want) != len(r.domains) {
 		t.Errorf("%d domains, but expectations of %d", len(r.domains), len(want))
 	}
-	for i, d := range r.domains {
-		r.analyses[d.name] = found[i]
+	for _, d := range r.domains {
 		t.Run(d.name, func(t *testing.T) {
-			got := describe(found[i])
-			if diff := cmp.Diff(strings.Split(want[d.name], "\n"), strings.Split(got, "\n")); diff != "" {
-				t.Errorf("-want +got:\n%s\n%+v", diff, found[i])
+			got := r.analyses[d.name]
+			if text := describe(got); text != want[d.name] {
+				t.Errorf("got:\n%s\nwant:\n%s\n%+v", text, want[d.name], got)
 			}
-			explained(t, found[i])
+			explained(t, got)
 		})
 	}
 }

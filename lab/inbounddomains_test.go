@@ -67,6 +67,7 @@ func tlsDomains() []domain {
 		{name: "both.example", records: mx("strict.postfix.example", "strict.exim.example") + stsRecord + tlsrptRecord + spfRecord + dmarcRecord,
 			sts: withSTS(enforce("strict.postfix.example", "*.exim.example"))},
 		{name: "dane.example", records: mx("modern.postfix.example")},
+		{name: "rpt.example", records: mx("modern.postfix.example") + tlsrptRecord},
 		{name: "ta.example", records: mx("ecdsa.postfix.example", "private.postfix.example", "default.exim.example")},
 		{name: "ee.example", records: mx("self.postfix.example", "expired.postfix.example", "name.postfix.example")},
 		{name: "digests.example", records: mx("default.postfix.example", "nofs.postfix.example", "dhe.postfix.example", "dhe.exim.example", "strict.smtpd.example")},
@@ -103,6 +104,8 @@ func stsDomains() []domain {
 	return []domain{
 		named("sts", stsRecord+tlsrptRecord, enforce(host)),
 		named("sts-only", stsRecord, enforce("*.exim.example")),
+		{name: "sts-nodane.example", records: mx("modern.exim.example") + stsRecord, sts: withSTS(enforce("modern.exim.example"))},
+		{name: "sts-rpt.example", records: mx("modern.exim.example") + stsRecord + tlsrptRecord, sts: withSTS(enforce("modern.exim.example"))},
 		named("sts-testing", stsRecord, stsPolicy{text: policyText("testing", host)}),
 		named("sts-none", stsRecord, stsPolicy{text: policyText("none")}),
 		named("sts-mismatch", stsRecord, enforce("other.example")),
@@ -152,9 +155,40 @@ func nameDomains() []domain {
 	}
 }
 
+// sizedDomains have 1, 4 and 16 MX, for measuring.
+func sizedDomains(rx []*receiver) string {
+	var out string
+	for _, n := range []int{1, 4, 16} {
+		var hosts []string
+		for _, r := range benchHosts(rx, n) {
+			hosts = append(hosts, r.host)
+		}
+		out += strings.ReplaceAll(mx(hosts...), "@", fmt.Sprintf("mx%d.example.", n))
+	}
+	return out
+}
+
+// hostileDomains want to keep an analysis busy.
+func hostileDomains() []domain {
+	good := mx("strict.exim.example") + stsRecord
+	var many strings.Builder
+	for i := range 1000 {
+		fmt.Fprintf(&many, "@ MX %d m%d.many.example.\nm%d.many.example. A 192.0.2.130\n", i, i, i)
+	}
+	policy := policyText("enforce", "strict.exim.example")
+	return []domain{
+		{name: "many.example", records: many.String()},
+		{name: "tarpit.example", records: mx("tarpit.nic.example") + "tarpit.nic.example. A " + tarpitAddr + "\n"},
+		{name: "endless.example", records: mx("endless.nic.example") + "endless.nic.example. A " + endlessAddr + "\n"},
+		{name: "sts-big.example", records: good, sts: withSTS(stsPolicy{text: policy, fault: faultBig})},
+		{name: "sts-bomb.example", records: good, sts: withSTS(stsPolicy{text: policy, fault: faultBomb})},
+		{name: "sts-endless.example", records: good, sts: withSTS(stsPolicy{text: policy, fault: faultEndless})},
+	}
+}
+
 func inboundDomains() []domain {
 	var out []domain
-	for _, list := range [][]domain{routeDomains(), tlsDomains(), stsDomains(), nameDomains()} {
+	for _, list := range [][]domain{routeDomains(), tlsDomains(), stsDomains(), nameDomains(), hostileDomains()} {
 		out = append(out, list...)
 	}
 	return out
