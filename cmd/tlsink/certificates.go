@@ -149,6 +149,21 @@ func (s *service) roots(cfg *config) (*x509.CertPool, error) {
 	return pool, nil
 }
 
+// systemRoots are the CAs that this host trusts. It is an error if there are
+// none: every certificate in the world would seem bad.
+func systemRoots() (*x509.CertPool, error) {
+	pool, err := x509.SystemCertPool()
+	if err == nil && !hasRoots(pool) {
+		err = errors.New("there are none")
+	}
+	if err != nil {
+		return nil, fmt.Errorf("root certificates of the system: %w; install them (Debian: ca-certificates)", err)
+	}
+	return pool, nil
+}
+
+func hasRoots(pool *x509.CertPool) bool { return !pool.Equal(x509.NewCertPool()) }
+
 func readRoots(file string) (*x509.CertPool, error) {
 	b, err := os.ReadFile(file)
 	if err != nil {

@@ -98,6 +98,8 @@ func (c *checkCmd) options() (inbound.Options, error) {
 		if o.Roots, err = readRoots(c.Roots); err != nil {
 			return o, fmt.Errorf("--roots: %w", err)
 		}
+	} else if o.Roots, err = systemRoots(); err != nil {
+		return o, fmt.Errorf("%w, or name a file of them with --roots", err)
 	}
 	if o.Network, err = openNetworks(c.Networks); err != nil {
 		return o, fmt.Errorf("--networks: %w", err)

@@ -56,6 +56,10 @@ func (s *service) openAnalyst() error {
 	if err != nil {
 		return err
 	}
+	if !hasRoots(roots) {
+		s.log.Warn("domains of senders are not looked at: this host has no root certificates, so every certificate would seem bad; install them (Debian: ca-certificates), or set certificates.roots", "part", "inbound")
+		return nil
+	}
 	o := inbound.Options{
 		Resolver: s.network.resolver, Roots: roots, Dial: s.network.dial, HELO: scenario.ServiceHost(s.cfg.Zone), Now: time.Now, Timeout: analysisTime,
 		Allowed: s.mayProbe(),
