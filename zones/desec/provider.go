@@ -173,19 +173,9 @@ func (p *Provider) appendTo(ctx context.Context, zone string, recs []libdns.Reco
 	}
 	change := records.Sets{Of: make(map[records.ID][]dns.RR)}
 	for _, id := range sets.Order {
-		old := present.Of[id]
-		next := slices.Clone(old)
-		for _, rr := range sets.Of[id] {
-			if len(old) > 0 {
-				rr.Header().Ttl = old[0].Header().Ttl
-			}
-			if !records.Contains(old, rr) {
-				next = append(next, rr)
-			}
-		}
-		if len(next) > len(old) {
+		if joining := records.Joining(present.Of[id], sets.Of[id]); len(joining) > 0 {
 			change.Order = append(change.Order, id)
-			change.Of[id] = next
+			change.Of[id] = slices.Concat(present.Of[id], joining)
 		}
 	}
 	if _, err := p.patch(ctx, zone, change); err != nil {

@@ -173,15 +173,7 @@ func (p *Provider) appendTo(ctx context.Context, zone string, recs []libdns.Reco
 	}
 	m := new(dns.Msg).SetUpdate(zone)
 	for _, id := range sets.Order {
-		old := present[id]
-		for _, rr := range sets.Of[id] {
-			if len(old) > 0 {
-				rr.Header().Ttl = old[0].Header().Ttl
-			}
-			if !records.Contains(old, rr) {
-				m.Insert([]dns.RR{rr})
-			}
-		}
+		m.Insert(records.Joining(present[id], sets.Of[id]))
 	}
 	if len(m.Ns) == 0 {
 		return sets.All(), nil

@@ -74,6 +74,21 @@ func (s Sets) All() []dns.RR {
 	return out
 }
 
+// Joining returns those of more that an RRset does not have yet. They get its
+// TTL (RFC 2181 §5.2), and so do the others of more.
+func Joining(set, more []dns.RR) []dns.RR {
+	var out []dns.RR
+	for _, rr := range more {
+		if len(set) > 0 {
+			rr.Header().Ttl = set[0].Header().Ttl
+		}
+		if !Contains(set, rr) {
+			out = append(out, rr)
+		}
+	}
+	return out
+}
+
 // AllToLibdns converts records.
 func AllToLibdns(zone string, rrs []dns.RR) []libdns.Record {
 	out := make([]libdns.Record, len(rrs))
