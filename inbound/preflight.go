@@ -27,8 +27,15 @@ type preflight struct {
 	until time.Time
 }
 
-// check looks at the root zone. Insecure is fine: then trust anchors lie below
-// it, or somebody else validates. So is an error: where it is not that of a
+// believed is a resolver whose word is taken, as *dnssec.Trusting. Check says
+// whether it validates at all.
+type believed interface {
+	Check(ctx context.Context) error
+}
+
+// check looks at the root zone. Insecure is fine where we validate: then trust
+// anchors lie below it. A resolver that is believed and calls the root insecure
+// would call everything so. An error is fine, too: where it is not that of a
 // moment, all other lookups say so themselves.
 func (p *preflight) check(ctx context.Context, r Resolver, now func() time.Time) (why string) {
 	p.mu.Lock()
@@ -45,6 +52,12 @@ func (p *preflight) check(ctx context.Context, r Resolver, now func() time.Time)
 	if a.Status == dnssec.Bogus {
 		lifetime = rootBad
 		why = clean("not even the root zone can be validated, so nothing could be tested: the resolver does not pass DNSSEC records on, or the clock is wrong (" + a.Why + ")")
+	}
+	if b, ok := r.(believed); ok && a.Status == dnssec.Insecure {
+		if err := b.Check(ctx); err != nil {
+			lifetime = rootBad
+			why = clean("nothing could be tested: " + err.Error())
+		}
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
