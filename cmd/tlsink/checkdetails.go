@@ -100,6 +100,9 @@ func (p *checkPrinter) stars(b *strings.Builder, r rating.Ratings) {
 		}
 		full, half := s.HalfStars/2, s.HalfStars%2
 		drawn := strings.Repeat("★", full) + strings.Repeat("½", half) + strings.Repeat("☆", 5-full-half)
+		if s.Partial && s.HalfStars == 0 { // no stars is not what was found out
+			drawn = "not tested"
+		}
 		supported := ""
 		if len(s.Mechanisms) > 0 {
 			supported = " (" + strings.Join(s.Mechanisms, ", ") + ")"
