@@ -64,6 +64,8 @@ func demandsTLS(r reply) bool {
 		// RFC 3207 §4. The same code says that authentication is required (RFC 4954
 		// §6), so it has to name TLS, and nothing else.
 		return names && !login
+	case strings.HasSuffix(strings.TrimRight(text, ". "), "session encryption is required"):
+		return true // Postfix, reject_plaintext_session: 450 4.7.1
 	case r.temporary() && !strings.HasPrefix(enhanced, "5.7."):
 		return false // 451 5.7.3 is Exchange's; any other 4yz may pass
 	}

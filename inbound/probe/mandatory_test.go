@@ -18,6 +18,7 @@ func TestMandatory(t *testing.T) {
 		"accepted, will forward":        {"", "251 will forward", check.No},
 		"RFC 3207":                      {"530 Must issue a STARTTLS command first", "", check.Yes},
 		"Postfix":                       {"530 5.7.0 Must issue a STARTTLS command first", "", check.Yes},
+		"Postfix, at RCPT":              {"", "450 4.7.1 Session encryption is required", check.Yes},
 		"OpenSMTPD":                     {"530 5.5.1 Invalid command: Must issue a STARTTLS command first", "", check.Yes},
 		"Exchange":                      {"451 5.7.3 STARTTLS is required to send mail", "", check.Yes},
 		"Exim ACL at RCPT":              {"", "550 TLS encryption required", check.Yes},
