@@ -69,4 +69,17 @@
 //	wait_test.go      wait for an event, or say what is missing and why
 //	lab_test.go       the tests
 //	firstcontact_test.go  the two ways to withhold STARTTLS, compared
+//
+// The other half is the analysis of domains that receive: inbound_test.go, with
+// the table of servers in receivers_test.go, of domains in inbounddomains_test.go,
+// and what must be found out about each in testdata/inbound.txt.
+//
+//	inboundpki_test.go      a CA, and certificates that are good and not
+//	receivers_test.go       Postfix, Exim and OpenSMTPD as receivers
+//	inboundzones_test.go    signed zones: secure, insecure and bogus
+//	policyhost_test.go      MTA-STS policies, and hosts that fail
+//	inboundhostile_test.go  servers that want to keep their clients
+//	inboundstudies_test.go  each class of the tables of two studies
+//	inboundtools_test.go    other tools, asked about the same (inboundtools2_test.go)
+//	inboundbench_test.go    how long an analysis takes, beside testssl.sh
 package lab

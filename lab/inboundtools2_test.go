@@ -43,6 +43,9 @@ func (r *reception) compareDelv(ctx context.Context, c *comparison, g *errgroup.
 		})
 	}
 	for domain, a := range r.analyses {
+		if domain == "many.example" {
+			continue // delv gets no answer with a thousand records
+		}
 		ask(domain, "MX", a.MX)
 		ask(domain, "TXT", a.TXT)
 		for _, h := range a.Hosts {

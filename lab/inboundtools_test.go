@@ -13,6 +13,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -101,6 +102,8 @@ func needTools(t testing.TB, programs ...string) {
 
 // tool runs a program and returns all that it prints; its exit status is no news.
 func tool(ctx context.Context, program string, args ...string) string {
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
+	defer cancel()
 	cmd := exec.CommandContext(ctx, program, args...)
 	cmd.Stdin = strings.NewReader("QUIT\r\n")
 	out, err := cmd.CombinedOutput()
@@ -207,7 +210,7 @@ func (r *reception) comparePosttls(ctx context.Context, c *comparison, g *errgro
 		}
 	}
 	for _, h := range r.hosts() {
-		if len(h.Servers) == 0 || !h.Servers[0].Reached.OK() {
+		if len(h.Servers) == 0 || !h.Servers[0].Reached.OK() || h.Servers[0].StartTLS.Outcome == check.Untested {
 			continue
 		}
 		ours := string(h.Servers[0].DANE.Outcome)
