@@ -33,8 +33,6 @@ func mx(hosts ...string) string {
 	return out.String()
 }
 
-func withSTS(p stsPolicy) *stsPolicy { return &p }
-
 // routeDomains differ in how mail is routed to them, and in what DNSSEC proves.
 func routeDomains() []domain {
 	return []domain{
@@ -64,8 +62,10 @@ func routeDomains() []domain {
 // tlsDomains differ in their servers.
 func tlsDomains() []domain {
 	return []domain{
-		{name: "both.example", records: mx("strict.postfix.example", "strict.exim.example") + stsRecord + tlsrptRecord + spfRecord + dmarcRecord,
-			sts: withSTS(enforce("strict.postfix.example", "*.exim.example"))},
+		{
+			name: "both.example", records: mx("strict.postfix.example", "strict.exim.example") + stsRecord + tlsrptRecord + spfRecord + dmarcRecord,
+			sts: new(enforce("strict.postfix.example", "*.exim.example")),
+		},
 		{name: "dane.example", records: mx("modern.postfix.example")},
 		{name: "rpt.example", records: mx("modern.postfix.example") + tlsrptRecord},
 		{name: "ta.example", records: mx("ecdsa.postfix.example", "private.postfix.example", "default.exim.example")},
@@ -104,8 +104,8 @@ func stsDomains() []domain {
 	return []domain{
 		named("sts", stsRecord+tlsrptRecord, enforce(host)),
 		named("sts-only", stsRecord, enforce("*.exim.example")),
-		{name: "sts-nodane.example", records: mx("modern.exim.example") + stsRecord, sts: withSTS(enforce("modern.exim.example"))},
-		{name: "sts-rpt.example", records: mx("modern.exim.example") + stsRecord + tlsrptRecord, sts: withSTS(enforce("modern.exim.example"))},
+		{name: "sts-nodane.example", records: mx("modern.exim.example") + stsRecord, sts: new(enforce("modern.exim.example"))},
+		{name: "sts-rpt.example", records: mx("modern.exim.example") + stsRecord + tlsrptRecord, sts: new(enforce("modern.exim.example"))},
 		named("sts-testing", stsRecord, stsPolicy{text: policyText("testing", host)}),
 		named("sts-none", stsRecord, stsPolicy{text: policyText("none")}),
 		named("sts-mismatch", stsRecord, enforce("other.example")),
@@ -124,7 +124,7 @@ func stsDomains() []domain {
 		named("sts-tworecords", stsRecord+"_mta-sts.@ TXT \"v=STSv1; id=2;\"\n", enforce(host)),
 		named("sts-norecord", "", enforce(host)),
 		named("sts-recorddead", "_mta-sts.@ NS ns.dead.example.\n", enforce(host)),
-		{name: "sts-badcert.example", records: mx("self.smtpd.example") + stsRecord, sts: withSTS(enforce("self.smtpd.example"))},
+		{name: "sts-badcert.example", records: mx("self.smtpd.example") + stsRecord, sts: new(enforce("self.smtpd.example"))},
 		named("sts-loopback", stsRecord, stsPolicy{fault: faultLoopback}),
 	}
 }
@@ -180,9 +180,9 @@ func hostileDomains() []domain {
 		{name: "many.example", records: many.String()},
 		{name: "tarpit.example", records: mx("tarpit.nic.example") + "tarpit.nic.example. A " + tarpitAddr + "\n"},
 		{name: "endless.example", records: mx("endless.nic.example") + "endless.nic.example. A " + endlessAddr + "\n"},
-		{name: "sts-big.example", records: good, sts: withSTS(stsPolicy{text: policy, fault: faultBig})},
-		{name: "sts-bomb.example", records: good, sts: withSTS(stsPolicy{text: policy, fault: faultBomb})},
-		{name: "sts-endless.example", records: good, sts: withSTS(stsPolicy{text: policy, fault: faultEndless})},
+		{name: "sts-big.example", records: good, sts: new(stsPolicy{text: policy, fault: faultBig})},
+		{name: "sts-bomb.example", records: good, sts: new(stsPolicy{text: policy, fault: faultBomb})},
+		{name: "sts-endless.example", records: good, sts: new(stsPolicy{text: policy, fault: faultEndless})},
 	}
 }
 

@@ -66,8 +66,8 @@ zone:
 
 // inboundZone is one zone, which Knot signs by a policy, or not.
 type inboundZone struct {
-	name, policy, records string
-	ds                    func(real string) string // what the parent says; nil: no DS record
+	name, policy string
+	ds           func(real string) string // what the parent says; nil: no DS record
 }
 
 func realDS(ds string) string { return ds }
