@@ -273,7 +273,7 @@ func (s *service) housekeep(ctx context.Context) error {
 			}
 		case <-hour.C:
 			before := time.Now().AddDate(0, 0, -s.current.Load().Retention)
-			if _, err := s.store.Purge(ctx, before); err != nil {
+			if _, err := s.store.Purge(ctx, before); err != nil && ctx.Err() == nil {
 				s.log.Error("old evidence not deleted", "err", err)
 			}
 		}
