@@ -72,11 +72,16 @@ func newestMessage(h evidence.History) (c *evidence.Connection, out *evidence.Tr
 // authenticated is the sentence for everybody: can a receiver tell that the mail
 // is from the domain it names.
 func authenticated(m *evidence.Message) phrase {
-	passed := m.SPF.Result == evidence.AuthPass
+	passed, open := m.SPF.Result == evidence.AuthPass, m.SPF.Result == evidence.AuthTempError
 	for _, d := range m.DKIM {
-		passed = passed || d.Result == evidence.AuthPass
+		passed, open = passed || d.Result == evidence.AuthPass, open || d.Result == evidence.AuthTempError
 	}
 	switch {
+	case m.DMARC.Result == evidence.AuthPass && !m.DMARC.AlignedDKIM && m.DMARC.Reason != "":
+		return phrase{
+			"This mail passes, but proves nothing: the SPF record of the domain in its From field allows everybody to send in its name.",
+			"Diese E-Mail besteht die Prüfung, beweist aber nichts: Der SPF-Eintrag der Domain im Absenderfeld erlaubt jedem, in ihrem Namen zu senden.",
+		}
 	case m.DMARC.Result == evidence.AuthPass:
 		return phrase{
 			"Receivers can tell that this mail really comes from the domain in its From field.",
@@ -87,7 +92,7 @@ func authenticated(m *evidence.Message) phrase {
 			"Receivers cannot tell that this mail comes from the domain in its From field, and that domain's DMARC record says that they should.",
 			"Empfänger können nicht erkennen, dass diese E-Mail von der Domain im Absenderfeld stammt; deren DMARC-Eintrag sagt aber, dass sie es können müssten.",
 		}
-	case m.DMARC.Result == evidence.AuthTempError:
+	case m.DMARC.Result == evidence.AuthTempError || open && !passed:
 		return phrase{
 			"Whether receivers can tell that this mail really comes from you could not be tested.",
 			"Ob Empfänger erkennen können, dass diese E-Mail wirklich von Ihnen stammt, war nicht prüfbar.",

@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/tlsink/tlsink/dnssec"
+	"github.com/tlsink/tlsink/evidence"
 	"github.com/tlsink/tlsink/inbound"
 	"github.com/tlsink/tlsink/inbound/check"
 	"github.com/tlsink/tlsink/rating"
@@ -62,6 +63,34 @@ func TestReceivingInOneSentence(t *testing.T) {
 			text := strings.Join(strings.Fields(report.Text(in)), " ")
 			if !strings.Contains(text, c.want) || !strings.Contains(text, c.advice) || strings.Contains(text, "For mail that you receive") != (c.advice != "") {
 				t.Errorf("no %q, or no %q, in:\n%s", c.want, c.advice, report.Text(in))
+			}
+		})
+	}
+}
+
+func TestTestMailInOneSentence(t *testing.T) {
+	pass, everybody := evidence.SPF{Result: evidence.AuthPass, Domain: "sender.lab.example"}, evidence.SPF{Result: evidence.AuthPass, Domain: "sender.lab.example", Mechanism: "all"}
+	later := []evidence.DKIM{{Domain: "sender.lab.example", Result: evidence.AuthTempError}}
+	for _, c := range []struct {
+		name string
+		m    evidence.Message
+		want string
+	}{
+		{"DMARC passes", evidence.Message{SPF: pass, DMARC: evidence.DMARC{Result: evidence.AuthPass, AlignedSPF: true}}, "can tell that this mail really comes from the domain"},
+		{"DMARC passes because everybody may send", evidence.Message{SPF: everybody, DMARC: evidence.DMARC{Result: evidence.AuthPass, AlignedSPF: true, Reason: "only by an SPF record that allows everybody"}}, "proves nothing"},
+		{"DKIM could not be checked, and there is no DMARC record", evidence.Message{DKIM: later, DMARC: evidence.DMARC{Result: evidence.AuthNone}}, "Whether receivers can tell that"},
+		{"SPF passes, DKIM could not be checked", evidence.Message{SPF: pass, DKIM: later, DMARC: evidence.DMARC{Result: evidence.AuthNone}}, "can tell which domain sent this mail"},
+		{"nothing passes", evidence.Message{SPF: evidence.SPF{Result: evidence.AuthFail}, DMARC: evidence.DMARC{Result: evidence.AuthNone}}, "neither SPF nor DKIM confirms it"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			in := recorded(t, "postfix-dane")
+			for i := range in.History.Connections {
+				for j := range in.History.Connections[i].Transactions {
+					in.History.Connections[i].Transactions[j].Message = &c.m
+				}
+			}
+			if text := report.Text(in); !strings.Contains(strings.Join(strings.Fields(text), " "), c.want) {
+				t.Errorf("no %q in:\n%s", c.want, text)
 			}
 		})
 	}
