@@ -8,7 +8,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/miekg/dns"
+
+	"github.com/tlsink/tlsink/dnssec"
 	"github.com/tlsink/tlsink/history"
+	"github.com/tlsink/tlsink/inbound"
 )
 
 // newAnalyst is an analyst of reports that wait, by the client that caused
@@ -132,6 +136,43 @@ func TestAnalystStops(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() { done <- a.run(ctx) }()
+	cancel()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+}
+
+// nowhere is DNS without any domain.
+type nowhere struct{}
+
+func (nowhere) Lookup(_ context.Context, name string, _ uint16) (dnssec.Answer, error) {
+	return dnssec.Answer{Status: dnssec.Secure, CanonicalName: name, Rcode: dns.RcodeNameError}, nil
+}
+
+// A hundred reports that wait all get their analysis, whoever caused them.
+func TestManyWait(t *testing.T) {
+	clients := make([]string, 100)
+	for i := range clients {
+		clients[i] = fmt.Sprintf("192.0.2.%d", i%7)
+	}
+	a, items := newAnalyst(t, clients...)
+	var err error
+	if a.analyzer, err = inbound.New(inbound.Options{Resolver: nowhere{}, HELO: "probe.example"}); err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan struct{}, 2*len(items))
+	a.analysed = func() { ended <- struct{}{} }
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- a.run(ctx) }()
+	for range items {
+		<-ended
+	}
+	for _, it := range items {
+		if _, err := a.service.store.Analysis(it.TestID); err != nil {
+			t.Errorf("%s: %v", it.TestID, err)
+		}
+	}
 	cancel()
 	if err := <-done; err != nil {
 		t.Error(err)

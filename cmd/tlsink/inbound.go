@@ -42,6 +42,7 @@ type analyst struct {
 	service  *service
 	analyzer *inbound.Analyzer
 	wake     chan struct{}
+	analysed func() // called when one has ended: a report may be due
 
 	mu   sync.Mutex
 	busy map[string]string // client by test
@@ -83,7 +84,7 @@ func (s *service) openAnalyst() error {
 			return fmt.Errorf("inbound.network_zones: %w", err)
 		}
 	}
-	a := &analyst{service: s, wake: make(chan struct{}, 1), busy: make(map[string]string)}
+	a := &analyst{service: s, wake: make(chan struct{}, 1), analysed: func() { s.mailer.Kick() }, busy: make(map[string]string)}
 	if a.analyzer, err = inbound.New(o); err != nil {
 		return err
 	}
@@ -207,7 +208,7 @@ func (a *analyst) analyse(ctx context.Context, it history.QueueItem) {
 	defer func() {
 		a.end(it)
 		a.kick() // the next one
-		a.service.mailer.Kick()
+		a.analysed()
 	}()
 	_, domain, _ := strings.Cut(it.To[max(0, strings.LastIndexByte(it.To, '@')):], "@")
 	result, err := a.analyzer.Analyze(ctx, domain)
