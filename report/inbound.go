@@ -91,6 +91,12 @@ func inboundOf(in Input) *inboundView {
 		Looked: phrase{"Tested from %[1]s to %[2]s UTC.", "Geprüft von %[1]s bis %[2]s UTC."}.with(s.l, stamp(a.Started), stamp(a.Ended)),
 	}
 	v.Alarm = receiverOf(in).alarm()
+	if n := len(r.LeftOut); n > 0 {
+		v.Lay += " " + phrase{
+			"Addresses of servers that could not be tested, and do not count here: %[1]d.",
+			"Adressen von Servern, die nicht prüfbar waren und hier nicht zählen: %[1]d.",
+		}.with(s.l, n)
+	}
 	v.Cards, v.Unshown = s.cards(a)
 	v.Versions, v.Note = s.versions(a)
 	if receives := a.Route != inbound.RouteNull && a.Route != inbound.RouteNone; receives {

@@ -8,6 +8,7 @@ import (
 	"github.com/tlsink/tlsink/evidence"
 	"github.com/tlsink/tlsink/inbound"
 	"github.com/tlsink/tlsink/inbound/check"
+	"github.com/tlsink/tlsink/inbound/probe"
 	"github.com/tlsink/tlsink/rating"
 	"github.com/tlsink/tlsink/report"
 )
@@ -26,6 +27,8 @@ func TestReceivingInOneSentence(t *testing.T) {
 			g.Servers[j].DANE = check.Fail("the certificate matches none of 1 usable TLSA records")
 		}
 	}
+	partly := green()
+	partly.Hosts[0].Servers[1].Result = probe.Result{Reached: check.Skip("no route to it")}
 	unlisted := whiteWithPolicy()
 	unlisted.Hosts[1].Listed = check.Fail("the policy lists only mx1.sender.lab.example")
 	unsigned := green()
@@ -49,6 +52,7 @@ func TestReceivingInOneSentence(t *testing.T) {
 		{"a policy that leaves a server out", unlisted, rating.White, "is not complete. An attacker", "Repair MTA-STS"},
 		{"TLSA records, and MX records that are not signed", unsigned, rating.White, "Nothing tells senders to insist on it", "Sign with DNSSEC"},
 		{"certificates that match no TLSA record", mismatch, rating.Green, "senders that use DANE can't deliver", "Make TLSA records and certificates match"},
+		{"one address that could not be tested", partly, rating.Green, "Addresses of servers that could not be tested, and do not count here: 1.", "qualified transport encryption"},
 		{"MX records that are bogus", bogusMX, rating.Grey, "Many senders can't deliver mail to you", "delv sender.lab.example MX"},
 		{"MX records that could not be looked up", unknown, rating.Grey, "could not be tested. That is no failure", ""},
 	} {
