@@ -120,6 +120,7 @@ func TestInbound(t *testing.T) {
 	t.Run("servers", func(t *testing.T) { r.testServers(ctx, t) })
 	r.analyse(ctx, t)
 	t.Run("domains", r.testDomains)
+	t.Run("trusting resolver", func(t *testing.T) { r.testTrusting(ctx, t) })
 	t.Run("studies", r.testStudies)
 	t.Run("hostile", r.testHostile)
 	t.Run("other tools", func(t *testing.T) { r.testOtherTools(ctx, t) })
@@ -217,6 +218,37 @@ func (r *reception) testDomains(t *testing.T) {
 			}
 			explained(t, got)
 		})
+	}
+}
+
+// testTrusting asks the validating resolver twice instead of validating: it must
+// come to the same for each RRset.
+func (r *reception) testTrusting(ctx context.Context, t *testing.T) {
+	trusting, err := dnssec.NewTrusting(dnssec.TrustingOptions{Servers: []string{resolverAddr + ":53"}, Pause: time.Second})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := trusting.Check(ctx); err != nil {
+		t.Fatal(err)
+	}
+	compare := func(name string, qtype uint16, want inbound.RRset) {
+		got, err := trusting.Lookup(ctx, name, qtype)
+		if got.Status != want.Status || len(got.RRs) != want.Count {
+			t.Errorf("%s %s: %s, %d records (%v), want %s, %d", name, dns.TypeToString[qtype], got.Status, len(got.RRs), err, want.Status, want.Count)
+		}
+	}
+	for _, d := range routeDomains() {
+		a := r.analyses[d.name]
+		if a.MX.Status == dnssec.Error {
+			continue // it takes its time to fail again
+		}
+		compare(d.name, dns.TypeMX, a.MX)
+		for _, h := range a.Hosts {
+			compare(h.Name, dns.TypeA, h.A)
+			if h.TLSAName != "" && h.TLSA.Status != dnssec.Error {
+				compare("_25._tcp."+h.TLSAName, dns.TypeTLSA, h.TLSA)
+			}
+		}
 	}
 }
 
