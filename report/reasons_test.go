@@ -13,7 +13,7 @@ func TestReasonsOfAnalysisInGerman(t *testing.T) {
 		{"it is for a.example, b.example, not for mx.example.org", "Es gilt für a.example, b.example, nicht für mx.example.org"},
 		{"the MX records are not secure: example.org is delegated without DS", "nicht durch DNSSEC gesichert (die MX-Einträge): example.org ist ohne DS-Eintrag delegiert"},
 		{"MX records: could not be looked up (no answer)", "MX-Einträge konnten nicht abgefragt werden (keine Antwort)"},
-		{"the record needs at least 13 DNS lookups, at most 10 are allowed: receivers give up", "Der Eintrag braucht 13 DNS-Abfragen, erlaubt sind 10: Empfänger geben auf"},
+		{"the record needs at least 13 DNS lookups, at most 10 are allowed: receivers give up", "Der Eintrag braucht mindestens 13 DNS-Abfragen, erlaubt sind 10: Empfänger geben auf"},
 		{"something that nobody translated", "something that nobody translated"},
 		{"$1 * $2", "$1 * $2"},
 	} {

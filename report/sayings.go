@@ -108,7 +108,7 @@ var sayings = [...]struct{ en, de string }{
 	{"there is none", "es gibt keinen"},
 	// SPF and DMARC.
 	{"* SPF records at *: *", "$1 SPF-Einträge unter $2: für Empfänger ein Fehler; machen Sie einen daraus"},
-	{"the record needs at least * DNS lookups, at most * are allowed: receivers give up", "der Eintrag braucht $1 DNS-Abfragen, erlaubt sind $2: Empfänger geben auf"},
+	{"the record needs at least * DNS lookups, at most * are allowed: receivers give up", "der Eintrag braucht mindestens $1 DNS-Abfragen, erlaubt sind $2: Empfänger geben auf"},
 	{"the record needs * DNS lookups, at most * are allowed: receivers give up", "der Eintrag braucht $1 DNS-Abfragen, erlaubt sind $2: Empfänger geben auf"},
 	{"* terms find nothing in DNS, at most * are allowed: receivers give up", "$1 Angaben finden nichts im DNS, erlaubt sind $2: Empfänger geben auf"},
 	{"the record does not end in -all or ~all: *", "der Eintrag endet weder auf -all noch auf ~all: Er sagt nichts über andere Absender"},
