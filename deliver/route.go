@@ -97,7 +97,10 @@ func (s *Sender) locate(ctx context.Context, host string) (location, error) {
 		if err != nil {
 			return location{}, err // RFC 7672 §2.1.3: the host is unreachable
 		}
-		l.secure = l.secure && a.Status == dnssec.Secure
+		// That there is none of one kind need not be proven.
+		if len(a.RRs) > 0 || a.Status != dnssec.Insecure {
+			l.secure = l.secure && a.Status == dnssec.Secure
+		}
 		l.canonical = bare(a.CanonicalName)
 		for _, rr := range a.RRs {
 			if addr, ok := address(rr); ok && s.reaches(addr) && len(l.addresses) < maxAddresses {

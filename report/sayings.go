@@ -34,7 +34,7 @@ var sayings = [...]struct{ en, de string }{
 	{"none of its addresses could be tested", "keine seiner Adressen war prüfbar"},
 	{"the test was broken off", "die Prüfung wurde abgebrochen"},
 	{"it does not offer STARTTLS", "er bietet kein STARTTLS an"},
-	{"it does not offer STARTTLS: a firewall seems to have overwritten the keyword (*)", "er bietet kein STARTTLS an: Eine Firewall scheint das Wort überschrieben zu haben ($1)"},
+	{"a firewall, there or here, seems to have overwritten the offer of STARTTLS (*)", "eine Firewall, dort oder hier, scheint das Angebot von STARTTLS überschrieben zu haben ($1)"},
 	{"the server does not offer STARTTLS, and DANE demands it", "der Server bietet kein STARTTLS an, das DANE verlangt"},
 	{"STARTTLS could not be tested: *", "STARTTLS war nicht prüfbar: $1"},
 	{"it takes mail in plaintext: * and * are accepted", "er nimmt E-Mails unverschlüsselt an: $1 und $2 werden angenommen"},

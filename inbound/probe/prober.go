@@ -153,8 +153,8 @@ func (x *look) dialogue(ctx context.Context) bool {
 		return false
 	}
 	if !d.offers("STARTTLS") {
-		x.out.StartTLS = check.Fail(notOffered(d))
-		x.out.Mandatory = check.Fail("it does not offer STARTTLS")
+		x.out.StartTLS = notOffered(d)
+		x.out.Mandatory = check.Result{Outcome: x.out.StartTLS.Outcome, Why: "it does not offer STARTTLS"}
 		_ = d.quit()
 		return false
 	}
@@ -228,17 +228,18 @@ func (x *look) startTLS(ctx context.Context) (ready, func(), error) {
 	return ready{}, nil, err
 }
 
-// notOffered says why there is no STARTTLS.
-func notOffered(d *dialog) string {
+// notOffered says why there is no STARTTLS. A firewall that overwrites the offer
+// may be at that end, or at ours.
+func notOffered(d *dialog) check.Result {
 	if !d.esmtp {
-		return "it does not take EHLO (" + d.refused.String() + "), so there is no STARTTLS"
+		return check.Fail("it does not take EHLO (" + d.refused.String() + "), so there is no STARTTLS")
 	}
 	for _, k := range d.keywords {
 		if len(k) >= 8 && strings.Trim(k, "XA") == "" {
-			return "it does not offer STARTTLS: a firewall seems to have overwritten the keyword (" + clean(k) + ")"
+			return check.Skip("a firewall, there or here, seems to have overwritten the offer of STARTTLS (" + clean(k) + ")")
 		}
 	}
-	return "it does not offer STARTTLS"
+	return check.Fail("it does not offer STARTTLS")
 }
 
 // secured begins the handshake after STARTTLS.

@@ -117,7 +117,7 @@ func TestFirstDialogue(t *testing.T) {
 		},
 		"keyword overwritten": {
 			&server{ehlo: "250-mx\r\n250-XXXXXXXA\r\n250 SIZE\r\n"}, true,
-			"reached=yes starttls=no mandatory=no fs= []", "overwritten the keyword (XXXXXXXA)", 1,
+			"reached=yes starttls=untested mandatory=untested fs= []", "overwritten the offer of STARTTLS (XXXXXXXA)", 1,
 		},
 		"STARTTLS in the first line is a name": {
 			&server{ehlo: "250 STARTTLS\r\n"}, true,
