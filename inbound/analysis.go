@@ -83,6 +83,19 @@ func (s RRset) CountsBeside(other RRset) bool {
 	return s.Count > 0 || other.Count == 0 || s.Status != dnssec.Insecure
 }
 
+// DANERefuses reports whether senders that use DANE refuse a server of the
+// domain: its certificate matches none of the TLSA records that hold for it.
+func (a *Analysis) DANERefuses() bool {
+	for _, h := range a.Hosts {
+		for _, s := range h.Servers {
+			if h.DANE.OK() && s.DANE.Failed() {
+				return true
+			}
+		}
+	}
+	return false
+}
+
 // Host is one MX host.
 type Host struct {
 	Name       string `json:"name"` // as the MX record has it; no final dot

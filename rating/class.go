@@ -13,7 +13,7 @@ func class(a inbound.Analysis, r Ratings) Class {
 	default:
 		return Grey
 	}
-	if r.Standard(DANE).Met.OK() || r.Standard(Qualified).Met.OK() {
+	if r.Standard(DANE).Met.OK() || r.Standard(Qualified).Met.OK() && !a.DANERefuses() {
 		return Green
 	}
 	out := Grey

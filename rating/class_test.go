@@ -27,6 +27,7 @@ func TestClass(t *testing.T) {
 			everyServer(a, func(s *inbound.Server) { s.Mandatory, s.Certificate.Trusted = no, no })
 		}, Green},
 		{"green: qualified alone", func(a *inbound.Analysis) { white(a); a.MX = signed(2) }, Green},
+		{"white: qualified, but senders with DANE refuse a server", func(a *inbound.Analysis) { a.Hosts[0].Servers[0].DANE = no }, White},
 		{"white: valid certificates", white, White},
 		{"white: neither DANE nor qualified could be tested", func(a *inbound.Analysis) { a.LeftOut = []string{"x"} }, White},
 		{"white: an address that could not be reached is left out", func(a *inbound.Analysis) { white(a); unreachable(&a.Hosts[0].Servers[0]) }, White},

@@ -35,7 +35,7 @@ const (
 	Red    Class = "red"    // no encryption
 	Yellow Class = "yellow" // encryption without trusted certificates
 	White  Class = "white"  // encryption with valid certificates
-	Green  Class = "green"  // SMTP-DANE or qualified transport encryption
+	Green  Class = "green"  // SMTP-DANE or qualified transport encryption, and no server refused by DANE
 	Grey   Class = "grey"   // could not be tested, or takes no mail
 )
 

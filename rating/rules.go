@@ -137,7 +137,7 @@ func classRules() []Rule {
 		{ID: string(Red), Text: "No encryption: a server that could be tested offers no STARTTLS, or no version of TLS that works.", Source: sourceSeed},
 		{ID: string(Yellow), Text: "Encryption without trusted certificates: that of a server that could be tested is not trusted, not for the name of its host, or not in date; and DANE, which would make up for that, is not met.", Source: sourceSeed},
 		{ID: string(White), Text: "Encryption with valid certificates at every server that could be tested.", Source: sourceSeed},
-		{ID: string(Green), Text: "SMTP-DANE or qualified transport encryption is met.", Source: sourceSeed},
+		{ID: string(Green), Text: "SMTP-DANE or qualified transport encryption is met, and no server is one that senders with DANE refuse.", Source: sourceSeed},
 		{ID: string(Grey), Text: "It could not be tested, or the domain takes no mail. A certificate that is not valid makes nothing yellow where DANE could not be tested.", Source: sourceSeed},
 	}
 }

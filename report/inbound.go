@@ -239,12 +239,6 @@ func layOfGreen(r rating.Ratings) phrase {
 			"E-Mails an Sie können geschützt ankommen: Ihre Server verschlüsseln, und Absender mit DANE stellen sicher, dass keine E-Mail anderswo ankommt.",
 		}
 	}
-	if slices.ContainsFunc(r.Standard(rating.DANE).Open, func(o rating.Open) bool { return o.ID == rating.TLSAMatch && o.Outcome == check.No }) {
-		return phrase{
-			"Your servers take mail only encrypted, and show senders that they are the right ones; but senders that use DANE can't deliver, since a certificate does not match what you publish.",
-			"Ihre Server nehmen E-Mails nur verschlüsselt an und weisen sich gegenüber Absendern aus; Absender mit DANE können aber nicht zustellen, weil ein Zertifikat nicht zu dem passt, was Sie veröffentlichen.",
-		}
-	}
 	return phrase{
 		"Mail to you is protected: your servers take it only encrypted, and show senders that they are the right ones.",
 		"E-Mails an Sie sind geschützt: Ihre Server nehmen sie nur verschlüsselt an und weisen sich gegenüber Absendern aus.",
@@ -252,6 +246,12 @@ func layOfGreen(r rating.Ratings) phrase {
 }
 
 func layOfWhite(a *inbound.Analysis, r rating.Ratings) phrase {
+	if a.DANERefuses() {
+		return phrase{
+			"Mail to you is encrypted, and your servers have valid certificates; but senders that use DANE can't deliver to a server of yours, since its certificate does not match what you publish.",
+			"E-Mails an Sie werden verschlüsselt, und Ihre Server haben gültige Zertifikate; Absender mit DANE können an einen Ihrer Server aber nicht zustellen, weil sein Zertifikat nicht zu dem passt, was Sie veröffentlichen.",
+		}
+	}
 	if r.Standard(rating.MTASTS).Met.OK() {
 		return phrase{
 			"Mail to you is encrypted, and senders that use MTA-STS insist on it and check that they reach your servers. Other senders can still be made to send unencrypted.",

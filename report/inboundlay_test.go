@@ -51,7 +51,7 @@ func TestReceivingInOneSentence(t *testing.T) {
 		{"TLSA records that nobody can use", unusable, rating.White, "is not complete. An attacker", "Publish TLSA records that can be used"},
 		{"a policy that leaves a server out", unlisted, rating.White, "is not complete. An attacker", "Repair MTA-STS"},
 		{"TLSA records, and MX records that are not signed", unsigned, rating.White, "Nothing tells senders to insist on it", "Sign with DNSSEC"},
-		{"certificates that match no TLSA record", mismatch, rating.Green, "senders that use DANE can't deliver", "Make TLSA records and certificates match"},
+		{"certificates that match no TLSA record", mismatch, rating.White, "senders that use DANE can't deliver", "Make TLSA records and certificates match"},
 		{"one address that could not be tested", partly, rating.Green, "Addresses of servers that could not be tested, and do not count here: 1.", "qualified transport encryption"},
 		{"MX records that are bogus", bogusMX, rating.Grey, "Many senders can't deliver mail to you", "delv sender.lab.example MX"},
 		{"MX records that could not be looked up", unknown, rating.Grey, "could not be tested. That is no failure", ""},

@@ -117,8 +117,8 @@ var ruleWords = [...]struct {
 		"Verschlüsselung mit gültigen Zertifikaten bei jedem prüfbaren Server.",
 	}},
 	{rating.OfClass, string(rating.Green), phrase{
-		"SMTP-DANE or qualified transport encryption is met.",
-		"SMTP-DANE oder qualifizierte Transportverschlüsselung ist erfüllt.",
+		"SMTP-DANE or qualified transport encryption is met, and no server is one that senders with DANE refuse.",
+		"SMTP-DANE oder qualifizierte Transportverschlüsselung ist erfüllt, und Absender mit DANE lehnen keinen Server ab.",
 	}},
 	{rating.OfClass, string(rating.Grey), phrase{
 		"It could not be tested, or the domain takes no mail. A certificate that is not valid makes nothing yellow where DANE could not be tested.",
