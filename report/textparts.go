@@ -12,7 +12,8 @@ func (b *textBuilder) answers(v view) {
 	b.sub(strings.ToUpper(v.H.Sending) + ": " + v.Grade)
 	b.WriteByte('\n')
 	b.para(v.Lay)
-	b.para(v.H.Admin + " " + v.Admin + " " + v.H.Result + ": " + v.Policy + ".")
+	b.para(v.H.Admin + " " + v.Admin)
+	b.para(v.H.Result + ": " + v.Policy + " (" + v.Grade + ")") // a line that scripts can find
 	b.para(v.State)
 	b.para(v.Forwarded)
 	if v.Delivery != "" {
