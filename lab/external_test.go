@@ -42,6 +42,9 @@ server = %[6]q
 key_name = %[7]q
 secret_file = %[8]q
 
+[mail]
+private = true
+
 [certificates]
 ca = "acme"
 roots = %[9]q

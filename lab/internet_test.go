@@ -41,6 +41,9 @@ secondaries = ["%[6]s:53"]
 key_name = "lab-transfer."
 secret_file = %[7]q
 
+[mail]
+private = true
+
 [certificates]
 ca = "acme"
 roots = %[8]q

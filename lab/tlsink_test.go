@@ -51,6 +51,9 @@ ttl = "1s"
 resolvers = ["%s:53"]
 trust_anchors = %q
 %s
+[mail]
+private = true
+
 [log]
 level = "debug"
 

@@ -3,8 +3,10 @@ package main
 import (
 	"context"
 	"fmt"
+	"net"
 	"net/netip"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -115,7 +117,7 @@ func TestOwnAddressesAreNotProbed(t *testing.T) {
 		},
 	}
 	s := &service{cfg: c}
-	allowed := s.mayProbe()
+	allowed := s.mayConnect(false)
 	for _, own := range []string{"8.8.8.1", "8.8.8.2", "2606:4700::3", "8.8.8.4", "8.8.8.5", "8.8.8.6", "127.0.0.1", "10.0.0.4"} {
 		if allowed(a(own)) {
 			t.Errorf("%s is probed", own)
@@ -125,7 +127,7 @@ func TestOwnAddressesAreNotProbed(t *testing.T) {
 		t.Error("others are not probed")
 	}
 	s.cfg.Inbound.Private = true
-	if !s.mayProbe()(a("10.0.0.1")) {
+	if !s.mayConnect(s.cfg.Inbound.Private)(a("10.0.0.1")) {
 		t.Error("a laboratory is not probed")
 	}
 }
@@ -177,4 +179,27 @@ func TestManyWait(t *testing.T) {
 	if err := <-done; err != nil {
 		t.Error(err)
 	}
+}
+
+// A sender whose MX is an address of ours must not have us connect there.
+func TestReportsGoToStrangersOnly(t *testing.T) {
+	l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	s := &service{cfg: config{DNS: dnsConfig{Addresses: []netip.Addr{netip.MustParseAddr("192.0.2.25")}}}}
+	for name, address := range map[string]string{"address": l.Addr().String(), "name": "localhost:1"} {
+		if c, err := strangers(s.mayConnect(false), netip.Addr{})(t.Context(), "tcp", address); err == nil {
+			_ = c.Close()
+			t.Errorf("%s: connected", name)
+		} else if !strings.Contains(err.Error(), "nothing is delivered there (mail.private)") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	c, err := strangers(s.mayConnect(true), netip.MustParseAddr("127.0.0.1"))(t.Context(), "tcp", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = c.Close()
 }

@@ -138,6 +138,7 @@ type mailConfig struct {
 	From         string          `toml:"from"`
 	DKIMSelector string          `toml:"dkim_selector"`
 	LocalAddress string          `toml:"local_address"`
+	Private      bool            `toml:"private"`
 	Smarthost    smarthostConfig `toml:"smarthost"`
 }
 
@@ -340,6 +341,9 @@ func (c *config) setDefaults() {
 func (c *config) setDependentDefaults(given toml.MetaData) {
 	if c.DNS.external() && !given.IsDefined("listen", "dns") {
 		c.Listen.DNS = nil
+	}
+	if c.DNS.Private && !given.IsDefined("mail", "private") {
+		c.Mail.Private = true
 	}
 	if c.Certificates.ACME.Directory != acme.LetsEncrypt && !given.IsDefined("certificates", "acme", "staging") {
 		c.Certificates.ACME.Staging = ""

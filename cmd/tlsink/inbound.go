@@ -63,7 +63,7 @@ func (s *service) openAnalyst() error {
 	}
 	o := inbound.Options{
 		Resolver: s.network.resolver, Roots: roots, Dial: s.network.dial, HELO: scenario.ServiceHost(s.cfg.Zone), Now: time.Now, Timeout: analysisTime,
-		Allowed: s.mayProbe(),
+		Allowed: s.mayConnect(c.Private),
 		Logger:  s.log.With("part", "inbound"),
 	}
 	if c.ValidatingResolver != "" {
@@ -92,9 +92,9 @@ func (s *service) openAnalyst() error {
 	return nil
 }
 
-// mayProbe says which addresses analyses may connect to.
-func (s *service) mayProbe() func(netip.Addr) bool {
-	if s.cfg.Inbound.Private || s.network.dial != nil {
+// mayConnect says which addresses we connect to that strangers chose.
+func (s *service) mayConnect(private bool) func(netip.Addr) bool {
+	if private || s.network.dial != nil {
 		return func(netip.Addr) bool { return true }
 	}
 	own := s.cfg.ownAddresses()

@@ -13,6 +13,7 @@ import (
 	"net/netip"
 	"os"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/miekg/dns"
@@ -204,12 +205,16 @@ func (s *service) transport(cfg *config) (mailer.Transport, error) {
 		})
 	}
 	opts := deliver.Options{
-		Resolver: s.network.resolver, HTTPClient: &http.Client{Transport: httpTransport(roots, s.network.dial)}, Roots: roots, Dial: s.network.dial,
-		LocalName: scenario.ServiceHost(cfg.Zone), Logger: s.log.With("part", "deliver"),
+		Resolver: s.network.resolver, Roots: roots, Dial: s.network.dial, LocalName: scenario.ServiceHost(cfg.Zone), Logger: s.log.With("part", "deliver"),
 	}
 	if cfg.Mail.LocalAddress != "" {
 		opts.LocalAddr = netip.MustParseAddr(cfg.Mail.LocalAddress)
 	}
+	fetch := opts.Dial
+	if opts.Dial == nil {
+		opts.Dial, fetch = strangers(s.mayConnect(cfg.Mail.Private), opts.LocalAddr), strangers(s.mayConnect(cfg.Mail.Private), netip.Addr{})
+	}
+	opts.HTTPClient = &http.Client{Transport: httpTransport(roots, fetch)}
 	// What the recipient's domain publishes must hold, all of it: no fallback.
 	sender, err := deliver.New(deliver.Policy{
 		TLS: deliver.TLSOffered, DANE: deliver.DANEEnforce, STS: deliver.STSEnforce, Both: deliver.BothMustHold,
@@ -219,6 +224,22 @@ func (s *service) transport(cfg *config) (mailer.Transport, error) {
 		return nil, err
 	}
 	return mailer.NewDirect(sender), nil
+}
+
+// strangers dials addresses that strangers chose, if they are allowed. local may
+// be zero.
+func strangers(allowed func(netip.Addr) bool, local netip.Addr) func(ctx context.Context, network, address string) (net.Conn, error) {
+	d := &net.Dialer{Control: func(_, address string, _ syscall.RawConn) error {
+		to, err := netip.ParseAddrPort(address) // whatever name it was found by
+		if err == nil && !allowed(to.Addr().Unmap().WithZone("")) {
+			err = fmt.Errorf("%s is no address of the public internet, or one of this service: nothing is delivered there (mail.private)", to.Addr())
+		}
+		return err
+	}}
+	if local.IsValid() {
+		d.LocalAddr = net.TCPAddrFromAddrPort(netip.AddrPortFrom(local, 0))
+	}
+	return d.DialContext
 }
 
 // run serves until ctx ends, then drains: name servers answer until the last
