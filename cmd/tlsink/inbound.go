@@ -19,7 +19,6 @@ import (
 	"github.com/tlsink/tlsink/history"
 	"github.com/tlsink/tlsink/inbound"
 	networks "github.com/tlsink/tlsink/inbound/network"
-	"github.com/tlsink/tlsink/inbound/probe"
 	"github.com/tlsink/tlsink/mailer"
 	"github.com/tlsink/tlsink/rating"
 	"github.com/tlsink/tlsink/report"
@@ -72,9 +71,7 @@ func (s *service) openAnalyst() error {
 		}
 	}
 	if s.network.dial != nil { // servers in this process need no politeness
-		if o.Prober, err = probe.New(probe.Options{Dial: o.Dial, Roots: roots, HELO: o.HELO, Now: o.Now, Pause: -1}); err != nil {
-			return err
-		}
+		o.Pause = -1
 	}
 	if o.Network, err = openNetworks(c.Networks); err != nil {
 		return fmt.Errorf("inbound.networks: %w", err)
@@ -210,8 +207,7 @@ func (a *analyst) analyse(ctx context.Context, it history.QueueItem) {
 		a.kick() // the next one
 		a.analysed()
 	}()
-	_, domain, _ := strings.Cut(it.To[max(0, strings.LastIndexByte(it.To, '@')):], "@")
-	result, err := a.analyzer.Analyze(ctx, domain)
+	result, err := a.analyzer.Analyze(ctx, it.To[strings.LastIndexByte(it.To, '@')+1:])
 	if ctx.Err() != nil {
 		return // after the next start
 	}
