@@ -157,15 +157,20 @@ trust-anchors { example. static-ds %d %d %d "%s"; };
 		}
 	})
 	addr := net.JoinHostPort("127.0.0.1", port)
-	for deadline := time.Now().Add(20 * time.Second); ; {
+	patience, done := context.WithTimeout(t.Context(), 20*time.Second)
+	defer done()
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for {
 		m := new(dns.Msg).SetQuestion("example.", dns.TypeSOA)
 		if _, err := dns.Exchange(m, addr); err == nil {
 			return addr
 		}
-		if time.Now().After(deadline) {
+		select {
+		case <-tick.C:
+		case <-patience.Done():
 			t.Fatalf("%s does not answer", name)
 		}
-		time.Sleep(50 * time.Millisecond)
 	}
 }
 
