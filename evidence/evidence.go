@@ -96,7 +96,7 @@ type Message struct {
 	Language  string    `json:"language,omitempty"`
 	Size      int64     `json:"size,omitempty"`      // octets received
 	Automatic string    `json:"automatic,omitempty"` // why it must not be answered, e.g. "Auto-Submitted: auto-replied"
-	ARC       bool      `json:"arc,omitempty"`       // an ARC set is present; not validated
+	ARC       bool      `json:"arc,omitempty"`       // an ARC set is present; see Chain
 	DKIM      []DKIM    `json:"dkim,omitempty"`
 	SPF       SPF       `json:"spf,omitzero"`
 	DMARC     DMARC     `json:"dmarc,omitzero"`
