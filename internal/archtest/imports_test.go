@@ -62,7 +62,18 @@ func importTable() map[string][]string {
 		"assess": and("policyinfer", "mailauth", "history", "sink"),
 		"report": and("policyinfer", "dmarc", "arc", "received", "rating", "inbound", "inbound/check", "inbound/network", "inbound/probe", "inbound/records"),
 		"mailer": and("deliver", "internal/durable"),
-		"web":    and("policyinfer", "report", "inbound", "rating"),
+		"web":    and("policyinfer", "report", "inbound", "rating", "live"),
+
+		// A test as people follow it, and those who do.
+		"lease":      leaves,
+		"live":       and("policyinfer", "report", "inbound", "rating"),
+		"api":        and("policyinfer", "report", "live"),
+		"client":     {"scenario", "evidence", "live"},
+		"webhook":    leaves,
+		"blocklist":  leaves,
+		"operate":    and("policyinfer", "report", "history", "blocklist"),
+		"console":    and("policyinfer", "report", "history", "blocklist", "operate"),
+		"statistics": and("policyinfer", "history"),
 
 		"metrics": {},
 
