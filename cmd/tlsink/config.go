@@ -35,6 +35,11 @@ type config struct {
 	Downgrade    downgradeConfig    `toml:"downgrade"`
 	Timing       timingConfig       `toml:"timing"`
 	Limits       limitsConfig       `toml:"limits"`
+	Web          webConfig          `toml:"web"`
+	Console      consoleConfig      `toml:"console"`
+	API          apiConfig          `toml:"api"`
+	Webhook      []webhookConfig    `toml:"webhook"`
+	Statistics   statisticsConfig   `toml:"statistics"`
 	Log          logConfig          `toml:"log"`
 }
 
@@ -178,6 +183,9 @@ type timingConfig struct {
 
 	Propagation duration `toml:"propagation"`
 	DSTTL       duration `toml:"ds_ttl"`
+
+	Lease      duration `toml:"lease"`
+	Quarantine duration `toml:"quarantine"`
 
 	ReportRetry   duration `toml:"report_retry"`
 	ReportAttempt duration `toml:"report_attempt"`
@@ -332,6 +340,7 @@ func (c *config) setDefaults() {
 	setDefault(&l.ReportsDomain, 200)
 	setDefault(&l.ReportsNetwork, 200)
 	setDefault(&l.MailboxMessages, 1000)
+	c.setWebDefaults()
 	setDefault(&c.Log.Format, "text")
 	setDefault(&c.Log.Level, "info")
 }

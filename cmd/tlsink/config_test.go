@@ -127,6 +127,13 @@ func TestConfigurationErrors(t *testing.T) {
 		"listen address":     {required + "[listen]\nmetrics = [\"9100\"]\n", []string{`listen.metrics: "9100" has a missing port`, `"127.0.0.1:9100"`}},
 		"name server":        {required + "name_servers = [\"ns one\"]\n", []string{`dns.name_servers has "ns one"`, "ns.example.net"}},
 		"log format":         {required + "[log]\nformat = \"xml\"\n", []string{`log.format is "xml"`, `"json"`}},
+		"leases of nobody":   {required + "[web]\nleases_per_network = 0\n", []string{"web.leases_per_network is 0", "at least 1"}},
+		"two lines":          {required + "[web]\noperator = \"A\\nB\"\n", []string{"web.operator", "one line"}},
+		"host of a webhook":  {required + "[api]\nwebhook_hosts = [\"https://a.example\"]\n", []string{`api.webhook_hosts has "https://a.example"`}},
+		"plain webhook":      {required + "[[webhook]]\nurl = \"http://a.example/\"\nsecret_env = \"X\"\n", []string{"webhook.url", "https://"}},
+		"no webhook secret":  {required + "[[webhook]]\nurl = \"https://a.example/\"\n", []string{"webhook.secret_file is missing"}},
+		"provider twice":     {required + "[statistics]\nproviders = [{ name = \"A\", domain = \"a.example\" }, { name = \"B\", domain = \"A.example\" }]\n", []string{"statistics.providers.domain", "twice"}},
+		"provider, no name":  {required + "[statistics]\nproviders = [{ domain = \"a.example\" }]\n", []string{"statistics.providers.name"}},
 		"log level":          {required + "[log]\nlevel = \"loud\"\n", []string{`log.level is "loud"`, "warn"}},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -32,7 +32,7 @@ const certificatesPerWeek = 50
 func (c *config) check() []problem {
 	return slices.Concat(
 		c.checkGeneral(), c.checkListen(), c.DNS.check(), c.checkProvider(), c.checkCertificates(), c.checkMail(),
-		c.checkNAT(), c.checkDowngrade(), c.Limits.check(), asProblem(c.timing().Check()), c.checkMargin(), c.Log.check(), c.Inbound.check(),
+		c.checkNAT(), c.checkDowngrade(), c.Limits.check(), asProblem(c.timing().Check()), c.checkMargin(), c.Log.check(), c.Inbound.check(), c.checkWeb(),
 	)
 }
 

@@ -1,0 +1,124 @@
+package main
+
+import (
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/miekg/dns"
+)
+
+// What people meet over HTTPS: pages, the API, the console, statistics.
+
+type webConfig struct {
+	Operator         string `toml:"operator"` // for the privacy page
+	Contact          string `toml:"contact"`
+	LeasesPerNetwork int    `toml:"leases_per_network"`
+	LeaseQueue       int    `toml:"lease_queue"`
+}
+
+type consoleConfig struct {
+	Enabled      bool   `toml:"enabled"`
+	PasswordFile string `toml:"password_file"` // empty: console-password in data_dir
+}
+
+type apiConfig struct {
+	WebhookHosts []string `toml:"webhook_hosts"`
+}
+
+// webhookConfig is one that is told of every verdict.
+type webhookConfig struct {
+	URL        string `toml:"url"`
+	SecretFile string `toml:"secret_file"`
+	SecretEnv  string `toml:"secret_env"`
+}
+
+func (c webhookConfig) secret() secret {
+	return secret{field: "webhook.secret", file: c.SecretFile, env: c.SecretEnv}
+}
+
+type statisticsConfig struct {
+	Enabled   bool             `toml:"enabled"`
+	Providers []providerConfig `toml:"providers"`
+}
+
+// providerConfig is a provider that the statistics may name.
+type providerConfig struct {
+	Name   string `toml:"name"`
+	Domain string `toml:"domain"` // registrable domain of its MX hosts
+}
+
+// consolePassword is the file with the hash of the console's password.
+func (c *config) consolePassword() string {
+	if c.Console.PasswordFile != "" {
+		return c.Console.PasswordFile
+	}
+	return c.path("console-password")
+}
+
+func (c *config) setWebDefaults() {
+	setDefault(&c.Web.LeasesPerNetwork, 3)
+	setDefault(&c.Web.LeaseQueue, 1000)
+	c.Statistics.Enabled = true
+	for _, v := range []struct {
+		to      *duration
+		initial time.Duration
+	}{
+		{&c.Timing.Lease, 30 * time.Minute},
+		{&c.Timing.Quarantine, 24 * time.Hour},
+	} {
+		setDefault(v.to, duration(v.initial))
+	}
+}
+
+func (c *config) checkWeb() []problem {
+	var out []problem
+	for _, v := range []struct {
+		field string
+		value int
+	}{{"web.leases_per_network", c.Web.LeasesPerNetwork}, {"web.lease_queue", c.Web.LeaseQueue}} {
+		if v.value < 1 {
+			out = append(out, wrong(v.field, v.value, "want at least 1"))
+		}
+	}
+	for _, v := range []struct{ field, value string }{{"web.operator", c.Web.Operator}, {"web.contact", c.Web.Contact}} {
+		if len(v.value) > 500 || strings.ContainsFunc(v.value, func(r rune) bool { return r < ' ' }) {
+			out = append(out, other(v.field, v.value, v.field+" is no line of text", "write it in one line of at most 500 octets"))
+		}
+	}
+	for _, h := range c.API.WebhookHosts {
+		if !isHostName(h) {
+			out = append(out, has("api.webhook_hosts", h, `want the names of hosts, e.g. "ci.example.org"`))
+		}
+	}
+	for _, w := range c.Webhook {
+		if u, err := url.Parse(w.URL); err != nil || u.Host == "" || u.User != nil || !isAPI(w.URL) {
+			out = append(out, wrong("webhook.url", w.URL, "want an https:// URL without a password"))
+		}
+		out = append(out, w.secret().check(true)...)
+	}
+	return append(out, c.Statistics.check()...)
+}
+
+func (c *statisticsConfig) check() []problem {
+	var out []problem
+	seen := make(map[string]bool)
+	for _, p := range c.Providers {
+		domain := strings.ToLower(p.Domain)
+		switch {
+		case p.Name == "" || len(p.Name) > 100:
+			out = append(out, wrong("statistics.providers.name", p.Name, `want what the provider is called, e.g. "Example Mail"`))
+		case !isHostName(p.Domain):
+			out = append(out, wrong("statistics.providers.domain", p.Domain, `want the registrable domain of its mail servers, e.g. "mx.example"`))
+		case seen[domain]:
+			out = append(out, wrong("statistics.providers.domain", p.Domain, "it is there twice: keep one of them"))
+		}
+		seen[domain] = true
+	}
+	return out
+}
+
+func isHostName(name string) bool {
+	labels, ok := dns.IsDomainName(name)
+	return ok && labels >= 2 && !strings.HasSuffix(name, ".") && !strings.ContainsAny(name, " \\/:@*\"'()<>")
+}
