@@ -1,0 +1,98 @@
+package history
+
+import (
+	"bytes"
+	"context"
+	"net/netip"
+	"strings"
+	"time"
+
+	bolt "go.etcd.io/bbolt"
+)
+
+// ConnectionSearch selects connections. The zero value selects all.
+type ConnectionSearch struct {
+	From, To   time.Time // started at or after From and before To; zero: no bound
+	Network    netip.Prefix
+	Unattached bool // only those that no test has
+
+	Cursor   string // ConnectionPage.Next of the page before
+	Limit    int    // default 50
+	MostRead int    // after so many connections the search stops; default 100,000
+}
+
+// ConnectionPage is a part of what was searched, the last started first.
+type ConnectionPage struct {
+	Connections []ConnectionRecord
+	Next        string // where the search goes on; empty at its end
+	Cut         bool   // MostRead was reached before Limit
+}
+
+// SearchConnections returns a page of connections.
+func (s *Store) SearchConnections(ctx context.Context, q ConnectionSearch) (ConnectionPage, error) {
+	setDefault(&q.Limit, 50)
+	setDefault(&q.MostRead, mostRead)
+	at, err := cursor(q.Cursor)
+	if err != nil {
+		return ConnectionPage{}, err
+	}
+	begins := []byte(strings.TrimPrefix(beginning(q.Network), `"`))
+	page := ConnectionPage{Connections: []ConnectionRecord{}}
+	for left := q.MostRead; ; {
+		if err := ctx.Err(); err != nil {
+			return page, err
+		}
+		before, more := left, false
+		err := s.view(func(tx *bolt.Tx) error {
+			c := bucket(tx, bucketConnectionsTime).Cursor()
+			for k := back(c, at, q.To); k != nil && !timeOf(k).Before(q.From); k, _ = c.Prev() {
+				if more = left == 0 || before-left == searchChunk || len(page.Connections) == q.Limit; more {
+					return nil
+				}
+				left--
+				at = append(at[:0:0], k...)
+				if q.Unattached && bucket(tx, bucketAttached).Get(k[8:]) != nil {
+					continue
+				}
+				if !bytes.Contains(bucket(tx, bucketConnections).Get(k[8:]), begins) {
+					continue
+				}
+				if r, ok := s.connection(tx, k[8:]); ok && q.selects(r) {
+					page.Connections = append(page.Connections, r)
+				}
+			}
+			return nil
+		})
+		full := len(page.Connections) == q.Limit
+		switch {
+		case err != nil || !more:
+			return page, err
+		case full || left == 0:
+			page.Next, page.Cut = cursorOf(at), !full
+			return page, nil
+		}
+	}
+}
+
+func (q ConnectionSearch) selects(r ConnectionRecord) bool {
+	if !q.Network.IsValid() {
+		return true
+	}
+	ap, err := netip.ParseAddrPort(r.Connection.Client)
+	return err == nil && q.Network.Contains(ap.Addr().Unmap().WithZone(""))
+}
+
+// Oldest returns when the oldest test was opened, and when the oldest connection
+// started; zero if there is none.
+func (s *Store) Oldest() (test, connection time.Time, err error) {
+	err = s.view(func(tx *bolt.Tx) error {
+		if k, _ := bucket(tx, bucketTestsTime).Cursor().First(); len(k) >= 8 {
+			test = timeOf(k)
+		}
+		if k, _ := bucket(tx, bucketConnectionsTime).Cursor().First(); len(k) >= 8 {
+			connection = timeOf(k)
+		}
+		return nil
+	})
+	return test, connection, err
+}
