@@ -97,14 +97,14 @@ func TestOrderIsKnownOnceAllNameServersServeIt(t *testing.T) {
 		pass(200 * time.Second)
 		s.become(0, 12*time.Second) // slow at the turn of 300 s
 		pass(102 * time.Second)
-		if b.Current() != nil || b.known() {
-			t.Errorf("while the name servers do not serve the same, %v is claimed to be known", b.Current())
+		if b.Current(0) != nil || b.known() {
+			t.Errorf("while the name servers do not serve the same, %v is claimed to be known", b.Current(0))
 		}
 		pass(98 * time.Second)
 		s.become(0, never) // does not follow at the turn of 612 s
 		pass(250 * time.Second)
-		if b.Current() != nil {
-			t.Errorf("one name server has the old order, but %v is claimed to be known", b.Current())
+		if b.Current(0) != nil {
+			t.Errorf("one name server has the old order, but %v is claimed to be known", b.Current(0))
 		}
 		s.become(0, 0)
 		pass(300 * time.Second)

@@ -80,7 +80,12 @@ func (p *provider) SetRecords(ctx context.Context, z string, records []libdns.Re
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.records = []libdns.Record{libdns.TXT{Name: "et", Text: "other"}, libdns.MX{Name: "@", Preference: 10, Target: "mx.sink.example."}}
+	if p.records == nil {
+		p.records = []libdns.Record{libdns.TXT{Name: "et", Text: "other"}, libdns.MX{Name: "@", Preference: 10, Target: "mx.sink.example."}}
+	}
+	p.records = slices.DeleteFunc(p.records, func(have libdns.Record) bool {
+		return have.RR().Type == "MX" && slices.ContainsFunc(records, func(r libdns.Record) bool { return strings.HasPrefix(have.RR().Name+".", r.RR().Name+".") })
+	})
 	for _, r := range records {
 		if b.render != nil {
 			r = b.render(r.(libdns.MX))
@@ -120,7 +125,27 @@ type bench struct {
 	states   []state
 	orders   []map[string]int
 	logs     bytes.Buffer
-	need     mxrotator.Need
+	others   []other // the states of slots other than 0
+	need     map[int]mxrotator.Need
+}
+
+// other is one call of OnState for a slot other than 0.
+type other struct {
+	Slot  int
+	At    float64
+	Order string // most preferred first; empty if it is not known
+}
+
+// listed names the hosts of an order, most preferred first.
+func listed(m map[string]int) string {
+	var hosts []string
+	for h, p := range m {
+		if p > 0 {
+			hosts = append(hosts, h)
+		}
+	}
+	slices.SortFunc(hosts, func(a, b string) int { return m[a] - m[b] })
+	return strings.Join(hosts, " ")
 }
 
 func newBench(t *testing.T, p *provider, change ...func(*mxrotator.Options)) *bench {
@@ -128,12 +153,16 @@ func newBench(t *testing.T, p *provider, change ...func(*mxrotator.Options)) *be
 	b := &bench{provider: p}
 	start := time.Now()
 	o := mxrotator.Options{
-		Zone: "Sink.Example.", Slots: 2, Provider: p, Seed: 5,
-		Need:   func() mxrotator.Need { return b.need },
+		Zone: "Sink.Example.", Slots: 1, Provider: p, Seed: 5,
+		Need:   func() map[int]mxrotator.Need { return b.need },
 		Logger: slog.New(slog.NewTextHandler(&b.logs, nil)),
-		OnState: func(at time.Time, m map[string]int) {
+		OnState: func(slot int, at time.Time, m map[string]int) {
 			b.mu.Lock()
 			defer b.mu.Unlock()
+			if slot > 0 {
+				b.others = append(b.others, other{slot, at.Sub(start).Seconds(), listed(m)})
+				return
+			}
 			b.states = append(b.states, state{at.Sub(start).Seconds(), first(m) != "", first(m)})
 			b.orders = append(b.orders, m)
 		},
@@ -219,17 +248,17 @@ func TestRotateWritesTheWholeRRsetInOneCall(t *testing.T) {
 		}
 		byOwner[mx.Name] = append(byOwner[mx.Name], fmt.Sprintf("%d %s", mx.Preference, mx.Target))
 	}
-	for owner, slot := range map[string]string{"et": "et", "et1": "et1"} {
+	for owner, slot := range map[string]string{"et": "et"} {
 		var want []string
-		for h, pref := range b.Current() {
+		for h, pref := range b.Current(0) {
 			want = append(want, fmt.Sprintf("%d %s.%s.%s.", pref, h, slot, zone))
 		}
 		if d := cmp.Diff(slices.Sorted(slices.Values(want)), slices.Sorted(slices.Values(byOwner[owner]))); d != "" {
 			t.Errorf("MX of %s (-want +got):\n%s", owner, d)
 		}
 	}
-	if len(b.orders) != 1 || !maps.Equal(b.orders[0], b.Current()) {
-		t.Errorf("states %v, current %v", b.orders, b.Current())
+	if len(b.orders) != 1 || !maps.Equal(b.orders[0], b.Current(0)) {
+		t.Errorf("states %v, current %v", b.orders, b.Current(0))
 	}
 }
 
@@ -261,12 +290,6 @@ func TestReadBackRefuses(t *testing.T) {
 		"same host":      {func(m libdns.MX) libdns.Record { m.Target = "mx03." + m.Name + "." + zone; return m }, "two MX records"},
 		"preference":     {func(m libdns.MX) libdns.Record { m.Preference = 0; return m }, "instead of"},
 		"junk":           {func(m libdns.MX) libdns.Record { return libdns.RR{Name: m.Name, Type: "MX", Data: "x"} }, `MX record "x"`},
-		"slots differ": {func(m libdns.MX) libdns.Record {
-			if m.Name == "et1" {
-				m.Preference++
-			}
-			return m
-		}, "slot 1 has MX preferences"},
 	} {
 		b := newBench(t, &provider{now: behaviour{render: c.render}})
 		err := b.Rotate(t.Context())
@@ -302,10 +325,10 @@ func TestTriggerComesEarlyButNotTooEarly(t *testing.T) {
 		b := newBench(t, &provider{})
 		b.run(t)
 		pass(100 * time.Second)
-		b.Trigger() // 100 s after a change: at once
+		b.Trigger(0) // 100 s after a change: at once
 		pass(time.Second)
-		b.Trigger() // 1 s after a change: when the TTL has passed
-		b.Trigger()
+		b.Trigger(0) // 1 s after a change: when the TTL has passed
+		b.Trigger(0)
 		pass(400 * time.Second)
 		if d := cmp.Diff([]float64{0, 100, 160, 460}, times(b.states)); d != "" {
 			t.Errorf("changes (-want +got):\n%s", d)
@@ -322,7 +345,7 @@ func TestNeedIsAskedForEachTurn(t *testing.T) {
 			t.Fatal("no error")
 		}
 		p.become(behaviour{})
-		b.need = choices([]scenario.Host{mx05})
+		b.need = map[int]mxrotator.Need{0: choices([]scenario.Host{mx05})}
 		if err := b.Rotate(t.Context()); err != nil {
 			t.Fatal(err)
 		}
@@ -339,7 +362,7 @@ func TestTriggerDuringATurnIsNotLost(t *testing.T) {
 		pass(290 * time.Second)
 		b.provider.become(behaviour{slow: 5 * time.Second})
 		pass(12 * time.Second) // in the middle of the turn of 300 s
-		b.Trigger()
+		b.Trigger(0)
 		pass(9 * time.Second)
 		b.provider.become(behaviour{})
 		pass(100 * time.Second)
@@ -369,7 +392,7 @@ func TestFailingProviderIsTriedAgain(t *testing.T) {
 		if !strings.Contains(b.logs.String(), "quota exceeded") {
 			t.Errorf("log without the reason: %s", b.logs.String())
 		}
-		b.Trigger() // must not defeat the back-off
+		b.Trigger(0) // must not defeat the back-off
 		pass(time.Second)
 		if len(p.calls) != 5 {
 			t.Error("a trigger defeated the back-off")
@@ -405,7 +428,7 @@ func TestStateIsTheTruth(t *testing.T) {
 				if err := b.Rotate(t.Context()); err != nil {
 					t.Fatal(err)
 				}
-				before := b.Current()
+				before := b.Current(0)
 				p.become(c.change)
 				if err := b.Rotate(t.Context()); (err == nil) != c.ok {
 					t.Fatalf("Rotate: %v", err)
@@ -418,18 +441,18 @@ func TestStateIsTheTruth(t *testing.T) {
 					t.Errorf("states %v (-want +got):\n%s", b.states, d)
 				}
 				switch {
-				case len(c.want) == 0 && !maps.Equal(before, b.Current()):
-					t.Errorf("current order %v, published %v", b.Current(), before)
-				case len(c.want) > 0 && (b.Current() != nil) != c.want[len(c.want)-1]:
-					t.Errorf("current order %v", b.Current())
+				case len(c.want) == 0 && !maps.Equal(before, b.Current(0)):
+					t.Errorf("current order %v, published %v", b.Current(0), before)
+				case len(c.want) > 0 && (b.Current(0) != nil) != c.want[len(c.want)-1]:
+					t.Errorf("current order %v", b.Current(0))
 				}
 
 				p.become(behaviour{})
 				if err := b.Rotate(t.Context()); err != nil {
 					t.Fatalf("after the provider recovered: %v", err)
 				}
-				if last := b.orders[len(b.orders)-1]; !maps.Equal(last, b.Current()) || last == nil {
-					t.Errorf("last state %v, current %v", last, b.Current())
+				if last := b.orders[len(b.orders)-1]; !maps.Equal(last, b.Current(0)) || last == nil {
+					t.Errorf("last state %v, current %v", last, b.Current(0))
 				}
 			})
 		})
@@ -448,9 +471,7 @@ func TestForeignOrderIsRecorded(t *testing.T) {
 	p.records = nil
 	want := map[string]int{"mx03": 1, "mx04": 2, "mx05": 3, "mx06": 4}
 	for h, pref := range want {
-		for _, et := range []string{"et", "et1"} {
-			p.records = append(p.records, libdns.MX{Name: et, Preference: uint16(pref), Target: h + "." + et + "." + zone + "."})
-		}
+		p.records = append(p.records, libdns.MX{Name: "et", Preference: uint16(pref), Target: h + ".et." + zone + "."})
 	}
 	if err := b.Rotate(t.Context()); err == nil {
 		t.Error("no error")

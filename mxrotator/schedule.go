@@ -30,6 +30,11 @@ type Need struct {
 	Choices [][]scenario.Host
 }
 
+// lists returns the choices that are not empty.
+func (n Need) lists() [][]scenario.Host {
+	return slices.DeleteFunc(slices.Clone(n.Choices), func(l []scenario.Host) bool { return len(l) == 0 })
+}
+
 // Next returns the order of a turn. It is pure: the same seed, turn and need
 // give the same order.
 //
@@ -41,12 +46,26 @@ type Need struct {
 func Next(seed, turn uint64, n Need) Order {
 	block := random(seed, 1, turn/hosts)
 	order := shuffled(block)
-	if lists := slices.DeleteFunc(slices.Clone(n.Choices), func(l []scenario.Host) bool { return len(l) == 0 }); len(lists) > 0 {
+	if lists := n.lists(); len(lists) > 0 {
 		return wanted(lists[random(seed, 2, turn).IntN(len(lists))], order)
 	}
 	first := order[turn%hosts]
 	rest := shuffled(random(seed, 3, turn))
 	return wanted([]scenario.Host{first}, rest)
+}
+
+// NextOf returns the order of a turn of a slot. Slot 0 turns as Next says. The
+// others belong to one test at a time: they rest in an order that is certain for
+// long, until their test needs another one, and change no more than it needs.
+func NextOf(slot int, seed, turn uint64, n Need) Order {
+	if slot == 0 {
+		return Next(seed, turn, n)
+	}
+	lists := n.lists()
+	if len(lists) == 0 {
+		return Order(scenario.Resting())
+	}
+	return wanted(lists[random(seed+uint64(slot), 2, turn).IntN(len(lists))], scenario.Resting())
 }
 
 // wanted puts the hosts of list before the others.

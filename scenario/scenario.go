@@ -16,6 +16,11 @@ const (
 // MXHosts returns the four MX hosts of et in their numeric order.
 func MXHosts() []Host { return []Host{MX03, MX04, MX05, MX06} }
 
+// Resting returns the MX hosts in the order in which a slot rests that a test
+// may have to itself, most preferred first: a sender that tries several hosts
+// shows the most in it, at its first attempt.
+func Resting() []Host { return []Host{MX04, MX05, MX06, MX03} }
+
 // Domain is one of the two test domains.
 type Domain string
 

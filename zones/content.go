@@ -141,7 +141,11 @@ func (b *builder) apex() {
 // slot adds the two test domains of one slot.
 func (b *builder) slot(n scenario.SlotNames) {
 	for _, h := range scenario.MXHosts() {
-		b.mx(n.ET, b.opts.Preferences[h], n.Host(h))
+		preference := b.opts.Preferences[h]
+		if n.Slot > 0 {
+			preference = uint16(10 * (slices.Index(scenario.Resting(), h) + 1))
+		}
+		b.mx(n.ET, preference, n.Host(h))
 		b.addresses(n.Host(h), b.opts.MXAddresses)
 	}
 	b.txt(n.ET, "v=spf1 -all")

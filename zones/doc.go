@@ -16,6 +16,7 @@
 //	_25._tcp.mx.sink.example.      TLSA  as given
 //
 //	et.sink.example.               MX    10 mx03.et, 20 mx04.et, 30 mx05.et, 40 mx06.et; TXT "v=spf1 -all"
+//	et1.sink.example.              MX    10 mx04.et1, 20 mx05.et1, 30 mx06.et1, 40 mx03.et1
 //	mx03.et.sink.example. … mx06   A     one address each, unless more are configured
 //	_25._tcp.mx03.et.sink.example. TLSA  as given
 //	_mta-sts.et.sink.example.      TXT   "v=STSv1; id=<policy id>;"

@@ -58,7 +58,8 @@ type Options struct {
 	TLSA map[string][]TLSARecord
 	// PolicyID is the id of the MTA-STS policy: 1 to 32 letters and digits.
 	PolicyID string
-	// Preferences are the initial MX preferences. Default: 10, 20, 30, 40.
+	// Preferences are the initial MX preferences of slot 0; default: 10, 20, 30,
+	// 40. The others begin at scenario.Resting.
 	Preferences map[scenario.Host]uint16
 	DKIM        []DKIM   // of the report domain, which is the apex
 	NameServers []string // further name servers besides ns1

@@ -147,7 +147,7 @@ func TestAnswers(t *testing.T) {
 		{"policy host", "mta-sts.et.", dns.TypeAAAA, 0, []string{"mta-sts.et AAAA 2001:db8::25"}, nil},
 		{"ut MX", "ut.", dns.TypeMX, 0, []string{"ut MX 10 ut"}, nil},
 		{"second slot", "ut1.", dns.TypeMX, 0, []string{"ut1 MX 10 ut1"}, nil},
-		{"second slot MX", "et1.", dns.TypeMX, 0, []string{"et1 MX 10 mx03.et1", "et1 MX 20 mx04.et1", "et1 MX 30 mx05.et1", "et1 MX 40 mx06.et1"}, nil},
+		{"second slot MX", "et1.", dns.TypeMX, 0, []string{"et1 MX 10 mx04.et1", "et1 MX 20 mx05.et1", "et1 MX 30 mx06.et1", "et1 MX 40 mx03.et1"}, nil},
 		{"case does not matter", "MX03.eT.", dns.TypeA, 0, []string{"mx03.et A 192.0.2.25"}, nil},
 
 		{"DS belongs to the parent", "", dns.TypeDS, 0, nil, []string{"@"}},

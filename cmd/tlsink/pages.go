@@ -27,7 +27,7 @@ func (p pages) Result(_ context.Context, capability string) (report.Input, bool,
 // Status implements web.Source.
 func (p pages) Status(ctx context.Context) web.Status {
 	check := p.s.check.current()
-	st := web.Status{Running: p.s.assess.Running(), ZoneChecked: check.at, Unverifiable: check.fault.Unverifiable, Broken: check.fault.Broken, MX: order(p.s.rotator.Current())}
+	st := web.Status{Running: p.s.assess.Running(), ZoneChecked: check.at, Unverifiable: check.fault.Unverifiable, Broken: check.fault.Broken, MX: order(p.s.rotator.Current(0))}
 	st.Ready = !check.at.IsZero() && len(st.MX) > 0
 	if !st.Ready {
 		st.NotReady = "starting"

@@ -155,11 +155,9 @@ const publishTimeout = 2 * time.Minute
 func (s *service) openRotator() (err error) {
 	s.rotator, err = mxrotator.New(mxrotator.Options{
 		Zone: s.cfg.Zone, Slots: s.cfg.Slots, Provider: s.names, Interval: s.cfg.timing().Rotation, TTL: time.Duration(s.cfg.DNS.TTL), Timeout: publishTimeout, Seed: mathrand.Uint64(),
-		Need: func() mxrotator.Need { return mxrotator.Need{Choices: s.assess.Needs()} },
-		OnState: func(at time.Time, mx map[string]int) {
-			for slot := range s.cfg.Slots {
-				s.assess.RecordState(slot, evidence.State{Time: at, MX: mx})
-			}
+		Need: func() map[int]mxrotator.Need { return map[int]mxrotator.Need{0: {Choices: s.assess.Needs()}} },
+		OnState: func(slot int, at time.Time, mx map[string]int) {
+			s.assess.RecordState(slot, evidence.State{Time: at, MX: mx})
 		},
 		Logger: s.log.With("part", "mxrotator"),
 	})
@@ -290,7 +288,7 @@ func (s *service) housekeep(ctx context.Context) error {
 		case <-short.C:
 			s.mailer.Kick()
 			if s.assess.Steer() {
-				s.rotator.Trigger()
+				s.rotator.Trigger(0)
 			}
 		case <-hour.C:
 			before := time.Now().AddDate(0, 0, -s.current.Load().Retention)

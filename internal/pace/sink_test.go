@@ -44,7 +44,7 @@ type sink struct {
 
 func newSink(rng *rand.Rand, e *policyinfer.Engine, shared bool) *sink {
 	s := &sink{rng: rng, engine: e, shared: shared, seed: rng.Uint64(), turn: rng.Uint64N(1 << 20), first: scenario.MX04}
-	if rng.IntN(2) == 0 {
+	if shared && rng.IntN(2) == 0 {
 		s.first = scenario.MX05
 	}
 	s.now = time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC)
@@ -55,7 +55,11 @@ func newSink(rng *rand.Rand, e *policyinfer.Engine, shared bool) *sink {
 
 // rotate makes the turn of a time.
 func (s *sink) rotate(at time.Time) {
-	order := mxrotator.Next(s.seed, s.turn, s.need)
+	slot := 1
+	if s.shared {
+		slot = 0
+	}
+	order := mxrotator.NextOf(slot, s.seed, s.turn, s.need)
 	s.turn++
 	s.nextTurn = at.Add(interval)
 	if order != s.order {

@@ -100,9 +100,9 @@ func (w *world) sink(t *testing.T) {
 		if err := rotator.Rotate(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		for _, et := range []string{"et", "et1"} {
+		for slot, et := range []string{"et", "et1"} {
 			var want []string
-			for h, pref := range rotator.Current() {
+			for h, pref := range rotator.Current(slot) {
 				want = append(want, fmt.Sprintf("%d %s.%s.%s", pref, h, et, zone))
 			}
 			if err := w.all.Check(t.Context(), et+"."+zone, dns.TypeMX, want); err != nil {
@@ -130,7 +130,7 @@ func (w *world) sink(t *testing.T) {
 		t.Error(err)
 	}
 	// Damage is repaired, the challenge and the MX order are left alone.
-	order := rotator.Current()
+	order := rotator.Current(0)
 	if _, err := w.provider.SetRecords(t.Context(), zone, []libdns.Record{
 		libdns.RR{Name: "_25._tcp.ut", Type: "TLSA", Data: "3 1 1 " + strings.Repeat("00", 32)},
 		libdns.TXT{Name: "_mta-sts.et", Text: "v=STSv1; id=wrong;"},
@@ -145,8 +145,8 @@ func (w *world) sink(t *testing.T) {
 	if err := w.all.Check(t.Context(), "_mta-sts.et."+zone, dns.TypeTXT, []string{"v=STSv1; id=1;"}); err != nil {
 		t.Error(err)
 	}
-	if fmt.Sprint(order) != fmt.Sprint(rotator.Current()) {
-		t.Errorf("MX order %v, before %v", rotator.Current(), order)
+	if fmt.Sprint(order) != fmt.Sprint(rotator.Current(0)) {
+		t.Errorf("MX order %v, before %v", rotator.Current(0), order)
 	}
 	serials, err := w.all.Serial(t.Context())
 	if err != nil || len(serials) != len(w.servers) {

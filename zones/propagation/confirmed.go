@@ -68,18 +68,33 @@ func (c *Confirmed) SetRecords(ctx context.Context, zone string, recs []libdns.R
 	return out, nil
 }
 
-// GetRecords returns the records of the provider. It fails if an RRset that was set
-// here is not the one that all name servers serve.
+// GetRecords returns the records of the provider. If an RRset that was set here is
+// not the one that all name servers serve, the error is an [*UnconfirmedError], and
+// the records are returned beside it.
 func (c *Confirmed) GetRecords(ctx context.Context, zone string) ([]libdns.Record, error) {
 	recs, err := c.provider.GetRecords(ctx, zone)
 	if err != nil {
 		return nil, err
 	}
 	if err := c.all(ctx, c.mine(dns.CanonicalName(zone), recs), c.servers.Check); err != nil {
-		return nil, fmt.Errorf("the provider's records are not served by every name server: %w", err)
+		return recs, fmt.Errorf("the provider's records are not served by every name server: %w", err)
 	}
 	return recs, nil
 }
+
+// UnconfirmedError says which RRsets not all name servers serve.
+type UnconfirmedError struct {
+	names []string
+	errs  error
+}
+
+func (e *UnconfirmedError) Error() string { return e.errs.Error() }
+
+// Unwrap returns why, of each.
+func (e *UnconfirmedError) Unwrap() error { return e.errs }
+
+// Unconfirmed returns the names of the RRsets, with a final dot.
+func (e *UnconfirmedError) Unconfirmed() []string { return e.names }
 
 // mine returns the RRsets of recs that were set here and of which it is not known
 // that all name servers serve them.
@@ -128,5 +143,14 @@ func (c *Confirmed) all(ctx context.Context, sets records.Sets, ask func(context
 		})
 	}
 	wg.Wait()
-	return errors.Join(errs...)
+	out := &UnconfirmedError{errs: errors.Join(errs...)}
+	for i, err := range errs {
+		if err != nil {
+			out.names = append(out.names, sets.Order[i].Name)
+		}
+	}
+	if len(out.names) == 0 {
+		return nil
+	}
+	return out
 }

@@ -258,6 +258,10 @@ func TestConfirmed(t *testing.T) {
 		if err := get(); err == nil || !strings.Contains(err.Error(), "not served by every name server") {
 			t.Errorf("read back while two serve the old order: %v", err)
 		}
+		recs, err := c.GetRecords(t.Context(), zone)
+		if unconfirmed, ok := errors.AsType[*propagation.UnconfirmedError](err); !ok || len(recs) != 1 || !slices.Equal(unconfirmed.Unconfirmed(), []string{"et.sink.example."}) {
+			t.Errorf("%d records, error %v that does not name the RRset", len(recs), err)
+		}
 		n.all(mxOther)
 		if err := get(); err != nil {
 			t.Errorf("once all serve it: %v", err)
