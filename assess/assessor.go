@@ -1,6 +1,7 @@
 package assess
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -31,8 +32,8 @@ type Assessor struct {
 	states  map[int][]evidence.State
 	fault   Fault
 	probes  []probeToken
-	swept   time.Time                  // when silent clients were last forgotten
-	steered map[string][]scenario.Host // what tests needed when Steer was last called
+	swept   time.Time                          // when silent clients were last forgotten
+	steered map[int]map[string][]scenario.Host // what tests needed when Steer was last called, by slot
 	wake    chan struct{}
 }
 
@@ -42,6 +43,8 @@ type connection struct {
 	remote netip.AddrPort
 	start  time.Time
 	test   *test // that of its last message
+	named  bool  // its SNI is a name of ours, of the slot
+	slot   int
 	// What it changed, in case it is a probe.
 	fresh bool      // its client is new
 	began bool      // it began another downgrade phase
@@ -58,16 +61,7 @@ func New(ctx context.Context, o Options) (*Assessor, error) {
 	if err := o.check(); err != nil {
 		return nil, err
 	}
-	o.Timing, o.Limits = o.Timing.WithDefaults(), o.Limits.withDefaults()
-	if o.Queries == nil {
-		o.Queries = func(time.Time) []evidence.Query { return nil }
-	}
-	if o.Decided == nil {
-		o.Decided = func() {}
-	}
-	if o.ResultURL == nil {
-		o.ResultURL = func(string) string { return "" }
-	}
+	o = o.withDefaults()
 	a := &Assessor{
 		o: o, engine: policyinfer.New(), started: o.Now(),
 		clients: make(map[netip.Prefix]*client), conns: make(map[evidence.ConnID]*connection),
@@ -83,6 +77,9 @@ func New(ctx context.Context, o Options) (*Assessor, error) {
 func (a *Assessor) Accepted(id evidence.ConnID, local, remote netip.AddrPort) (sink.Treatment, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	if why, blocked := a.o.Blocked(remote.Addr()); blocked {
+		return sink.Treatment{}, errors.New(cmp.Or(why, "your address is blocked here"))
+	}
 	now := a.o.Now()
 	key := evidence.ClientOf(remote.Addr())
 	if a.clients[key] == nil && len(a.clients) >= a.o.Limits.Clients && !a.forgetOne() {
@@ -102,6 +99,7 @@ func (a *Assessor) Accepted(id evidence.ConnID, local, remote netip.AddrPort) (s
 	c.open++
 	c.last = now
 	a.conns[id] = conn
+	a.clientChanged(c)
 	return sink.Treatment{Phase: a.phase(c, id, now), Destination: to}, nil
 }
 
@@ -164,6 +162,7 @@ func (a *Assessor) phase(c *client, id evidence.ConnID, now time.Time) evidence.
 		for _, t := range c.tests {
 			if t.running() && t.rec.Secured.IsZero() {
 				t.rec.Secured = now
+				a.o.Changed(t.rec.Test.ID)
 				a.o.Store.Submit(history.Batch{Tests: []history.TestRecord{t.rec}, TestStates: []history.TestState{{TestID: t.rec.Test.ID, State: evidence.State{Time: c.withhold.secureSince(), Phase: evidence.Secure}}}})
 			}
 		}
@@ -187,6 +186,9 @@ func (a *Assessor) Phase(id evidence.ConnID) evidence.Phase {
 func (a *Assessor) ClientHello(id evidence.ConnID, sni string) scenario.Certificate {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	if target, ok := scenario.Find(a.o.Zone, sni); ok && a.conns[id] != nil {
+		a.conns[id].named, a.conns[id].slot = true, target.Slot
+	}
 	return a.certificate(sni, func(slot int, owner scenario.Owner) scenario.Kind { return a.varying(id, slot, owner) })
 }
 
@@ -246,8 +248,13 @@ func (a *Assessor) Closed(final evidence.Connection) {
 		a.keep(c, final)
 	}
 	a.o.Store.Submit(batch)
+	a.usedSlot(c, final)
 	for _, t := range c.tests {
 		a.touch(t, now)
+		a.o.Changed(t.rec.Test.ID)
+	}
+	if t != nil {
+		a.o.Changed(t.rec.Test.ID)
 	}
 }
 

@@ -131,7 +131,7 @@ func TestKinOfManyTests(t *testing.T) {
 	for i := range many {
 		a.drop(fmt.Sprint(i))
 	}
-	if n := len(a.traits[slotTrait{0, "helo a.example"}]); n != 1 {
+	if n := len(a.traits["helo a.example"]); n != 1 {
 		t.Errorf("%d tests have the trait of one", n)
 	}
 }

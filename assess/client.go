@@ -87,6 +87,7 @@ func (c *client) settled() bool {
 }
 
 func (c *client) join(t *test) {
+	t.latest = c
 	if !slices.Contains(c.tests, t) {
 		c.tests = append(c.tests, t)
 	}

@@ -50,6 +50,10 @@ type withholding interface {
 	dismiss(id evidence.ConnID, at time.Time)
 	// phase of a connection.
 	phase(id evidence.ConnID, now time.Time) evidence.Phase
+	// next is the phase of the next connection, and when that ends if it ends by
+	// time; timed: it does.
+	next(now time.Time) (evidence.Phase, time.Time)
+	timed() bool
 	// secureSince is when STARTTLS was first offered; asked only once it was.
 	secureSince() time.Time
 	// seen is told how a connection ended, also while history is replayed.
@@ -85,6 +89,15 @@ func (t *timed) phase(_ evidence.ConnID, now time.Time) evidence.Phase {
 	}
 	return evidence.Secure
 }
+
+func (t *timed) next(now time.Time) (evidence.Phase, time.Time) {
+	if p := t.phase("", now); p == evidence.Secure {
+		return p, time.Time{}
+	}
+	return evidence.Downgrade, t.secureAt
+}
+
+func (t *timed) timed() bool { return true }
 
 func (t *timed) secureSince() time.Time { return t.secureAt }
 
@@ -129,12 +142,25 @@ func (f *firstContact) with(to scenario.Domain) *meeting {
 }
 
 func (f *firstContact) accept(id evidence.ConnID, to scenario.Domain, now time.Time) {
-	m := f.with(to)
-	again := !m.told && m.ended < mostMeetings && now.Sub(m.last) > f.gap
-	if m.open == "" && (m.ended == 0 || again) {
+	if m := f.with(to); m.open == "" && m.again(now, f.gap) {
 		m.open = id
 	}
 }
+
+// again reports whether STARTTLS is withheld from the next connection.
+func (m *meeting) again(now time.Time, gap time.Duration) bool {
+	return m.ended == 0 || !m.told && m.ended < mostMeetings && now.Sub(m.last) > gap
+}
+
+// next is about et, where most is to be learned.
+func (f *firstContact) next(now time.Time) (evidence.Phase, time.Time) {
+	if f.et.open == "" && f.et.again(now, f.gap) {
+		return evidence.Downgrade, time.Time{}
+	}
+	return evidence.Secure, time.Time{}
+}
+
+func (f *firstContact) timed() bool { return false }
 
 func (f *firstContact) dismiss(id evidence.ConnID, at time.Time) {
 	for _, m := range []*meeting{&f.et, &f.ut} {

@@ -33,6 +33,9 @@ func (a *Assessor) evidenceLocked(t *test) evidence.History {
 		for _, conn := range c.loose {
 			switch {
 			case !t.mayOwn(conn, a.o.Timing.DateSkew):
+			case t.exact(a.o.Zone, conn):
+				conn.Attribution = evidence.BySlot
+				h.Connections = append(h.Connections, conn)
 			case a.anyMayOwn(conn, t, kin, c.tests):
 				leftOut++
 			default:
@@ -42,7 +45,7 @@ func (a *Assessor) evidenceLocked(t *test) evidence.History {
 		}
 	}
 	for id, conn := range a.conns {
-		if t.clients[conn.client.key] == conn.client && conn.test != t {
+		if t.clients[conn.client.key] == conn.client && conn.test != t && (!conn.named || conn.slot == t.rec.Test.Slot) {
 			// It may still become part of the last attempt.
 			h.Connections = append(h.Connections, evidence.Connection{ID: id, Start: conn.start, End: now, Client: conn.remote.String(), Ending: evidence.EndingOpen, Attribution: evidence.ByAddress})
 		}
@@ -107,7 +110,7 @@ func (a *Assessor) evaluateDue(ctx context.Context) time.Duration {
 		a.swept = now
 		a.forgetClients(now)
 	}
-	next := idle
+	next := a.tellPhases(now)
 	var due, unsaved []*test
 	for id, t := range a.tests {
 		ends := t.rec.Opened.Add(a.o.Timing.Close)
@@ -187,18 +190,19 @@ func (a *Assessor) finish(t *test, v *policyinfer.Verdict, now time.Time) histor
 	t.rec.State, t.rec.Concluded = history.StateConcluded, now
 	t.rec.Verdict, t.rec.Engine = verdictJSON(v), policyinfer.EngineVersion
 	a.o.Decided()
+	a.o.Changed(t.rec.Test.ID)
 	a.o.Logger.Info("verdict reached", "test", t.rec.Test.ID, "policy", v.Policy, "conclusive", v.Conclusive)
 	a.reportLate(t, &batch, now)
 	return batch
 }
 
-// attachAll stores what was attributed by address, and the queries that belong
-// to the test.
+// attachAll stores what was attributed by address or slot, and the queries that
+// belong to the test.
 func (a *Assessor) attachAll(t *test) history.Batch {
 	var b history.Batch
 	for _, c := range a.evidenceLocked(t).Connections {
-		if c.Attribution == evidence.ByAddress && c.Ending != evidence.EndingOpen {
-			b.Attach = append(b.Attach, history.Attachment{Connection: c.ID, Test: t.rec.Test.ID, Attribution: evidence.ByAddress})
+		if c.Attribution != evidence.ByMail && c.Ending != evidence.EndingOpen {
+			b.Attach = append(b.Attach, history.Attachment{Connection: c.ID, Test: t.rec.Test.ID, Attribution: c.Attribution})
 		}
 	}
 	own, _ := a.queries(t)
@@ -365,6 +369,7 @@ func (a *Assessor) forget(id string, t *test, now time.Time) {
 	if t.rec.Open() {
 		t.rec.State, t.rec.Closed = history.StateClosed, now
 		a.o.Store.Submit(history.Batch{Tests: []history.TestRecord{t.rec}})
+		a.over(t)
 	}
 	a.drop(id)
 	for key, c := range t.clients {

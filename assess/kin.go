@@ -88,6 +88,11 @@ func (t *test) note(c evidence.Connection) {
 	for _, name := range c.Helo {
 		if x, ok := heloTrait(name); ok {
 			add(x)
+		} else if len(t.names) < maxTraits {
+			if t.names == nil {
+				t.names = make(map[string]bool)
+			}
+			t.names[strings.ToLower(name)] = true
 		}
 	}
 	ap, err := netip.ParseAddrPort(c.Client)
@@ -111,13 +116,9 @@ func (t *test) note(c evidence.Connection) {
 // roams reports whether mails of the test came from several clients.
 func (t *test) roams() bool { return t.places > 1 }
 
-// traitIndex finds tests by slot and trait.
-type traitIndex map[slotTrait]map[*test]bool
-
-type slotTrait struct {
-	slot  int
-	trait trait
-}
+// traitIndex finds tests by trait. Tests of other slots are among them: what
+// names no slot may be theirs.
+type traitIndex map[trait]map[*test]bool
 
 // put adds a connection with a mail of t, and the traits that it shows.
 func (a *Assessor) put(t *test, c evidence.Connection) {
@@ -130,11 +131,10 @@ func (a *Assessor) put(t *test, c evidence.Connection) {
 
 func (i traitIndex) add(t *test) {
 	for x := range t.traits {
-		k := slotTrait{t.rec.Test.Slot, x}
-		if i[k] == nil {
-			i[k] = make(map[*test]bool)
+		if i[x] == nil {
+			i[x] = make(map[*test]bool)
 		}
-		i[k][t] = true
+		i[x][t] = true
 	}
 }
 
@@ -143,14 +143,13 @@ func (a *Assessor) drop(id string) {
 	t := a.tests[id]
 	delete(a.tests, id)
 	for x := range t.traits {
-		k := slotTrait{t.rec.Test.Slot, x}
-		if delete(a.traits[k], t); len(a.traits[k]) == 0 {
-			delete(a.traits, k)
+		if delete(a.traits[x], t); len(a.traits[x]) == 0 {
+			delete(a.traits, x)
 		}
 	}
 }
 
-// kin returns the tests of one slot that may be of the same provider as t,
+// kin returns the tests, of any slot, that may be of the same provider as t,
 // directly or by way of others, without t.
 func (a *Assessor) kin(t *test) []*test {
 	return a.reach(t, math.MaxInt, func(trait) bool { return true })
@@ -178,7 +177,7 @@ func (a *Assessor) reach(t *test, most int, follow func(trait) bool) (out []*tes
 				continue
 			}
 			read[l] = true
-			for o := range a.traits[slotTrait{t.rec.Test.Slot, x}] {
+			for o := range a.traits[x] {
 				if found[o] || !l.all && !o.roams() {
 					continue
 				}

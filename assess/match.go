@@ -102,6 +102,7 @@ func (a *Assessor) match(from *client, tx evidence.Transaction, slot int, domain
 	}
 	latest.rec.State, latest.rec.Closed = history.StateClosed, a.o.Now()
 	a.o.Store.Submit(history.Batch{Tests: []history.TestRecord{latest.rec}})
+	a.over(latest)
 	return nil
 }
 
@@ -149,18 +150,20 @@ func (a *Assessor) open(c *client, tx evidence.Transaction, slot int, now time.T
 	if c.inherited {
 		c.inherited, c.downgradeNext = false, true
 	}
-	capability, err := newCapability(a.o.Rand)
-	if err != nil {
-		return nil, err
-	}
-	id, err := a.freshID()
-	if err != nil {
-		return nil, err
+	id, capability, leased := a.claim(slot, tx)
+	if !leased {
+		var err error
+		if capability, err = newCapability(a.o.Rand); err != nil {
+			return nil, err
+		}
+		if id, err = a.freshID(); err != nil {
+			return nil, err
+		}
 	}
 	t := &test{
 		rec: history.TestRecord{
 			Test:       evidence.Test{ID: id, Zone: a.o.Zone, Slot: slot, Started: now, Sender: tx.MailFrom, SenderIPs: []string{}, Timing: a.o.Timing.evidence()},
-			Capability: capability, State: history.StateRunning, Opened: now,
+			Capability: capability, State: history.StateRunning, Opened: now, Leased: leased,
 		},
 		clients: make(map[netip.Prefix]*client), copies: make(map[copyKey]bool), first: now,
 	}

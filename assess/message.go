@@ -100,6 +100,7 @@ func (a *Assessor) enter(snapshot evidence.Connection, tx evidence.Transaction, 
 			a.o.Logger.Warn("no test opened", "err", err)
 			return nil, sink.Reply{Code: 451, Enhanced: [3]int{4, 3, 2}, Text: "too many tests are running, please retry later"}, false
 		}
+		a.shareSlot(t)
 	}
 	if id := mailID(tx); !t.has(id) && len(t.rec.MessageIDs) < maxListed {
 		t.rec.MessageIDs = append(t.rec.MessageIDs, id)
@@ -120,10 +121,13 @@ func (a *Assessor) enter(snapshot evidence.Connection, tx evidence.Transaction, 
 	conn.test = t
 	conn.client.join(t)
 	t.clients[conn.client.key] = conn.client
+	a.shareRefused(conn.client, conn.client.loose...)
 	a.notePlace(t, conn, tx, known)
 	a.put(t, snapshot)
 	t.rec.LastSeen = now
+	a.o.Used(slot)
 	a.touch(t, now)
+	a.o.Changed(t.rec.Test.ID)
 	return t, sink.Reply{}, true
 }
 
@@ -203,6 +207,7 @@ func (a *Assessor) acknowledge(t *test, tx evidence.Transaction, domains []scena
 	}
 	if t.allAcked() && t.rec.Open() {
 		t.rec.State, t.rec.Acked = history.StateAcked, now
+		a.over(t)
 	}
 }
 

@@ -122,8 +122,8 @@ func (l Limits) withDefaults() Limits {
 	return l
 }
 
-// Options are what an Assessor needs. All but Downgrade, Own, Timing, Limits,
-// Queries, Decided and ResultURL are required.
+// Options are what an Assessor needs. Zone, Slots, Store, Now, Rand and Logger
+// are required.
 type Options struct {
 	Zone  string
 	Slots int
@@ -146,6 +146,50 @@ type Options struct {
 	Decided func()
 	// ResultURL makes the link to a result page; it appears in replies.
 	ResultURL func(capability string) string
+
+	// Claim says what the test of a mail to a token at a leased slot is called;
+	// ok is false if the token has no lease. nil: no slot is leased.
+	Claim func(slot int, token string) (id, capability string, ok bool)
+	// Used is told of a slot whose names a sender used. Changed is told of a test
+	// that has changed: a connection, its phase, its verdict, its state. Ended is
+	// told of a test that was acked or closed. None of them may block, or call the
+	// Assessor.
+	Used    func(slot int)
+	Changed func(testID string)
+	Ended   func(testID string)
+	// Blocked says whether a client is refused, and why; the text goes to the
+	// client behind 421. It must not block.
+	Blocked func(netip.Addr) (why string, blocked bool)
+}
+
+// withDefaults fills in what may be left out.
+func (o Options) withDefaults() Options {
+	o.Timing, o.Limits = o.Timing.WithDefaults(), o.Limits.withDefaults()
+	if o.Queries == nil {
+		o.Queries = func(time.Time) []evidence.Query { return nil }
+	}
+	if o.Decided == nil {
+		o.Decided = func() {}
+	}
+	if o.ResultURL == nil {
+		o.ResultURL = func(string) string { return "" }
+	}
+	if o.Claim == nil {
+		o.Claim = func(int, string) (string, string, bool) { return "", "", false }
+	}
+	if o.Used == nil {
+		o.Used = func(int) {}
+	}
+	if o.Changed == nil {
+		o.Changed = func(string) {}
+	}
+	if o.Ended == nil {
+		o.Ended = func(string) {}
+	}
+	if o.Blocked == nil {
+		o.Blocked = func(netip.Addr) (string, bool) { return "", false }
+	}
+	return o
 }
 
 func (o Options) check() error {

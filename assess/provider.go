@@ -84,10 +84,11 @@ func (t *test) agrees(name policyinfer.Name) bool {
 	return t.verdict == nil || !t.verdict.Conclusive || t.verdict.Policy == name
 }
 
-// group returns t and the tests that share a client with it, directly or by way
-// of others; one more than maxGroup if those are too many.
+// group returns t and the tests of its slot that share a client with it, directly
+// or by way of others; one more than maxGroup if those are too many.
 func (a *Assessor) group(t *test) []*test {
-	return append([]*test{t}, a.reach(t, maxGroup, trait.client)...)
+	group := append([]*test{t}, a.reach(t, maxGroup, trait.client)...)
+	return slices.DeleteFunc(group, func(o *test) bool { return o.rec.Test.Slot != t.rec.Test.Slot })
 }
 
 // shared gives connections without mail to the tests of a group, each to the

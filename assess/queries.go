@@ -81,6 +81,7 @@ func (a *Assessor) Fetched(f evidence.PolicyFetch) {
 	if !ok || target.Role != scenario.RolePolicy {
 		return
 	}
+	a.o.Used(target.Slot)
 	var owner *test
 	for _, t := range a.runningTests() {
 		if t.rec.Test.Slot != target.Slot {
@@ -96,5 +97,6 @@ func (a *Assessor) Fetched(f evidence.PolicyFetch) {
 	}
 	if owner != nil {
 		a.o.Store.Submit(history.Batch{Fetches: []history.TestFetch{{TestID: owner.rec.Test.ID, Fetch: f}}})
+		a.o.Changed(owner.rec.Test.ID)
 	}
 }

@@ -110,6 +110,7 @@ func (a *Assessor) replayConnection(r history.ConnectionRecord) {
 	c := a.client(evidence.ClientOf(remote.Addr()), conn.Start)
 	c.last = conn.End
 	a.learn(c, conn)
+	defer a.shareRefused(c, conn)
 	t := a.tests[r.Test]
 	if t == nil || conn.Attribution != evidence.ByMail {
 		if !conn.Data {

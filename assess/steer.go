@@ -55,56 +55,73 @@ func Choices(v *policyinfer.Verdict, met Met, handedOver bool, first scenario.Ho
 	return out
 }
 
-// Needs returns, for each test that the MX order matters to, the hosts it needs
-// to be met, most wanted first.
-func (a *Assessor) Needs() (out [][]scenario.Host) {
+// Needs returns, by slot, for each test that the MX order matters to, the hosts
+// it needs to be met, most wanted first.
+func (a *Assessor) Needs() map[int][][]scenario.Host {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	needs := a.needs(len(a.tests))
-	for _, id := range slices.Sorted(maps.Keys(needs)) {
-		out = append(out, needs[id])
+	out := make(map[int][][]scenario.Host)
+	for slot, needs := range a.needs(len(a.tests)) {
+		for _, id := range slices.Sorted(maps.Keys(needs)) {
+			out[slot] = append(out[slot], needs[id])
+		}
 	}
 	return out
 }
 
 // needs are those of running tests, for evidence, and of concluded ones, so that
 // their mail is handed over soon: every sender likes mx06. It looks for most of
-// them at most.
-func (a *Assessor) needs(most int) map[string][]scenario.Host {
-	out := make(map[string][]scenario.Host)
+// them at most in each slot.
+func (a *Assessor) needs(most int) map[int]map[string][]scenario.Host {
+	out := make(map[int]map[string][]scenario.Host)
 	for id, t := range a.tests {
-		switch {
-		case len(out) >= most:
-			return out
-		case t.rec.State == history.StateConcluded && t.lacksAck(scenario.ET):
-			out[id] = []scenario.Host{scenario.MX06}
-		case t.running() && t.verdict != nil:
-			met, handedOver := t.met(a.o.Zone)
-			first := scenario.MX04
-			if id[len(id)-1]%2 == 0 {
-				first = scenario.MX05
+		slot := t.rec.Test.Slot
+		if len(out[slot]) >= most {
+			continue
+		}
+		if list := t.needs(a.o.Zone); len(list) > 0 {
+			if out[slot] == nil {
+				out[slot] = make(map[string][]scenario.Host)
 			}
-			if list := Choices(t.verdict, met, handedOver, first); len(list) > 0 {
-				out[id] = list
-			}
+			out[slot][id] = list
 		}
 	}
 	return out
 }
 
-// fewTests is up to how many tests an early turn is worth its price: for a
-// while after it nobody knows which order a sender has.
+func (t *test) needs(zone string) []scenario.Host {
+	switch {
+	case t.rec.State == history.StateConcluded && t.lacksAck(scenario.ET):
+		return []scenario.Host{scenario.MX06}
+	case t.running() && t.verdict != nil:
+		met, handedOver := t.met(zone)
+		first := scenario.MX04
+		if id := t.rec.Test.ID; t.rec.Test.Slot == 0 && id[len(id)-1]%2 == 0 {
+			first = scenario.MX05 // a leased slot rests with mx04 first: no need to turn it
+		}
+		return Choices(t.verdict, met, handedOver, first)
+	}
+	return nil
+}
+
+// fewTests is up to how many tests of a slot an early turn is worth its price:
+// for a while after it nobody knows which order a sender has.
 const fewTests = 2
 
-// Steer reports whether what tests need has changed since the last call, and so
-// few of them run that the MX order should follow at once.
-func (a *Assessor) Steer() bool {
+// Steer returns the slots of which what tests need has changed since the last
+// call, and in which so few run that the MX order should follow at once.
+func (a *Assessor) Steer() (slots []int) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	needs := a.needs(fewTests + 1) // often asked: not of all
-	changed := len(needs) > 0 && len(needs) <= fewTests && !maps.EqualFunc(needs, a.steered, slices.Equal)
+	for slot, now := range needs {
+		if len(now) <= fewTests && !maps.EqualFunc(now, a.steered[slot], slices.Equal) {
+			slots = append(slots, slot)
+		}
+	}
 	a.steered = needs
-	return changed
+	slices.Sort(slots)
+	return slots
 }
 
 // met reads what the sender of t has met, also where it is not certain that it

@@ -23,10 +23,10 @@ func TestSteer(t *testing.T) {
 				copies: map[copyKey]bool{{messageID: "<1@x>", domain: scenario.ET}: false},
 			}
 		}
-		if got := a.Steer(); got != c.want {
+		if got := a.Steer(); len(got) > 0 != c.want {
 			t.Errorf("%d tests: %v, want %v", c.tests, got, c.want)
 		}
-		if got := len(a.Needs()); got != c.tests {
+		if got := len(a.Needs()[0]); got != c.tests {
 			t.Errorf("%d tests: %d have needs", c.tests, got)
 		}
 	}

@@ -35,9 +35,13 @@ type test struct {
 
 	// What it may have in common with other tests of its provider, see kin.
 	traits   map[trait]bool
+	names    map[string]bool // in EHLO, that are no trait
 	networks map[netip.Prefix]bool
 	places   int       // clients that its mails came from
 	kept     time.Time // when it was last kept for its kin
+
+	latest *client        // that its last mail came from
+	shown  evidence.Phase // of latest, as Changed was last told
 }
 
 // copyKey is one copy of a mail: et and ut each get one.
@@ -140,8 +144,11 @@ func (t *test) mayOwn(c evidence.Connection, skew time.Duration) bool {
 	if c.MailFrom != nil && !t.sentBy(*c.MailFrom) {
 		return false
 	}
-	if c.Slot != t.rec.Test.Slot && c.TLS != nil && c.TLS.SNI != nil {
-		return false
+	if c.Slot != t.rec.Test.Slot {
+		_, named := slotNamed(t.rec.Test.Zone, c) // 0 also stands for names of others
+		if named || c.Slot > 0 || len(c.RcptTo) > 0 {
+			return false
+		}
 	}
 	if end := t.ended(); !end.IsZero() && c.Start.After(end) {
 		return false

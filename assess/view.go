@@ -101,6 +101,7 @@ func (a *Assessor) Forget(ctx context.Context, address string) (int, error) {
 			continue
 		}
 		a.drop(id)
+		a.over(t)
 		for _, c := range t.clients {
 			c.tests = slices.DeleteFunc(c.tests, func(o *test) bool { return o == t })
 		}

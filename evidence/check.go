@@ -138,7 +138,7 @@ func (c *Connection) checkFields() error {
 		oneOf("destination", c.Destination, "et", "ut", "unknown"),
 		oneOf("status", c.Status, StatusNone, StatusSNISeen, StatusTLSStarted, StatusMail, StatusAcked),
 		oneOf("ending", c.Ending, EndingQuit, EndingAlert, EndingCloseNotify, EndingFIN, EndingReset, EndingTimeout, EndingServer, EndingOpen),
-		oneOf("attribution", c.Attribution, ByMail, ByAddress),
+		oneOf("attribution", c.Attribution, ByMail, ByAddress, BySlot),
 	)
 }
 

@@ -223,10 +223,13 @@ type Connection struct {
 type Attribution string
 
 // The ways of attribution. Only ByAddress can be wrong: the connection carried
-// no MAIL, and its client address is all that ties it to the test.
+// no MAIL, and its client address is all that ties it to the test. BySlot: it
+// carried no MAIL, but came from an address of the test, and its SNI names the
+// slot that the test has to itself.
 const (
 	ByMail    Attribution = "mail"
 	ByAddress Attribution = "address"
+	BySlot    Attribution = "slot"
 )
 
 // Clone returns a deep copy of c.

@@ -43,6 +43,8 @@ type TestRecord struct {
 	Resent        time.Time       `json:"resent,omitzero"`          // when its mail first came again under another Message-ID
 	Secured       time.Time       `json:"secured,omitzero"`         // when a client of it was first offered STARTTLS
 	Provider      *Provider       `json:"provider,omitempty"`
+	Leased        bool            `json:"leased,omitempty"` // its slot was leased to it, see evidence.BySlot
+	Shared        bool            `json:"shared,omitempty"` // somebody else used that slot meanwhile: its names tell nothing any more
 }
 
 // Provider is what several tests that ran at the same time, behind the same

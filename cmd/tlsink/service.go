@@ -155,13 +155,22 @@ const publishTimeout = 2 * time.Minute
 func (s *service) openRotator() (err error) {
 	s.rotator, err = mxrotator.New(mxrotator.Options{
 		Zone: s.cfg.Zone, Slots: s.cfg.Slots, Provider: s.names, Interval: s.cfg.timing().Rotation, TTL: time.Duration(s.cfg.DNS.TTL), Timeout: publishTimeout, Seed: mathrand.Uint64(),
-		Need: func() map[int]mxrotator.Need { return map[int]mxrotator.Need{0: {Choices: s.assess.Needs()}} },
+		Need: s.needs,
 		OnState: func(slot int, at time.Time, mx map[string]int) {
 			s.assess.RecordState(slot, evidence.State{Time: at, MX: mx})
 		},
 		Logger: s.log.With("part", "mxrotator"),
 	})
 	return err
+}
+
+// needs tells the rotator what tests need, by slot.
+func (s *service) needs() map[int]mxrotator.Need {
+	out := make(map[int]mxrotator.Need)
+	for slot, choices := range s.assess.Needs() {
+		out[slot] = mxrotator.Need{Choices: choices}
+	}
+	return out
 }
 
 func (s *service) openWeb() (err error) {
@@ -287,8 +296,8 @@ func (s *service) housekeep(ctx context.Context) error {
 			return nil
 		case <-short.C:
 			s.mailer.Kick()
-			if s.assess.Steer() {
-				s.rotator.Trigger(0)
+			if slots := s.assess.Steer(); len(slots) > 0 {
+				s.rotator.Trigger(slots...)
 			}
 		case <-hour.C:
 			before := time.Now().AddDate(0, 0, -s.current.Load().Retention)
