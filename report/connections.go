@@ -2,6 +2,7 @@ package report
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -88,7 +89,10 @@ func stamp(t time.Time) string { return t.UTC().Format(time.DateTime) }
 
 // notes says what the certificate was, how the client left, and what was odd.
 func notes(c *evidence.Connection, zone string, l Language) string {
-	var parts []string
+	return join(noteParts(c, zone, l)...)
+}
+
+func noteParts(c *evidence.Connection, zone string, l Language) (parts []string) {
 	if c.TLS != nil {
 		parts = append(parts, sniNote(c.TLS, l), certificateNote(c.TLS, l))
 		if c.TLS.Alert != nil {
@@ -113,7 +117,7 @@ func notes(c *evidence.Connection, zone string, l Language) string {
 	if c.Attribution == evidence.ByAddress {
 		parts = append(parts, phrase{"assigned by address only", "nur nach der Adresse zugeordnet"}.in(l))
 	}
-	return join(parts...)
+	return slices.DeleteFunc(parts, func(p string) bool { return p == "" })
 }
 
 func transferred(c *evidence.Connection) bool {

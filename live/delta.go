@@ -1,0 +1,31 @@
+package live
+
+import "slices"
+
+// Delta returns the rows of now that are new since before, or have changed. All
+// of them if before is nil.
+func Delta(before, now *Status) []Connection {
+	if now == nil {
+		return nil
+	}
+	if before == nil {
+		return now.Connections
+	}
+	var out []Connection
+	old := before.Connections
+	for _, c := range now.Connections { // both are in order of their numbers
+		for len(old) > 0 && old[0].Number < c.Number {
+			old = old[1:]
+		}
+		if len(old) == 0 || !same(&old[0], &c) {
+			out = append(out, c)
+		}
+	}
+	return out
+}
+
+func same(a, b *Connection) bool {
+	return a.Number == b.Number && a.ID == b.ID && a.Time.Equal(b.Time) && a.Open == b.Open && a.Client == b.Client && a.Name == b.Name &&
+		a.Server == b.Server && a.Outcome == b.Outcome && a.Phase == b.Phase && a.SNI == b.SNI && a.TLS == b.TLS && a.By == b.By &&
+		a.Text == b.Text && slices.Equal(a.Details, b.Details)
+}

@@ -1,0 +1,252 @@
+package live
+
+import (
+	"github.com/tlsink/tlsink/policyinfer"
+	"github.com/tlsink/tlsink/scenario"
+)
+
+// A sight is a face as it is told to people: what the sender met, and what it
+// means that it handed its mail over there, or did not. %[1]d is the number of
+// the server, %[2]s who came.
+type sight struct {
+	id                 string
+	met                phrase
+	delivered, refused phrase
+	fits               func(scenario.Face) bool
+}
+
+// sightOf finds the words for what was met; they are empty for a face that is
+// none of ours, as in a history that came from elsewhere.
+func sightOf(s policyinfer.Seen) sight {
+	for _, known := range sights {
+		if known.fits(s.Face) && s.TLS == (s.Face.Certificate != scenario.NoCertificate) {
+			return known
+		}
+	}
+	return sight{id: "other"}
+}
+
+func withheld(d scenario.Domain) func(scenario.Face) bool {
+	return func(f scenario.Face) bool {
+		return f.Domain == d && !f.StartTLS && f.Certificate == scenario.NoCertificate
+	}
+}
+
+func unused(d scenario.Domain) func(scenario.Face) bool {
+	return func(f scenario.Face) bool {
+		return f.Domain == d && f.StartTLS && f.Certificate == scenario.NoCertificate
+	}
+}
+
+func named(h scenario.Host) func(scenario.Face) bool {
+	return func(f scenario.Face) bool { return f.Host == h && f.Certificate == scenario.HostKind(h) }
+}
+
+// unnamed are the default certificates; those for ut are told as those of ut.
+func unnamed(k scenario.Kind) func(scenario.Face) bool {
+	return func(f scenario.Face) bool { return f.Host == "" && f.Certificate == k }
+}
+
+func atUT(trusted bool) func(scenario.Face) bool {
+	return func(f scenario.Face) bool {
+		return f.Host == scenario.UT && f.Certificate != scenario.NoCertificate && f.Certificate.Trusted() == trusted
+	}
+}
+
+// The halves of sentences that several sights share.
+var (
+	pretended = phrase{
+		"Server %[1]d pretended that it can’t encrypt, as an attacker would make it look.",
+		"Server %[1]d gab vor, nicht verschlüsseln zu können, so wie ein Angreifer es aussehen ließe.",
+	}
+	offered = phrase{
+		"Server %[1]d offered encryption, but it was not used.",
+		"Server %[1]d bot Verschlüsselung an, sie wurde aber nicht genutzt.",
+	}
+	fellFor = phrase{
+		"%[2]s handed the mail over anyway, encrypted: an attacker in this place would have got it. DANE forbids that, and so does MTA-STS except at a first contact.",
+		"%[2]s übergab die E-Mail trotzdem, verschlüsselt: Ein Angreifer an dieser Stelle hätte sie bekommen. DANE verbietet das, MTA-STS ebenfalls, außer beim ersten Kontakt.",
+	}
+	unknownReason = phrase{
+		"%[2]s left all the same and kept the mail. Why is not known, so nothing is concluded from it.",
+		"%[2]s ging trotzdem wieder und behielt die E-Mail. Warum, ist nicht bekannt; daraus folgt deshalb nichts.",
+	}
+)
+
+// sights has the words for every face; the first that fits counts.
+var sights = [...]sight{
+	{
+		"withheld at et", pretended,
+		phrase{
+			"%[2]s handed the mail over anyway, unencrypted: anyone on the way could have read it. DANE forbids that, and so does MTA-STS except at a first contact.",
+			"%[2]s übergab die E-Mail trotzdem, unverschlüsselt: Jeder auf dem Weg hätte sie lesen können. DANE verbietet das, MTA-STS ebenfalls, außer beim ersten Kontakt.",
+		},
+		phrase{
+			"%[2]s left and kept the mail. That is right for an address that asks for protection.",
+			"%[2]s ging wieder und behielt die E-Mail. Das ist richtig bei einer Adresse, die Schutz verlangt.",
+		},
+		withheld(scenario.ET),
+	},
+	{
+		"withheld at ut",
+		phrase{
+			"Server %[1]d belongs to the address that asks for no protection, and offered no encryption.",
+			"Server %[1]d gehört zu der Adresse, die keinen Schutz verlangt, und bot keine Verschlüsselung an.",
+		},
+		phrase{
+			"%[2]s handed the mail over unencrypted. Nothing forbids that here, but an attacker who hides the encryption can read such mail.",
+			"%[2]s übergab die E-Mail unverschlüsselt. Nichts verbietet das hier, aber ein Angreifer, der die Verschlüsselung unterdrückt, kann solche E-Mails lesen.",
+		},
+		phrase{
+			"%[2]s left and kept the mail, although nothing here demands encryption: it seems to have a rule of its own that does.",
+			"%[2]s ging wieder und behielt die E-Mail, obwohl hier nichts Verschlüsselung verlangt: Offenbar verlangt das eine eigene Regel.",
+		},
+		withheld(scenario.Unprotected),
+	},
+	{
+		"withheld", pretended,
+		phrase{
+			"%[2]s handed the mail over anyway, unencrypted, for both test addresses at once: anyone on the way could have read it.",
+			"%[2]s übergab die E-Mail trotzdem, unverschlüsselt und für beide Testadressen zugleich: Jeder auf dem Weg hätte sie lesen können.",
+		},
+		phrase{
+			"%[2]s left and kept the mail, as is right where an address asks for protection. It named no recipient, so which test address it came for is not known.",
+			"%[2]s ging wieder und behielt die E-Mail. Das ist richtig, wenn eine Adresse Schutz verlangt. Ein Empfänger wurde nicht genannt; für welche Testadresse die Verbindung war, ist deshalb nicht bekannt.",
+		},
+		withheld(scenario.UnknownDomain),
+	},
+	{
+		"offered at et", offered,
+		phrase{
+			"%[2]s handed the mail over unencrypted, although this address asks for protection: anyone on the way could have read it. Either it never encrypts, or it gave up after encryption had failed.",
+			"%[2]s übergab die E-Mail unverschlüsselt, obwohl diese Adresse Schutz verlangt: Jeder auf dem Weg hätte sie lesen können. Entweder verschlüsselt er nie, oder er hat nach einem Fehlschlag darauf verzichtet.",
+		},
+		phrase{}, unused(scenario.ET),
+	},
+	{
+		"offered at ut", offered,
+		phrase{
+			"%[2]s handed the mail over unencrypted: anyone on the way could have read it. Either it never encrypts, or it gave up after encryption had failed.",
+			"%[2]s übergab die E-Mail unverschlüsselt: Jeder auf dem Weg hätte sie lesen können. Entweder verschlüsselt er nie, oder er hat nach einem Fehlschlag darauf verzichtet.",
+		},
+		phrase{}, unused(scenario.Unprotected),
+	},
+	{
+		"offered", offered,
+		phrase{
+			"%[2]s handed the mail over unencrypted, for both test addresses at once: anyone on the way could have read it. Either it never encrypts, or it gave up after encryption had failed.",
+			"%[2]s übergab die E-Mail unverschlüsselt, für beide Testadressen zugleich: Jeder auf dem Weg hätte sie lesen können. Entweder verschlüsselt er nie, oder er hat nach einem Fehlschlag darauf verzichtet.",
+		},
+		phrase{}, unused(scenario.UnknownDomain),
+	},
+	{
+		"mx03",
+		phrase{
+			"Server %[1]d showed a certificate that nobody vouches for, and that does not match the fingerprint in DNS (DANE): an attacker’s would look like this.",
+			"Server %[1]d zeigte ein Zertifikat, für das niemand bürgt und das nicht zum Fingerabdruck im DNS (DANE) passt: So sähe das eines Angreifers aus.",
+		},
+		fellFor,
+		phrase{
+			"%[2]s refused it and left without handing over the mail. That is right: DANE and MTA-STS demand it, and so does anyone who checks certificates.",
+			"%[2]s lehnte es ab und ging, ohne die E-Mail zu übergeben. Das ist richtig: DANE und MTA-STS verlangen es, und wer Zertifikate prüft, tut es auch sonst.",
+		},
+		named(scenario.MX03),
+	},
+	{
+		"mx04",
+		phrase{
+			"Server %[1]d showed a certificate that nobody vouches for, but its fingerprint stands in DNS (DANE).",
+			"Server %[1]d zeigte ein Zertifikat, für das niemand bürgt, aber sein Fingerabdruck steht im DNS (DANE).",
+		},
+		phrase{
+			"%[2]s handed the mail over, encrypted. By DANE that is right; but one that checks nothing would have done the same, so the other servers must tell.",
+			"%[2]s übergab die E-Mail, verschlüsselt. Nach DANE ist das richtig; wer gar nichts prüft, hätte es aber auch getan. Das müssen die anderen Server klären.",
+		},
+		phrase{
+			"%[2]s refused it and left without handing over the mail. DANE alone would have accepted it; MTA-STS wants a certificate that a public authority vouches for.",
+			"%[2]s lehnte es ab und ging, ohne die E-Mail zu übergeben. DANE allein hätte es angenommen; MTA-STS will ein Zertifikat, für das eine öffentliche Stelle bürgt.",
+		},
+		named(scenario.MX04),
+	},
+	{
+		"mx05",
+		phrase{
+			"Server %[1]d showed a certificate that a public authority vouches for, but not the one whose fingerprint stands in DNS (DANE).",
+			"Server %[1]d zeigte ein Zertifikat, für das eine öffentliche Stelle bürgt, aber nicht das, dessen Fingerabdruck im DNS steht (DANE).",
+		},
+		phrase{
+			"%[2]s handed the mail over, encrypted. MTA-STS allows that and DANE does not; one that checks nothing would have done the same.",
+			"%[2]s übergab die E-Mail, verschlüsselt. MTA-STS erlaubt das, DANE nicht; wer gar nichts prüft, hätte es auch getan.",
+		},
+		phrase{
+			"%[2]s refused it and left without handing over the mail. Of the usual rules only DANE demands that.",
+			"%[2]s lehnte es ab und ging, ohne die E-Mail zu übergeben. Von den üblichen Regeln verlangt das nur DANE.",
+		},
+		named(scenario.MX05),
+	},
+	{
+		"mx06",
+		phrase{
+			"Server %[1]d showed a certificate that is right in every way.",
+			"Server %[1]d zeigte ein Zertifikat, das in jeder Hinsicht richtig ist.",
+		},
+		phrase{
+			"%[2]s handed the mail over, encrypted. Everyone who encrypts does that here, so it says little about what is checked.",
+			"%[2]s übergab die E-Mail, verschlüsselt. Das tut hier jeder, der verschlüsselt; über Prüfungen sagt es deshalb wenig.",
+		},
+		unknownReason, named(scenario.MX06),
+	},
+	{
+		"no name, self-signed",
+		phrase{
+			"Server %[1]d showed a certificate that nobody vouches for, and that matches no fingerprint in DNS.",
+			"Server %[1]d zeigte ein Zertifikat, für das niemand bürgt und das zu keinem Fingerabdruck im DNS passt.",
+		},
+		fellFor,
+		phrase{
+			"%[2]s refused it and left without handing over the mail. That is right; it seems to check certificates.",
+			"%[2]s lehnte es ab und ging, ohne die E-Mail zu übergeben. Das ist richtig; offenbar werden Zertifikate geprüft.",
+		},
+		unnamed(scenario.SelfSigned),
+	},
+	{
+		"no name, CA",
+		phrase{
+			"Server %[1]d showed a certificate that a public authority vouches for, but whose fingerprint does not stand in DNS.",
+			"Server %[1]d zeigte ein Zertifikat, für das eine öffentliche Stelle bürgt, dessen Fingerabdruck aber nicht im DNS steht.",
+		},
+		phrase{
+			"%[2]s handed the mail over, encrypted. DANE forbids that; one that checks certificates in the usual way, or not at all, does it.",
+			"%[2]s übergab die E-Mail, verschlüsselt. DANE verbietet das; wer Zertifikate auf die übliche Weise prüft oder gar nicht, tut es.",
+		},
+		unknownReason, unnamed(scenario.CADefault),
+	},
+	{
+		"ut, self-signed",
+		phrase{
+			"Server %[1]d belongs to the address that asks for no protection, and showed a certificate that nobody vouches for.",
+			"Server %[1]d gehört zu der Adresse, die keinen Schutz verlangt, und zeigte ein Zertifikat, für das niemand bürgt.",
+		},
+		phrase{
+			"%[2]s handed the mail over, encrypted. Nothing demands a check here, and none was made: an attacker in this place would have got the mail.",
+			"%[2]s übergab die E-Mail, verschlüsselt. Nichts verlangt hier eine Prüfung, und es gab keine: Ein Angreifer an dieser Stelle hätte die E-Mail bekommen.",
+		},
+		phrase{
+			"%[2]s refused it and left without handing over the mail, although nothing demands a check here: it seems to have a rule of its own that does.",
+			"%[2]s lehnte es ab und ging, ohne die E-Mail zu übergeben, obwohl hier nichts eine Prüfung verlangt: Offenbar verlangt das eine eigene Regel.",
+		},
+		atUT(false),
+	},
+	{
+		"ut, CA",
+		phrase{
+			"Server %[1]d belongs to the address that asks for no protection, and showed a certificate that a public authority vouches for.",
+			"Server %[1]d gehört zu der Adresse, die keinen Schutz verlangt, und zeigte ein Zertifikat, für das eine öffentliche Stelle bürgt.",
+		},
+		phrase{
+			"%[2]s handed the mail over, encrypted. Nearly everyone who encrypts does that here.",
+			"%[2]s übergab die E-Mail, verschlüsselt. Das tut hier fast jeder, der verschlüsselt.",
+		},
+		unknownReason, atUT(true),
+	},
+}
