@@ -30,6 +30,14 @@ var ErrNotFound = errors.New("no such block")
 // ErrFull is in the error of Add when there is no room.
 var ErrFull = errors.New("the block list is full: remove some entries, or block a network or domain as a whole")
 
+// BadError says that an entry makes no sense.
+type BadError struct {
+	Field, Value string // reason or until
+	Want         string
+}
+
+func (e *BadError) Error() string { return fmt.Sprintf("%s %q: %s", e.Field, e.Value, e.Want) }
+
 // Entry is one block.
 type Entry struct {
 	ID     string    `json:"id"`
@@ -191,10 +199,10 @@ func (l *List) Add(ctx context.Context, what, reason string, until time.Time, wi
 	}
 	now := l.o.Now().UTC()
 	if !until.IsZero() && !until.After(now) {
-		return Entry{}, fmt.Errorf("the block would end at %s, which is over", until.UTC().Format(time.RFC3339))
+		return Entry{}, &BadError{"until", until.UTC().Format(time.RFC3339), "is over already"}
 	}
 	if reason = line(reason); len(reason) > maxReason {
-		return Entry{}, fmt.Errorf("the reason has %d octets, at most %d are kept", len(reason), maxReason)
+		return Entry{}, &BadError{"reason", reason[:20] + "…", fmt.Sprintf("has %d octets, at most %d are kept", len(reason), maxReason)}
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()

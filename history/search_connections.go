@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 
@@ -95,4 +96,36 @@ func (s *Store) Oldest() (test, connection time.Time, err error) {
 		return nil
 	})
 	return test, connection, err
+}
+
+// firstMails bounds the connections that Written reads.
+const firstMails = 50
+
+// Written returns when the mail of a test was written, as its Date field says;
+// zero if that is not known.
+func (s *Store) Written(testID string) (time.Time, error) {
+	var written time.Time
+	err := s.view(func(tx *bolt.Tx) error {
+		r, err := s.mustTest(tx, testID)
+		if err != nil {
+			return err
+		}
+		prefix := prefixKey(testID)
+		c := bucket(tx, bucketTestConnections).Cursor()
+		k, _ := c.Seek(prefix)
+		for n := 0; n < firstMails && bytes.HasPrefix(k, prefix); n++ {
+			conn, _ := s.connection(tx, k[len(prefix):])
+			for _, t := range conn.Connection.Transactions {
+				if t.Message == nil || t.Message.Date.IsZero() || t.MessageID != "" && !slices.Contains(r.MessageIDs, t.MessageID) {
+					continue
+				}
+				if written.IsZero() || t.Message.Date.Before(written) {
+					written = t.Message.Date
+				}
+			}
+			k, _ = c.Next()
+		}
+		return nil
+	})
+	return written, err
 }

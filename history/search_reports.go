@@ -118,3 +118,17 @@ func (s *Store) RetryReport(ctx context.Context, id string, due time.Time) error
 	}
 	return refused
 }
+
+// Report returns the report of a test without its message, or an error that
+// wraps ErrNotFound.
+func (s *Store) Report(id string) (QueueItem, error) {
+	var q QueueItem
+	err := s.view(func(tx *bolt.Tx) error {
+		v := bucket(tx, bucketQueue).Get([]byte(id))
+		if v == nil || !s.read(bucketQueue, []byte(id), v, 0, &q) {
+			return fmt.Errorf("report %q: %w", id, ErrNotFound)
+		}
+		return nil
+	})
+	return q, err
+}

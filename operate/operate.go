@@ -44,8 +44,9 @@ type Store interface {
 	Test(id string) (history.TestRecord, error)
 	SearchConnections(ctx context.Context, s history.ConnectionSearch) (history.ConnectionPage, error)
 	Connection(id evidence.ConnID) (history.ConnectionRecord, error)
+	Written(testID string) (time.Time, error)
 	Reports(ctx context.Context, s history.ReportSearch) (history.ReportPage, error)
-	QueueItem(id string) (history.QueueItem, error)
+	Report(id string) (history.QueueItem, error)
 	RetryReport(ctx context.Context, id string, now time.Time) error
 	Commit(ctx context.Context, b history.Batch) error
 	Mailbox(ctx context.Context) ([]history.MailboxItem, error)
@@ -79,14 +80,6 @@ type Forgetter interface {
 	ForgetPerson(ctx context.Context, address string, tests []string) (int, error)
 }
 
-// Deliveries are webhook deliveries. Retry and Drop return an error that wraps
-// ErrNotFound if there is no such delivery.
-type Deliveries interface {
-	Deliveries(ctx context.Context) ([]Delivery, error)
-	Retry(ctx context.Context, id string) error
-	Drop(ctx context.Context, id string) error
-}
-
 // Options are the parts that an Operator acts on. Store, Tests, Blocks, Now,
 // Rand and Logger are required.
 type Options struct {
@@ -103,7 +96,7 @@ type Options struct {
 	Limits    func() []Limit                 // what is limited at present; nil: none
 	Kick      func()                         // tells the mailer that a report is due; nil: nothing
 	Days      func() int                     // days that evidence is kept
-	Webhooks  Deliveries                     // nil: none
+	Webhooks  func() []Delivery              // nil: none
 	Forgetter map[string]Forgetter           // by the name that a result gives them, e.g. "webhooks"
 }
 

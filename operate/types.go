@@ -191,10 +191,10 @@ type ReportPage struct {
 type Delivery struct {
 	ID        string    `json:"id"`
 	Test      string    `json:"test"`
-	Host      string    `json:"host"` // of its URL, which may hold secrets
-	State     string    `json:"state"`
+	Host      string    `json:"host"`  // of its URL, which may hold secrets
+	State     string    `json:"state"` // as that of a report
 	Created   time.Time `json:"created"`
-	Due       time.Time `json:"due,omitzero"`
+	Due       time.Time `json:"due,omitzero"` // while pending
 	Attempts  int       `json:"attempts"`
 	LastError string    `json:"last_error,omitempty"`
 }
