@@ -33,7 +33,7 @@ func (a *Assessor) Message(ctx context.Context, snapshot evidence.Connection) si
 	if id != "" {
 		var err error
 		if known, err = a.o.Store.ByMessageID(id); err != nil {
-			a.o.Logger.Error("tests of a Message-ID cannot be read", "err", err)
+			a.o.Logger.Error("tests of a Message-ID cannot be read", "connection", snapshot.ID, "err", err)
 			return storageTrouble()
 		}
 	}
@@ -74,7 +74,7 @@ func (a *Assessor) finished(ctx context.Context, snapshot evidence.Connection, r
 	}
 	if err != nil {
 		if !errors.Is(err, history.ErrDisk) { // the history has said so
-			a.o.Logger.Error("evidence cannot be stored", "err", err)
+			a.o.Logger.Error("evidence cannot be stored", "test", r.Test.ID, "connection", snapshot.ID, "err", err)
 		}
 		return storageTrouble()
 	}
@@ -97,9 +97,10 @@ func (a *Assessor) enter(snapshot evidence.Connection, tx evidence.Transaction, 
 	if t == nil {
 		var err error
 		if t, err = a.open(conn.client, tx, slot, now); err != nil {
-			a.o.Logger.Warn("no test opened", "err", err)
+			a.o.Logger.Warn("no test opened", "connection", snapshot.ID, "err", err)
 			return nil, sink.Reply{Code: 451, Enhanced: [3]int{4, 3, 2}, Text: "too many tests are running, please retry later"}, false
 		}
+		a.o.Logger.Info("test opened", "test", t.rec.Test.ID, "connection", snapshot.ID, "slot", slot)
 		a.shareSlot(t)
 	}
 	if id := mailID(tx); !t.has(id) && len(t.rec.MessageIDs) < maxListed {
@@ -172,10 +173,11 @@ func (a *Assessor) decide(ctx context.Context, t *test, snapshot evidence.Connec
 	}
 	if err != nil {
 		if !errors.Is(err, history.ErrDisk) { // the history has said so
-			a.o.Logger.Error("evidence cannot be stored", "test", t.rec.Test.ID, "err", err)
+			a.o.Logger.Error("evidence cannot be stored", "test", t.rec.Test.ID, "connection", snapshot.ID, "err", err)
 		}
 		return storageTrouble()
 	}
+	a.o.Logger.Debug("message answered", "test", t.rec.Test.ID, "connection", snapshot.ID, "code", reply.Code)
 	return reply
 }
 

@@ -48,7 +48,7 @@ func (a *Assessor) splitResent(t *test, v policyinfer.Verdict, last evidence.Con
 	}
 	fresh, err := a.open(conn.client, tx[len(tx)-1], t.rec.Test.Slot, now)
 	if err != nil {
-		a.o.Logger.Warn("no test opened", "err", err)
+		a.o.Logger.Warn("no test opened", "test", t.rec.Test.ID, "connection", last, "err", err)
 		return nil, history.Batch{}
 	}
 	t.own = before
@@ -57,6 +57,7 @@ func (a *Assessor) splitResent(t *test, v policyinfer.Verdict, last evidence.Con
 	batch := a.finish(t, &known, now)
 	t.rec.State, t.rec.Closed = history.StateClosed, t.rec.Resent
 	a.over(t)
+	a.o.Logger.Info("test opened", "test", fresh.rec.Test.ID, "connection", last, "slot", fresh.rec.Test.Slot, "continues", t.rec.Test.ID)
 	batch.Merge(a.takeOver(fresh, t, after))
 	conn.test = fresh
 	a.touch(fresh, now)

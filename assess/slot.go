@@ -108,6 +108,7 @@ func (a *Assessor) shareRefused(c *client, conns ...evidence.Connection) {
 
 // over notes that a test was acked or closed.
 func (a *Assessor) over(t *test) {
+	a.o.Logger.Info("test ended", "test", t.rec.Test.ID, "state", t.rec.State)
 	a.o.Changed(t.rec.Test.ID)
 	a.o.Ended(t.rec.Test.ID)
 }

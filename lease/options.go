@@ -42,8 +42,8 @@ type Options struct {
 	// Waited is told how long somebody who gets a slot has waited for it; as Changed.
 	Waited func(time.Duration)
 	Now    func() time.Time
-	Rand    io.Reader // for tokens, ids and capabilities: crypto/rand
-	Logger  *slog.Logger
+	Rand   io.Reader // for tokens, ids and capabilities: crypto/rand
+	Logger *slog.Logger
 
 	Wait       time.Duration // for the first mail; default 30 min. Signs of the sender prolong it, up to four times
 	Quarantine time.Duration // after the last use: max_age of the policy; default 24 h

@@ -50,13 +50,17 @@ func tlsRequiredNo(h textproto.Header) bool {
 	})
 }
 
-// ours reports whether an address is one of our test recipients: en or de,
-// with or without detail (RFC 5233), at et or ut of one of our slots.
+// ours reports whether an address is one of our test recipients: en or de, with
+// or without detail (RFC 5233), at et or ut of slot 0; a token at another slot.
 func (i *Inspector) ours(address string) bool {
 	local, domain := split(address)
 	t, ok := scenario.Find(i.zone, domain)
 	if !ok || t.Slot >= i.slots || (t.Role != scenario.RoleET && t.Role != scenario.RoleUT) {
 		return false
+	}
+	if t.Slot > 0 {
+		_, token := scenario.ParseToken(local)
+		return token
 	}
 	user, _, _ := strings.Cut(strings.ToLower(local), "+")
 	return user == "en" || user == "de"

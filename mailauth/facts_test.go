@@ -25,8 +25,10 @@ func TestAddressed(t *testing.T) {
 	}{
 		{"both", "To: en@et.sink.example\nCc: de@ut.sink.example", []string{"en@et.sink.example", "de@ut.sink.example"}},
 		{"named twice", "To: en@et.sink.example, en@ET.sink.example", []string{"en@et.sink.example"}},
-		{"slot", "To: en@et3.sink.example", []string{"en@et3.sink.example"}},
-		{"slot that does not exist", "To: en@et4.sink.example", nil},
+		{"slot", "To: en4k7w2q9mxa@et3.sink.example, DE23456789ab@UT1.sink.example", []string{"en4k7w2q9mxa@et3.sink.example", "DE23456789ab@ut1.sink.example"}},
+		{"slot that does not exist", "To: en4k7w2q9mxa@et4.sink.example", nil},
+		{"no token of a slot", "To: en@et3.sink.example, en4k7w2q9mx0@et3.sink.example, en4k7w2q9mxa+x@et3.sink.example", nil},
+		{"token, but slot 0", "To: en4k7w2q9mxa@et.sink.example", nil},
 		{"other user", "To: postmaster@et.sink.example, fr@et.sink.example", nil},
 		{"other host", "To: en@mx03.et.sink.example, en@sink.example, en@et.sink.example.org", nil},
 		{"in a group", "To: Friends: en@et.sink.example, x@y.example;", []string{"en@et.sink.example"}},

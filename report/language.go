@@ -3,6 +3,8 @@ package report
 import (
 	"fmt"
 	"strings"
+
+	"github.com/tlsink/tlsink/scenario"
 )
 
 // Language is the language of a report. The zero value is English.
@@ -15,12 +17,16 @@ const (
 )
 
 // LanguageOf chooses the language of a report: the one that the address names
-// to which the test mail went (en@…, de@…), or, if that says nothing or both,
+// to which the test mail went (en@…, de@…, en4k7w2q9mxa@…), or, if that says
+// nothing or both,
 // the one that the header of the mail names first.
 func LanguageOf(recipients []string, headerLanguage string) Language {
 	var en, de bool
 	for _, r := range recipients {
 		local, _, _ := strings.Cut(strings.TrimPrefix(strings.TrimSpace(r), "<"), "@")
+		if language, ok := scenario.ParseToken(local); ok { // of a leased slot
+			local = language
+		}
 		local, _, _ = strings.Cut(local, "+")
 		en = en || strings.EqualFold(local, string(English))
 		de = de || strings.EqualFold(local, string(German))

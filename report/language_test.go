@@ -29,6 +29,8 @@ func TestLanguageOf(t *testing.T) {
 		{"capitals", []string{"DE@et.sink.example"}, "", German},
 		{"in brackets", []string{"<de@et.sink.example>"}, "", German},
 		{"with a tag of its own", []string{"de+test@et.sink.example"}, "", German},
+		{"token of a slot", []string{"de4k7w2q9mxa@et3.sink.example"}, "en", German},
+		{"English token", []string{"EN4K7W2Q9MXA@ut3.sink.example"}, "de", English},
 		{"both, header is German", []string{"de@et.sink.example", "en@ut.sink.example"}, "de-CH, en", German},
 		{"both, header says nothing", []string{"de@et.sink.example", "en@ut.sink.example"}, "", English},
 		{"neither, header is German", []string{"postmaster@et.sink.example"}, "de", German},

@@ -33,6 +33,9 @@ import (
 
 const zone = "sink.example"
 
+// leased is the token of slot 1.
+const leased = "en4k7w2q9mxa"
+
 // keys makes key pairs once; certificates of different times can share them.
 var keys = sync.OnceValue(func() []crypto.Signer {
 	ec, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -207,8 +210,9 @@ func options(phase evidence.Phase) (sink.Options, *fixture) {
 	var ids atomic.Int64
 	return sink.Options{
 		Zone: zone, Slots: 2, Director: f.director, Certificates: f.certs, Inspector: f.memory, Mailbox: f.memory,
-		NewID: func() evidence.ConnID { return evidence.ConnID(strconv.FormatInt(ids.Add(1), 10)) },
-		Now:   time.Now, Logger: slog.New(slog.DiscardHandler),
+		Leased: func(slot int, token string) bool { return slot == 1 && token == leased },
+		NewID:  func() evidence.ConnID { return evidence.ConnID(strconv.FormatInt(ids.Add(1), 10)) },
+		Now:    time.Now, Logger: slog.New(slog.DiscardHandler),
 		Limits: sink.Limits{Linger: 100 * time.Millisecond},
 	}, f
 }

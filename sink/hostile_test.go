@@ -117,7 +117,7 @@ func FuzzSession(f *testing.F) {
 	for _, s := range []string{
 		"EHLO x\r\nMAIL FROM:<a@b.example>\r\nRCPT TO:<en@et.sink.example>\r\nDATA\r\nhi\r\n.\r\nQUIT\r\n",
 		"EHLO x\r\nMAIL FROM:<a@b.example>\r\nRCPT TO:<postmaster>\r\nBDAT 3\r\nabcBDAT 0 LAST\r\n",
-		"EHLO x\r\nMAIL FROM:<>\r\nRCPT TO:<de@ut1.sink.example>\r\nBDAT 9\r\nabRSET\r\n",
+		"EHLO x\r\nMAIL FROM:<>\r\nRCPT TO:<en4k7w2q9mxa@ut1.sink.example>\r\nBDAT 9\r\nabRSET\r\n",
 		"EHLO x\r\nSTARTTLS\r\n" + string(hello), "EHLO x\r\nSTARTTLS\r\n" + string(sslv3Hello), "EHLO x\r\nSTARTTLS\r\n\x15\x03\x01\x00\x02\x02\x28",
 	} {
 		f.Add([]byte(s), uint64(1))

@@ -160,7 +160,28 @@ func (l Limits) check() error {
 	return nil
 }
 
-// Options are what a Server needs. All but Hostname and Limits are required.
+// Observer measures. Its methods are called from many goroutines and must not
+// block.
+type Observer interface {
+	// Greeted is told how long after accept the greeting was sent.
+	Greeted(after time.Duration)
+	// Handshake is told how long TLS took from STARTTLS on, the version ("1.3", ""
+	// if none was agreed), and what came of it: finished; alert, by the client; failed.
+	Handshake(took time.Duration, version, result string)
+	// Refused is told of a connection that was sent away: by our own limits
+	// ("limit") or by the Director ("director").
+	Refused(reason string)
+}
+
+// unobserved is the Observer that measures nothing.
+type unobserved struct{}
+
+func (unobserved) Greeted(time.Duration)                   {}
+func (unobserved) Handshake(time.Duration, string, string) {}
+func (unobserved) Refused(string)                          {}
+
+// Options are what a Server needs. All but Hostname, Leased, Observer and Limits
+// are required.
 type Options struct {
 	Zone         string
 	Slots        int    // number of slots, at least 1
@@ -169,10 +190,14 @@ type Options struct {
 	Certificates Certificates
 	Inspector    Inspector
 	Mailbox      Mailbox
-	NewID        func() evidence.ConnID // must be safe for concurrent use
-	Now          func() time.Time       // for the record; deadlines use the system clock
-	Logger       *slog.Logger
-	Limits       Limits
+	// Leased reports whether mail to a token (scenario.ParseToken), in lower case,
+	// is accepted at a slot above 0. It must work from memory. nil: no slot is leased.
+	Leased   func(slot int, token string) bool
+	Observer Observer
+	NewID    func() evidence.ConnID // must be safe for concurrent use
+	Now      func() time.Time       // for the record; deadlines use the system clock
+	Logger   *slog.Logger
+	Limits   Limits
 }
 
 func (o *Options) check() error {
@@ -180,6 +205,12 @@ func (o *Options) check() error {
 	o.Limits = o.Limits.withDefaults()
 	if o.Hostname == "" {
 		o.Hostname = scenario.ServiceHost(o.Zone)
+	}
+	if o.Leased == nil {
+		o.Leased = func(int, string) bool { return false }
+	}
+	if o.Observer == nil {
+		o.Observer = unobserved{}
 	}
 	switch {
 	case o.Zone == "":

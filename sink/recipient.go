@@ -10,7 +10,8 @@ type kind int
 
 const (
 	foreign kind = iota // refused: we relay for nobody
-	test                // en@ or de@ a test domain
+	unknown             // refused: nobody has this name at a test domain
+	test                // en@ or de@ a test domain; the token of a leased slot
 	mailbox             // postmaster, abuse, report addresses
 )
 
@@ -38,14 +39,15 @@ func (s *Server) classify(address string) recipient {
 	if !ours || target.Slot >= s.options.Slots {
 		return recipient{}
 	}
-	user, detail, sub := strings.Cut(local, "+")
-	if (user == "en" || user == "de") && (!sub || plain(detail)) {
-		switch target.Role {
-		case scenario.RoleET:
-			return recipient{test, target.Slot, scenario.ET}
-		case scenario.RoleUT:
-			return recipient{test, target.Slot, scenario.Unprotected}
-		}
+	domain = ""
+	switch target.Role {
+	case scenario.RoleET:
+		domain = string(scenario.ET)
+	case scenario.RoleUT:
+		domain = string(scenario.Unprotected)
+	}
+	if domain != "" && s.takesTests(target.Slot, local) {
+		return recipient{test, target.Slot, scenario.Domain(domain)}
 	}
 	switch local {
 	case "postmaster", "abuse":
@@ -59,7 +61,22 @@ func (s *Server) classify(address string) recipient {
 			return recipient{kind: mailbox}
 		}
 	}
+	if domain != "" && strings.Trim(local, "abcdefghijklmnopqrstuvwxyz0123456789-_.=+") == "" {
+		return recipient{kind: unknown}
+	}
 	return recipient{}
+}
+
+// takesTests reports whether a local part is one for tests: in slot 0, which is
+// everybody's, en and de; in the others, the token of whoever has the slot. Why
+// another token is not taken is not told: dead ones and wrong ones look alike.
+func (s *Server) takesTests(slot int, local string) bool {
+	if slot > 0 {
+		_, token := scenario.ParseToken(local)
+		return token && s.options.Leased(slot, local)
+	}
+	user, detail, sub := strings.Cut(local, "+")
+	return (user == "en" || user == "de") && (!sub || plain(detail))
 }
 
 // maxLocal bounds a local part, in octets (RFC 5321 §4.5.3.1.1).

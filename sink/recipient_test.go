@@ -14,13 +14,15 @@ import (
 // Nobody relays through the sink: what is not exactly ours is refused.
 func TestRecipients(t *testing.T) {
 	accepted := []string{
-		"<en@et.sink.example>", "<de@ut.sink.example>", "<EN@ET.Sink.Example>", "<en+detail@et.sink.example>", "<de+a.b-c_d=e@ut1.sink.example>",
-		"<en+" + strings.Repeat("x", 61) + "@et.sink.example>", "<en@et1.sink.example>", "en@et.sink.example", "<\"en\"@et.sink.example>", "<@relay.example,@other.example:en@et.sink.example>",
+		"<en@et.sink.example>", "<de@ut.sink.example>", "<EN@ET.Sink.Example>", "<en+detail@et.sink.example>", "<de+a.b-c_d=e@ut.sink.example>",
+		"<en+" + strings.Repeat("x", 61) + "@et.sink.example>", "<en4k7w2q9mxa@et1.sink.example>", "<EN4K7w2q9mxa@UT1.sink.example>", "en@et.sink.example", "<\"en\"@et.sink.example>", "<@relay.example,@other.example:en@et.sink.example>",
 		"<postmaster>", "<POSTMASTER>", "<postmaster@sink.example>", "<abuse@et.sink.example>", "<Abuse@ut1.sink.example>", "<postmaster@mx.sink.example>",
 		"<postmaster@mx03.et.sink.example>", "<report@sink.example>", "<tlsrpt@sink.example>",
 	}
 	refused := []string{
 		"<user@elsewhere.example>", "<en@elsewhere.example>", "<en@sink.example>", "<en@mx03.et.sink.example>", "<en@et2.sink.example>", "<en@et01.sink.example>",
+		"<en@et1.sink.example>", "<de@ut1.sink.example>", "<en+4k7w2q9mxa@et1.sink.example>", "<en4k7w2q9mxb@et1.sink.example>", "<de4k7w2q9mxa@et1.sink.example>",
+		"<en4k7w2q9mxa+x@et1.sink.example>", "<en4k7w2q9mxa@et.sink.example>", "<en4k7w2q9mxa@et2.sink.example>", "<en4k7w2q9mxa@sink.example>", "<en4k7w2q9mxa@mx03.et1.sink.example>",
 		"<en@xet.sink.example>", "<en@et.sink.example.org>", "<en@et.sink.example.>", "<fr@et.sink.example>", "<ene@et.sink.example>", "<+x@et.sink.example>",
 		"<@et.sink.example:user@elsewhere.example>", "<user%elsewhere.example@et.sink.example>", "<elsewhere.example!user@et.sink.example>",
 		"<\"user@elsewhere.example\"@et.sink.example>", "<\"en@elsewhere.example\"@et.sink.example>", "<en@et.sink.example@elsewhere.example>", "<\"en \"@et.sink.example>",
@@ -57,7 +59,7 @@ func TestTransactionsHaveOnePurpose(t *testing.T) {
 		"test and mailbox":     {"en@et.sink.example", "postmaster@et.sink.example", "452"},
 		"mailbox and test":     {"abuse@sink.example", "en@et.sink.example", "452"},
 		"two mailboxes":        {"abuse@sink.example", "postmaster@et1.sink.example", "250"},
-		"two slots":            {"en@et.sink.example", "en@et1.sink.example", "452"},
+		"two slots":            {"en@et.sink.example", leased + "@et1.sink.example", "452"},
 		"two domains":          {"en@et.sink.example", "en@ut.sink.example", "452"},
 		"a foreign one beside": {"en@et.sink.example", "user@elsewhere.example", "550"},
 	} {

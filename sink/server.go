@@ -107,9 +107,10 @@ func (s *Server) accept(ctx context.Context, l net.Listener, sessions *sync.Wait
 // open, at the latest after Limits.Drain.
 func (s *Server) ServeConn(ctx context.Context, c net.Conn) {
 	local, client := addrPort(c.LocalAddr()), addrPort(c.RemoteAddr())
+	accepted := s.options.Now()
 	release, err := s.admit(client.Addr())
 	if err != nil {
-		s.refuse(c, err)
+		s.refuse(c, "limit", err)
 		return
 	}
 	defer release()
@@ -117,13 +118,14 @@ func (s *Server) ServeConn(ctx context.Context, c net.Conn) {
 	id := s.options.NewID()
 	treatment, err := s.options.Director.Accepted(id, local, client)
 	if err != nil {
-		s.refuse(c, err)
+		s.refuse(c, "director", err)
 		return
 	}
 	// What is in progress outlives ctx, but not the drain.
 	work, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
 	x := newSession(work, s, id, local, client, treatment)
+	x.accepted = accepted
 	x.conn = wire.New(c, x.wireLimits(), x)
 	unregister := context.AfterFunc(ctx, func() {
 		x.conn.Stop()
@@ -189,8 +191,9 @@ func (s *Server) admit(client netip.Addr) (release func(), err error) {
 // refuseTimeout bounds the farewell to a connection that was not admitted.
 const refuseTimeout = 5 * time.Second
 
-func (s *Server) refuse(c net.Conn, why error) {
-	s.options.Logger.Debug("connection refused", "remote", c.RemoteAddr(), "err", why)
+func (s *Server) refuse(c net.Conn, reason string, why error) {
+	s.options.Observer.Refused(reason)
+	s.options.Logger.Debug("connection refused", "reason", reason, "err", why)
 	c.SetWriteDeadline(time.Now().Add(refuseTimeout)) //nolint:errcheck // best effort
 	reply := wire.Reply{Code: 421, Enhanced: [3]int{4, 7, 0}, Text: s.options.Hostname + " " + why.Error()}
 	c.Write([]byte(reply.String())) //nolint:errcheck // best effort

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/tlsink/tlsink/evidence"
 	"github.com/tlsink/tlsink/scenario"
@@ -28,8 +29,11 @@ type session struct {
 	to     scenario.Domain // as far as the local address tells
 	work   sync.WaitGroup  // messages being read
 
+	accepted time.Time // for measuring alone
+
 	mu      sync.Mutex
 	record  evidence.Connection
+	tlsFrom time.Time // when STARTTLS came
 	probe   *Probe
 	greeted bool // EHLO or HELO was accepted: the phase of the session is fixed
 	offered bool // STARTTLS, in the last reply to EHLO
@@ -190,6 +194,7 @@ func (x *session) StartTLS() *wire.Reply {
 		return &wire.Reply{Code: 454, Enhanced: [3]int{4, 7, 0}, Text: "TLS not available due to temporary reason"}
 	}
 	x.record.TLS = &evidence.TLS{Stage: evidence.StageBeforeCertificate}
+	x.tlsFrom = x.server.options.Now()
 	return nil
 }
 
@@ -197,6 +202,9 @@ func (x *session) StartTLS() *wire.Reply {
 func (x *session) Replied(verb string, code int) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
+	if len(x.record.Replies) == 0 {
+		x.server.options.Observer.Greeted(x.server.options.Now().Sub(x.accepted))
+	}
 	if len(x.record.Replies) < x.limits.Records {
 		x.record.Replies = append(x.record.Replies, replyText(code))
 	}

@@ -87,7 +87,7 @@ func TestRecordsOfSessions(t *testing.T) {
 			record{EHLO: true, Offered: true, Server: 1, Destination: "et"},
 		},
 		"plaintext to ut of a slot": {
-			evidence.Downgrade, func(c *client) { c.hello(); c.mail("en@ut1.sink.example"); c.send(body); c.expect(451) },
+			evidence.Downgrade, func(c *client) { c.hello(); c.mail(leased + "@ut1.sink.example"); c.send(body); c.expect(451) },
 			record{EHLO: true, Server: 7, Slot: 1, Destination: "ut"},
 		},
 		"slot by SNI": {

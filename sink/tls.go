@@ -116,6 +116,19 @@ func (x *session) Handshake(h wire.Handshake) {
 		text := wire.Sanitize(strings.TrimPrefix(h.Err.Error(), "tls: "))
 		t.Error = &text
 	}
+	x.observe(h)
+}
+
+// observe measures a handshake. x.mu is held.
+func (x *session) observe(h wire.Handshake) {
+	result := "finished"
+	switch {
+	case h.Alert != "":
+		result = "alert"
+	case h.Err != nil:
+		result = "failed"
+	}
+	x.server.options.Observer.Handshake(x.server.options.Now().Sub(x.tlsFrom), versionName(h.State.Version), result)
 }
 
 func versionName(v uint16) string {

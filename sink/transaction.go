@@ -7,6 +7,7 @@ import (
 	"github.com/emersion/go-smtp"
 
 	"github.com/tlsink/tlsink/evidence"
+	"github.com/tlsink/tlsink/scenario"
 	"github.com/tlsink/tlsink/sink/internal/wire"
 )
 
@@ -49,9 +50,14 @@ func (x *session) Rcpt(to string, _ *smtp.RcptOptions) error {
 	if overlong(to) {
 		return refusal(501, [3]int{5, 1, 3}, "The local part is longer than 64 octets")
 	}
-	if r.kind == foreign {
+	switch r.kind {
+	case foreign:
 		x.add(&x.record.Refused, to)
 		return refusal(550, [3]int{5, 7, 1}, "Not one of our addresses; this server does not relay")
+	case unknown:
+		x.add(&x.record.Refused, to)
+		zone := x.server.options.Zone
+		return refusal(550, [3]int{5, 1, 1}, "No test has this address now: start one at https://"+zone+"/ or write to en@"+scenario.Names(zone, 0).ET)
 	}
 	if x.probe != nil {
 		return refusal(550, [3]int{5, 7, 1}, "A probe hands over no mail")
@@ -95,7 +101,7 @@ func (x *session) Data(r io.Reader) error {
 	}
 	err := x.server.options.Inspector.Inspect(x.ctx, x.client, helo, &tx, message)
 	if err != nil && (message.err == nil || errors.Is(message.err, io.EOF)) {
-		x.server.options.Logger.Warn("message not inspected", "conn", x.id, "err", err)
+		x.server.options.Logger.Warn("message not inspected", "connection", x.id, "err", err)
 	}
 	incomplete := message.drain()
 	if incomplete != nil && !errors.Is(incomplete, smtp.ErrDataTooLarge) {
@@ -133,7 +139,7 @@ func (x *session) deliver(open transaction, message *messageReader) error {
 		return incomplete
 	}
 	if err != nil {
-		x.server.options.Logger.Warn("mailbox did not take a message", "conn", x.id, "err", err)
+		x.server.options.Logger.Warn("mailbox did not take a message", "connection", x.id, "err", err)
 		return refusal(452, [3]int{4, 3, 1}, "Mailbox is not available, please try again later")
 	}
 	return refusal(250, [3]int{2, 0, 0}, "Thank you")
