@@ -5,8 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
+	"slices"
 	"strings"
 
 	"github.com/tlsink/tlsink/scenario"
@@ -16,51 +19,117 @@ import (
 // needs, applies the rate limit, and logs without capabilities.
 func (s *Server) guard(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		rec := &statusWriter{ResponseWriter: w}
+		rec, began := &statusWriter{ResponseWriter: w}, s.o.Now()
+		s.commonHeaders(rec.Header(), r)
 		defer func() {
 			p := recover()
 			if err, ok := p.(error); ok && errors.Is(err, http.ErrAbortHandler) {
 				panic(p) // the server's own way to abort a response
 			}
 			if p != nil {
-				s.o.Logger.Error("panic in a handler", "err", scrub(r, fmt.Sprint(p)), "route", route(r))
+				s.log(rec).Error("panic in a handler", "err", scrub(r, fmt.Sprint(p)), "route", route(r))
 				if rec.status == 0 {
-					s.fail(rec, http.StatusInternalServerError)
+					s.fail(rec, r, http.StatusInternalServerError)
 				}
 			}
-			s.o.Logger.Debug("request", "method", methodName(r), "route", route(r), "status", rec.status)
+			s.log(rec).Debug("request", "method", methodName(r), "route", route(r), "status", rec.status)
+			s.o.Served(route(r), methodName(r), rec.status, s.o.Now().Sub(began))
 		}()
-		rec.Header().Set("X-Content-Type-Options", "nosniff")
-		if r.TLS != nil {
-			// RFC 6797 §7.2: not over plain HTTP. Without includeSubDomains, as
-			// the hosts below the zone are the experiment.
-			rec.Header().Set("Strict-Transport-Security", "max-age=31536000")
-		}
 		s.admit(rec, r, next)
 	})
 }
 
+// log returns the logger for what happens to a request.
+func (s *Server) log(w http.ResponseWriter) *slog.Logger {
+	return s.o.Logger.With("request", w.Header().Get(requestID))
+}
+
+// A kind of request has its own cost and may have a body, or not.
+type kind int
+
+const (
+	kindPage   kind = iota
+	kindPolicy      // of MTA-STS
+	kindAsset       // what pages load
+	kindForm        // sent with POST
+	kindMount       // of another package, which decides for itself
+)
+
+func kindOf(r *http.Request, policy bool) kind {
+	path := r.URL.Path
+	switch {
+	case policy:
+		return kindPolicy
+	case path == stylePath, path == scriptPath, path == iconPath:
+		return kindAsset
+	case path == "/start", strings.HasPrefix(path, "/t/") && strings.HasSuffix(path, "/cancel"):
+		return kindForm
+	case mounted(path):
+		return kindMount
+	}
+	return kindPage
+}
+
+// mounted reports whether a path belongs to the handler of another package.
+func mounted(path string) bool {
+	return strings.HasPrefix(path, "/api/") || strings.HasPrefix(path, "/console/") || strings.HasPrefix(path, "/statistics")
+}
+
+func (k kind) cost() int {
+	if k == kindPolicy || k == kindAsset {
+		return fetchCost
+	}
+	return pageCost
+}
+
+// body is how long that of a request may be.
+func (s *Server) body(k kind, r *http.Request) int64 {
+	switch {
+	case k == kindMount:
+		return s.o.Limits.MaxBody
+	case k == kindForm && r.Method == http.MethodPost:
+		return maxForm
+	}
+	return 0
+}
+
+// allows lists the methods of a kind of request; empty means any.
+func (k kind) allows() string {
+	switch k {
+	case kindPolicy, kindMount:
+		return ""
+	case kindForm:
+		return "POST"
+	}
+	return "GET, HEAD"
+}
+
 func (s *Server) admit(w http.ResponseWriter, r *http.Request, next http.Handler) {
 	target, ours := s.target(hostOf(r))
-	policy := ours && target.Role == scenario.RolePolicy
-	cost := pageCost
-	if policy {
-		cost = fetchCost
-	}
+	k := kindOf(r, ours && target.Role == scenario.RolePolicy)
+	most, allowed := s.body(k, r), k.allows()
 	switch {
-	case !s.rate.allow(clientOf(r.RemoteAddr), cost, s.o.Now()):
+	case !s.rate.allow(clientOf(r.RemoteAddr), k.cost(), s.o.Now()):
 		w.Header().Set("Retry-After", "60")
-		s.fail(w, http.StatusTooManyRequests)
-	case r.ContentLength != 0: // also -1, a body of unknown length
+		s.fail(w, r, http.StatusTooManyRequests)
+	case r.ContentLength != 0 && most == 0: // also -1, a body of unknown length
 		w.Header().Set("Connection", "close")
-		s.fail(w, http.StatusBadRequest)
+		s.fail(w, r, http.StatusBadRequest)
+	case r.ContentLength > most:
+		w.Header().Set("Connection", "close")
+		s.fail(w, r, http.StatusRequestEntityTooLarge)
 	case r.TLS != nil && r.TLS.ServerName != "" && scenario.Canonical(r.TLS.ServerName) != hostOf(r) && !probe(r):
 		// RFC 9110 §15.5.20: the connection was made for another host.
-		s.fail(w, http.StatusMisdirectedRequest)
-	case r.Method != http.MethodGet && r.Method != http.MethodHead && !policy:
-		w.Header().Set("Allow", "GET, HEAD")
-		s.fail(w, http.StatusMethodNotAllowed)
+		s.fail(w, r, http.StatusMisdirectedRequest)
+	case allowed != "" && !slices.Contains(strings.Split(allowed, ", "), r.Method):
+		w.Header().Set("Allow", allowed)
+		s.fail(w, r, http.StatusMethodNotAllowed)
+	case k != kindPolicy && s.origin.Check(r) != nil:
+		s.fail(w, r, http.StatusForbidden)
 	default:
+		if most > 0 {
+			r.Body = http.MaxBytesReader(w, r.Body, most)
+		}
 		next.ServeHTTP(w, r)
 	}
 }
@@ -69,9 +138,6 @@ func (s *Server) admit(w http.ResponseWriter, r *http.Request, next http.Handler
 func (s *Server) routes() http.Handler {
 	pages := s.pages()
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		ctx, cancel := context.WithTimeout(r.Context(), s.o.Limits.SourceTimeout)
-		defer cancel()
-		r = r.WithContext(ctx)
 		target, ok := s.target(hostOf(r))
 		switch {
 		case ok && target.Role == scenario.RolePolicy:
@@ -79,15 +145,64 @@ func (s *Server) routes() http.Handler {
 		case probe(r):
 			s.probe(w, r)
 		case !ok:
-			s.fail(w, http.StatusNotFound)
+			s.fail(w, r, http.StatusNotFound)
+		case r.TLS == nil && r.Method != http.MethodGet && r.Method != http.MethodHead:
+			// What was sent has been in the open: it is not done.
+			s.fail(w, r, http.StatusForbidden)
 		case r.TLS == nil:
-			// The query is dropped: no page here has one.
+			// The query is dropped: it may hold the link of a test.
 			http.Redirect(w, r, "https://"+s.o.Zone+r.URL.EscapedPath(), http.StatusPermanentRedirect)
+		case s.blocked(r):
+			s.fail(w, r, http.StatusForbidden)
 		default:
 			s.pageHeaders(w)
 			pages.ServeHTTP(w, r)
 		}
 	})
+}
+
+// blocked reports whether the operator keeps the client out. The console stays
+// open: it is where that is undone.
+func (s *Server) blocked(r *http.Request) bool {
+	ap, err := netip.ParseAddrPort(r.RemoteAddr)
+	if err != nil || strings.HasPrefix(r.URL.Path, "/console/") {
+		return false
+	}
+	_, blocked := s.o.Blocked(ap.Addr().Unmap())
+	return blocked
+}
+
+// timed bounds what a handler waits for.
+func (s *Server) timed(next http.HandlerFunc) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		ctx, cancel := context.WithTimeout(r.Context(), s.o.Limits.SourceTimeout)
+		defer cancel()
+		next(w, r.WithContext(ctx))
+	}
+}
+
+// mount bounds a handler of another package: the body by now, reading it as
+// every request. An answer that goes on ends when the server does.
+func (s *Server) mount(next http.Handler) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		if next == nil {
+			s.fail(w, r, http.StatusNotFound)
+			return
+		}
+		if r.Method == http.MethodGet {
+			ctx, cancel := s.untilClosing(r.Context())
+			defer cancel()
+			r = r.WithContext(ctx)
+		}
+		next.ServeHTTP(w, r)
+	}
+}
+
+// untilClosing returns a context that ends when the server is about to.
+func (s *Server) untilClosing(ctx context.Context) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancel(ctx)
+	stop := context.AfterFunc(s.closing, cancel)
+	return ctx, func() { stop(); cancel() }
 }
 
 // probe reports whether the request asks for the state of the process, which
@@ -98,8 +213,8 @@ func (s *Server) probe(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 	w.Header().Set("Cache-Control", "no-store")
 	if r.URL.Path == "/readyz" {
-		if status := s.o.Source.Status(r.Context()); !status.Ready {
-			http.Error(w, "not ready: "+status.NotReady, http.StatusServiceUnavailable)
+		if ready, why := s.o.Ready(); !ready {
+			http.Error(w, "not ready: "+why, http.StatusServiceUnavailable)
 			return
 		}
 	}
@@ -118,10 +233,17 @@ func hostOf(r *http.Request) string {
 // route names a request for the log: never the capability in it, and never
 // what a stranger wrote.
 func route(r *http.Request) string {
-	switch path := r.URL.Path; {
-	case strings.HasPrefix(path, "/t/"):
-		return "/t/"
-	case path == "/", path == "/status", path == "/style.css", path == policyPath, probe(r):
+	path := r.URL.Path
+	for _, prefix := range []string{"/t/", "/api/", "/console/", "/statistics"} {
+		if strings.HasPrefix(path, prefix) {
+			if prefix == "/t/" && strings.HasSuffix(path, "/events") {
+				return "/t/events"
+			}
+			return prefix
+		}
+	}
+	switch path {
+	case "/", "/en", "/de", "/start", "/status", "/privacy", stylePath, scriptPath, iconPath, policyPath, "/healthz", "/readyz":
 		return path
 	}
 	return "other"
@@ -135,10 +257,12 @@ func methodName(r *http.Request) string {
 	return "other"
 }
 
-// scrub removes the capability of the request from a message.
+// scrub removes the capabilities of the request from a message.
 func scrub(r *http.Request, message string) string {
-	if token := strings.TrimSuffix(strings.TrimPrefix(r.URL.Path, "/t/"), ".json"); token != r.URL.Path && token != "" {
-		return strings.ReplaceAll(message, token, "…")
+	for part := range strings.SplitSeq(r.URL.Path+"/"+r.URL.Query().Get("with"), "/") {
+		if part, _, _ = strings.Cut(part, "."); capabilityPattern.MatchString(part) {
+			message = strings.ReplaceAll(message, part, "…")
+		}
 	}
 	return message
 }

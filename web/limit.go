@@ -14,6 +14,7 @@ import (
 const (
 	pageCost  = 10
 	fetchCost = 1
+	guessCost = 100 // more, for a link that nobody was given
 )
 
 // clientOf returns whom limits apply to: an IPv4 address or an IPv6 /64. The
@@ -26,11 +27,12 @@ func clientOf(remote string) netip.Prefix {
 	return evidence.ClientOf(ap.Addr())
 }
 
-// rateLimit is a token bucket for each client. A minute's worth of tokens may
-// be spent at once.
+// rateLimit is a token bucket for each client. What comes within the time that
+// fills it may be spent at once.
 type rateLimit struct {
-	perSecond, burst float64
-	max              int
+	burst float64
+	fill  time.Duration
+	max   int
 
 	mu      sync.Mutex
 	buckets map[netip.Prefix]bucket
@@ -41,13 +43,21 @@ type bucket struct {
 	at     time.Time
 }
 
-func newRateLimit(l Limits) *rateLimit {
-	burst := float64(l.PagesPerMinute * pageCost)
-	return &rateLimit{perSecond: burst / 60, burst: burst, max: l.Clients, buckets: make(map[netip.Prefix]bucket)}
+func newRateLimit(burst int, fill time.Duration, clients int) *rateLimit {
+	return &rateLimit{burst: float64(burst), fill: fill, max: clients, buckets: make(map[netip.Prefix]bucket)}
 }
 
 // allow takes cost tokens of the client, if it has them.
 func (r *rateLimit) allow(client netip.Prefix, cost int, now time.Time) bool {
+	return r.take(client, float64(cost), float64(cost), now)
+}
+
+// charge takes cost tokens of the client, or as many as it has.
+func (r *rateLimit) charge(client netip.Prefix, cost int, now time.Time) {
+	r.take(client, float64(cost), 0, now)
+}
+
+func (r *rateLimit) take(client netip.Prefix, cost, least float64, now time.Time) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	b, ok := r.buckets[client]
@@ -55,11 +65,11 @@ func (r *rateLimit) allow(client netip.Prefix, cost int, now time.Time) bool {
 		r.makeRoom(now)
 		b = bucket{tokens: r.burst, at: now}
 	}
-	b.tokens = min(r.burst, b.tokens+now.Sub(b.at).Seconds()*r.perSecond)
+	b.tokens = min(r.burst, b.tokens+r.burst*now.Sub(b.at).Seconds()/r.fill.Seconds())
 	b.at = now
-	allowed := b.tokens >= float64(cost)
+	allowed := b.tokens >= least
 	if allowed {
-		b.tokens -= float64(cost)
+		b.tokens = max(0, b.tokens-cost)
 	}
 	r.buckets[client] = b
 	return allowed
@@ -72,7 +82,7 @@ func (r *rateLimit) makeRoom(now time.Time) {
 		return
 	}
 	for client, b := range r.buckets {
-		if now.Sub(b.at) >= time.Minute {
+		if now.Sub(b.at) >= r.fill {
 			delete(r.buckets, client)
 		}
 	}
@@ -84,7 +94,7 @@ func (r *rateLimit) makeRoom(now time.Time) {
 	}
 }
 
-// connLimit counts open connections over all listeners.
+// connLimit counts what is open: connections over all listeners, or streams.
 type connLimit struct {
 	total, perClient int
 
@@ -93,8 +103,8 @@ type connLimit struct {
 	clients map[netip.Prefix]int
 }
 
-func newConnLimit(l Limits) *connLimit {
-	return &connLimit{total: l.Connections, perClient: l.PerClient, clients: make(map[netip.Prefix]int)}
+func newConnLimit(total, perClient int) *connLimit {
+	return &connLimit{total: total, perClient: perClient, clients: make(map[netip.Prefix]int)}
 }
 
 func (c *connLimit) listener(l net.Listener) net.Listener { return limitedListener{l, c} }

@@ -39,7 +39,7 @@ func policyOf(zone string, slot int) tlspolicy.Policy {
 // and redirects must not be followed, so none is ever sent.
 func (s *Server) policyHost(w http.ResponseWriter, r *http.Request, slot int) {
 	if r.TLS == nil || r.URL.Path != policyPath {
-		s.fail(w, http.StatusNotFound)
+		s.fail(w, r, http.StatusNotFound)
 		return
 	}
 	status := http.StatusOK
@@ -47,7 +47,7 @@ func (s *Server) policyHost(w http.ResponseWriter, r *http.Request, slot int) {
 	if r.Method != http.MethodGet && r.Method != http.MethodHead {
 		status = http.StatusMethodNotAllowed
 		w.Header().Set("Allow", "GET, HEAD")
-		s.fail(w, status)
+		s.fail(w, r, status)
 	} else {
 		text := policyOf(s.o.Zone, slot).String()
 		// RFC 8461 §3.2: the media type is text/plain.

@@ -19,8 +19,15 @@ import (
 type Server struct {
 	o       Options
 	started time.Time
-	rate    *rateLimit
+	rate    *rateLimit // of requests
+	starts  *rateLimit // of tests
+	streams *connLimit
+	rooms   *rooms
+	origin  *http.CrossOriginProtection
 	handler http.Handler
+
+	closing context.Context // ends when the server is about to
+	close   context.CancelFunc
 }
 
 // New returns a server; it listens nowhere until Serve is called.
@@ -28,7 +35,13 @@ func New(o Options) (*Server, error) {
 	if err := o.defaults(); err != nil {
 		return nil, err
 	}
-	s := &Server{o: o, started: o.Now(), rate: newRateLimit(o.Limits)}
+	l := o.Limits
+	s := &Server{
+		o: o, started: o.Now(), rooms: newRooms(), origin: http.NewCrossOriginProtection(),
+		rate: newRateLimit(l.PagesPerMinute*pageCost, time.Minute, l.Clients), starts: newRateLimit(l.StartsPerHour, time.Hour, l.Clients),
+		streams: newConnLimit(l.Streams, l.StreamsPerClient),
+	}
+	s.closing, s.close = context.WithCancel(context.Background())
 	s.handler = s.guard(s.routes())
 	return s, nil
 }
@@ -51,7 +64,7 @@ func (s *Server) Serve(ctx context.Context, httpListeners, httpsListeners []net.
 		// Handshake errors of strangers and the like.
 		ErrorLog: slog.NewLogLogger(s.o.Logger.Handler(), slog.LevelDebug),
 	}
-	limit := newConnLimit(s.o.Limits)
+	limit := newConnLimit(s.o.Limits.Connections, s.o.Limits.PerClient)
 	group, groupCtx := errgroup.WithContext(ctx)
 	for _, l := range httpListeners {
 		group.Go(func() error { return served("http", l, server.Serve(limit.listener(l))) })
@@ -61,6 +74,7 @@ func (s *Server) Serve(ctx context.Context, httpListeners, httpsListeners []net.
 	}
 	group.Go(func() error {
 		<-groupCtx.Done()
+		s.close()
 		deadline, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.o.Limits.ShutdownTimeout)
 		defer cancel()
 		if err := server.Shutdown(deadline); err != nil {

@@ -1,22 +1,169 @@
 package web
 
-import "github.com/tlsink/tlsink/report"
+import (
+	"fmt"
+	"net/http"
+	"strings"
+	"time"
 
-// words is what stands around a report on its page, in the language of the
-// report.
+	"github.com/tlsink/tlsink/live"
+	"github.com/tlsink/tlsink/report"
+)
+
+// words is what pages say in a language, but for whole texts, which are
+// templates of their own.
 type words struct {
-	Lang, Result, Live, Seconds, JSON, Whole, Status string
+	Lang, OtherLang, OtherName string
+
+	// Around every page.
+	Skip, Main, Start, Privacy, Status, Statistics, Foot string
+	FailTitle, Home                                      string
+	Failures                                             map[int]string
+
+	// Starting a test.
+	FrontTitle, PrivacyTitle, StatusTitle, CompareTitle string
+	StartButton, TooManyStarts, TooManyTests, Busy      string
+
+	// The page of a test.
+	Titles                                                                     map[live.State]string
+	Result, Refresh, Seconds, Reload                                           string
+	Ahead, Turn, GiveUp, Write, ToBoth, ByLink, ByCode, CodeAlt, Until, Again  string
+	Copy, Copied, In, Soon, Lost, Newest                                       string
+	SoFar, Policy, SeeAll, SeeConnections, Print                               string
+	Strip, Filled, NotYet, Server, Times, Happening, Phase, PhaseEnds          string
+	Order, Rotates, NextTry, Between, MissingTitle, SlowTitle, FoundTitle      string
+	Sender, Connections, None, Omitted, Open, Details, UTC                     string
+	Client, Greeting, SNI, TLS, By, Number                                     string
+	Outcomes                                                                   map[live.Outcome]string
+	Keep, JSON, JSONNote, Badge, BadgeNote, BadgeHTML, BadgeMarkdown, BadgeAlt string
+	Compare, CompareHint, CompareLabel, CompareButton, BadLink, NoSuchTest     string
+
+	Units [5]string // second, minute, hour, day, days
 }
 
 func wordsOf(l report.Language) words {
 	if l == report.German {
-		return words{
-			Lang: "de", Result: "Ergebnis", Live: "Hier kommt noch mehr. Diese Seite lädt sich neu alle", Seconds: "Sekunden.",
-			JSON: "Dasselbe als JSON", Whole: ", mit dem ganzen Verlauf, Adressen gekürzt.", Status: "Zustand dieses Dienstes",
+		return germanWords()
+	}
+	return englishWords()
+}
+
+// title is that of the window.
+func (w words) title(st *live.Status) string { return w.Titles[st.State] }
+
+// Heading is the first one of the page of a test.
+func (w words) Heading(s live.State) string { return w.Titles[s] }
+
+// Outcome says in words what a sign shows.
+func (w words) Outcome(o live.Outcome) string { return w.Outcomes[o] }
+
+// FilledIn says how many of the servers were met.
+func (w words) FilledIn(servers []live.Server) string {
+	n := 0
+	for _, s := range servers {
+		if s.Connections > 0 {
+			n++
 		}
 	}
+	return fmt.Sprintf(w.Filled, n, len(servers))
+}
+
+// OmittedRows says that older connections are not listed.
+func (w words) OmittedRows(n int) string { return fmt.Sprintf(w.Omitted, n) }
+
+// Queue says how many are before one.
+func (w words) Queue(ahead int) string { return fmt.Sprintf(w.Ahead, ahead) }
+
+// Every says how often the page loads itself again.
+func (w words) Every(seconds int) string { return fmt.Sprintf(w.Refresh, seconds) }
+
+// List joins names.
+func (w words) List(names []string) string { return strings.Join(names, ", ") }
+
+// span is a duration in words.
+func (w words) span(d time.Duration) string {
+	switch {
+	case d <= 0:
+		return ""
+	case d >= 48*time.Hour:
+		return fmt.Sprintf("%d %s", int(d.Hours()/24), w.Units[4])
+	case d == 24*time.Hour:
+		return "1 " + w.Units[3]
+	case d >= 2*time.Hour && d%time.Hour == 0:
+		return fmt.Sprintf("%d %s", int(d.Hours()), w.Units[2])
+	case d >= time.Minute:
+		return fmt.Sprintf("%d %s", int(d.Minutes()), w.Units[1])
+	}
+	return fmt.Sprintf("%d %s", int(d.Seconds()), w.Units[0])
+}
+
+// Span is a duration in words.
+func (w words) Span(d time.Duration) string { return w.span(d) }
+
+// After puts a duration where German wants the dative.
+func (w words) After(span string) string {
+	if strings.HasSuffix(span, " Tage") {
+		return span + "n"
+	}
+	return span
+}
+
+func (w words) stamp(t time.Time) string {
+	if t.IsZero() {
+		return "–"
+	}
+	return t.UTC().Format("2006-01-02 15:04:05 UTC")
+}
+
+func englishWords() words {
 	return words{
-		Lang: "en", Result: "Result", Live: "More is to come. This page reloads itself every", Seconds: "seconds.",
-		JSON: "The same as JSON", Whole: ", with the whole redacted history.", Status: "Status of this service",
+		Lang: "en", OtherLang: "de", OtherName: "Deutsch",
+		Skip: "Skip to the content", Main: "Main", Start: "Start", Privacy: "Privacy", Status: "Status of this service", Statistics: "Statistics",
+		Foot: "tlsink is free software.", FailTitle: "This did not work (%d)", Home: "To the start page",
+		Failures: map[int]string{
+			http.StatusBadRequest:            "This request can not be answered.",
+			http.StatusForbidden:             "This is not allowed. If you pressed a button, open the page again, over HTTPS, and press it there.",
+			http.StatusNotFound:              "There is no such page. The link of a test must be complete, and a test is deleted after the retention period of this service.",
+			http.StatusMethodNotAllowed:      "This page can only be opened.",
+			http.StatusRequestEntityTooLarge: "That was too much at once.",
+			http.StatusUnsupportedMediaType:  "This is not what the form sends.",
+			http.StatusTooManyRequests:       "Too many requests. Please wait a minute.",
+			http.StatusMisdirectedRequest:    "The connection was made for another host. Please open the page again.",
+			http.StatusServiceUnavailable:    "This does not work at the moment. Please try again later.",
+			http.StatusInternalServerError:   "This does not work at the moment. Please try again later.",
+		},
+		FrontTitle: "Does your provider protect the mail you send?", PrivacyTitle: "Privacy", StatusTitle: "Status of this service", CompareTitle: "Two tests compared",
+		StartButton:   "Start a test",
+		TooManyStarts: "Many tests were started from your network within the last hour. Please wait a few minutes.",
+		TooManyTests:  "Several tests from your network still wait for their mail. Send the mail of one of them, give one up on its page, or wait until it expires.",
+		Busy:          "Very many people wait for their test at the moment. Please try again later.",
+
+		Titles: map[live.State]string{
+			live.Queued: "Your test waits for its turn", live.Waiting: "Send one mail to these two addresses", live.Expired: "This test has ended without a mail",
+			live.Running: "Your test is running", live.Concluded: "Your test has a result", live.Acked: "Your test is finished", live.Closed: "Your test is finished",
+		},
+		Result: "Result", Refresh: "This page loads itself again every %d seconds.", Seconds: "seconds", Reload: "Reload",
+		Ahead: "Tests before yours: %d.", Turn: "Your turn comes at the latest at", GiveUp: "Give up this test",
+		Write: "Write the mail", ToBoth: "The mail must go to both addresses at once. Subject and text do not matter.",
+		ByLink: "Your mail program opens with both addresses filled in.", ByCode: "Or scan this with the phone from which you send mail.",
+		CodeAlt: "QR code: a mail to both addresses", Until: "The mail should be sent before", Again: "Start another test",
+		Copy: "Copy", Copied: "Copied", In: "in {t}", Soon: "any moment now", Lost: "No live updates at the moment. The page keeps trying.", Newest: "Newest connection:",
+		SoFar: "So far", Policy: "Result", SeeAll: "The whole report", SeeConnections: "Every connection", Print: "Print",
+		Strip: "The seven test servers", Filled: "%d of %d have been contacted.", NotYet: "not contacted yet", Server: "Server", Times: "connections",
+		Happening: "What happens now", Phase: "Phase", PhaseEnds: "It ends at", Order: "Order of the test servers", Rotates: "It changes at the earliest at",
+		NextTry: "Next attempt", Between: "probably between %s and %s", MissingTitle: "Still missing", SlowTitle: "Why it takes longer", FoundTitle: "Noticed so far",
+		Sender: "Sender", Connections: "Connections", None: "None yet. Each connection of your mail server appears here.", Omitted: "%d older ones are not listed.", Open: "still open",
+		Details: "Technical details", UTC: "Times are UTC, the newest first.",
+		Client: "Mail server", Greeting: "Greeting (EHLO)", SNI: "Wanted name (SNI)", TLS: "TLS", By: "Belongs to this test by", Number: "Number",
+		Outcomes: map[live.Outcome]string{
+			live.None: "not contacted yet", live.Contacted: "only contacted", live.Refused: "did not hand the mail over",
+			live.Plaintext: "mail handed over unencrypted", live.Encrypted: "mail handed over encrypted", live.Mixed: "handed over, and also refused",
+		},
+		Keep: "Keep and share", JSON: "The result as JSON", JSONNote: "with the whole history, addresses shortened.",
+		Badge: "A badge for your website", BadgeNote: "Its address holds the link of this test: who sees the badge can open this page.", BadgeHTML: "HTML", BadgeMarkdown: "Markdown",
+		BadgeAlt: "outbound TLS",
+		Compare:  "Compare with an earlier test", CompareHint: "Paste the link of an earlier test of the same domain.", CompareLabel: "Link of the other test", CompareButton: "Compare",
+		BadLink: "This is no link of a test. It looks like %s.", NoSuchTest: "There is no such test. It may have been deleted after the retention period.",
+		Units: [5]string{"seconds", "minutes", "hours", "day", "days"},
 	}
 }

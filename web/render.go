@@ -1,0 +1,262 @@
+package web
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"html/template"
+	"sync"
+	"time"
+
+	"github.com/tlsink/tlsink/live"
+	"github.com/tlsink/tlsink/report"
+)
+
+// partNames are the parts of the page of a test that change, in their order.
+// Each is an element with the id "p-" and the name, made by the template "part-"
+// and the name. The list of connections follows the part "count".
+var partNames = [...]string{"head", "line", "how", "verdict", "report", "strip", "now", "count", "links"}
+
+// A rendering is a test in HTML, in one language. It does not change, and all
+// who look at the test share it.
+type rendering struct {
+	language report.Language
+	title    string
+	version  string // identifies the content
+	final    bool   // nothing will change any more
+	parts    map[string]template.HTML
+	rows     []row // the oldest first
+
+	mu    sync.Mutex
+	since map[string][]byte // messages by the version that they start from
+}
+
+// A row is one connection.
+type row struct {
+	id   string
+	html template.HTML
+}
+
+// Part is for the template of the page.
+func (r *rendering) Part(name string) template.HTML { return r.parts[name] }
+
+// Rows are the connections, the newest first.
+func (r *rendering) Rows() template.HTML {
+	var b bytes.Buffer
+	for i := range r.rows {
+		b.WriteString(string(r.rows[len(r.rows)-1-i].html))
+	}
+	// The templates have escaped every value.
+	return template.HTML(b.String())
+}
+
+// testView is what the templates of parts see.
+type testView struct {
+	*live.Status
+	W      words
+	Link   string // address of the page of the test
+	Site   string // https://<zone>
+	Report template.HTML
+	First  int  // number of the oldest connection in the list
+	Leases bool // a test can be started on the web
+	Reused bool // the comparison with another test is possible
+}
+
+// Latest is the newest connection; nil if there is none.
+func (v testView) Latest() *live.Connection {
+	if n := len(v.Connections); n > 0 {
+		return &v.Connections[n-1]
+	}
+	return nil
+}
+
+// rendered returns the test as it is now.
+func (s *Server) rendered(ctx context.Context, key roomKey) (*rendering, bool, error) {
+	if shared := s.rooms.now(key); shared != nil {
+		return shared, true, nil
+	}
+	if s.o.Live == nil {
+		return s.resultOnly(ctx, key)
+	}
+	st, ok, err := s.o.Live.Status(ctx, key.capability, key.language)
+	if err != nil || !ok {
+		return nil, ok, err
+	}
+	out, err := s.render(ctx, key, st)
+	return out, true, err
+}
+
+// resultOnly is a page that holds the report alone.
+func (s *Server) resultOnly(ctx context.Context, key roomKey) (*rendering, bool, error) {
+	in, ok, err := s.o.Source.Result(ctx, key.capability)
+	if err != nil || !ok {
+		return nil, ok, err
+	}
+	if key.language != "" {
+		in.Language = key.language
+	}
+	l, _ := known(string(in.Language))
+	if l != report.German {
+		l = report.English
+	}
+	whole, err := report.Fragment(in)
+	if err != nil {
+		return nil, false, err
+	}
+	around := wordsOf(l)
+	view := testView{Status: &live.Status{State: live.State(in.State), Language: string(l)}, W: around, Link: testAddress(key.capability), Site: "https://" + s.o.Zone, Report: whole}
+	out := &rendering{language: l, title: around.Result, final: in.State != report.StateRunning && in.InboundMissing != report.NotReady, parts: make(map[string]template.HTML)}
+	for _, name := range []string{"line", "report", "links"} {
+		if out.parts[name], err = execute("part-"+name, view); err != nil {
+			return nil, false, err
+		}
+	}
+	return out, true, nil
+}
+
+// render makes the parts of a page.
+func (s *Server) render(ctx context.Context, key roomKey, st *live.Status) (*rendering, error) {
+	l := report.Language(st.Language)
+	around := wordsOf(l)
+	view := testView{
+		Status: st, W: around, Link: testAddress(key.capability), Site: "https://" + s.o.Zone, Leases: s.o.Leases != nil,
+	}
+	out := &rendering{language: l, title: around.title(st), final: st.State.Over(), parts: make(map[string]template.HTML), since: make(map[string][]byte)}
+	if concluded(st.State) {
+		in, ok, err := s.o.Source.Result(ctx, key.capability)
+		if err != nil {
+			return nil, fmt.Errorf("look up the result: %w", err)
+		}
+		if ok {
+			in.Language = l
+			if view.Report, err = report.Fragment(in); err != nil {
+				return nil, err
+			}
+			out.final = out.final && in.InboundMissing != report.NotReady
+		}
+	}
+	if len(st.Connections) > 0 {
+		view.First = st.Connections[0].Number
+	}
+	var err error
+	content := make([][]byte, 0, len(partNames)+len(st.Connections))
+	for _, name := range partNames {
+		if out.parts[name], err = execute("part-"+name, view); err != nil {
+			return nil, err
+		}
+		content = append(content, []byte(out.parts[name]))
+	}
+	for i := range st.Connections {
+		c := rowView{&st.Connections[i], around}
+		r := row{id: fmt.Sprintf("c%d", c.Number)}
+		if r.html, err = execute("row", c); err != nil {
+			return nil, err
+		}
+		out.rows = append(out.rows, r)
+		content = append(content, []byte(r.html))
+	}
+	out.version = digest(content...)
+	return out, nil
+}
+
+// rowView is what the template of a row sees.
+type rowView struct {
+	*live.Connection
+	W words
+}
+
+// concluded reports whether there is a report worth showing as a whole.
+func concluded(s live.State) bool {
+	return s == live.Concluded || s == live.Acked || s == live.Closed
+}
+
+func execute(name string, data any) (template.HTML, error) {
+	var b bytes.Buffer
+	if err := templates.ExecuteTemplate(&b, name, data); err != nil {
+		return "", fmt.Errorf("render %s: %w", name, err)
+	}
+	// The template has escaped every value.
+	return template.HTML(b.String()), nil
+}
+
+// message returns what brings a page from an earlier rendering to this one: the
+// elements that differ, in HTML. Without an earlier one these are all.
+func (r *rendering) message(before *rendering) []byte {
+	from := ""
+	if before != nil {
+		from = before.version
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if b, ok := r.since[from]; ok {
+		return b
+	}
+	var b bytes.Buffer
+	for _, name := range partNames {
+		if before == nil || before.parts[name] != r.parts[name] {
+			b.WriteString(string(r.parts[name]))
+		}
+	}
+	if before == nil {
+		b.WriteString(`<ol id="rows">` + string(r.Rows()) + `</ol>`)
+	} else {
+		known := make(map[string]template.HTML, len(before.rows))
+		for _, row := range before.rows {
+			known[row.id] = row.html
+		}
+		for _, row := range r.rows {
+			if known[row.id] != row.html {
+				b.WriteString(string(row.html))
+			}
+		}
+	}
+	const most = 8 // slow readers may need others
+	if len(r.since) < most {
+		r.since[from] = b.Bytes()
+	}
+	return b.Bytes()
+}
+
+// functions are for the templates.
+func functions() template.FuncMap {
+	return template.FuncMap{
+		"sign": signOf, "class": classOf,
+		"iso":    func(t time.Time) string { return t.UTC().Format(time.RFC3339) },
+		"minute": func(t time.Time) string { return t.UTC().Format("15:04 UTC") },
+		"second": func(t time.Time) string { return t.UTC().Format("15:04:05") },
+	}
+}
+
+// signOf stands for an outcome, as in reports: nothing relies on colour.
+func signOf(o live.Outcome) string {
+	switch o {
+	case live.Contacted:
+		return "·"
+	case live.Refused:
+		return "x"
+	case live.Encrypted:
+		return "E"
+	case live.Plaintext:
+		return "P"
+	case live.Mixed:
+		return "B"
+	}
+	return ""
+}
+
+// classOf is the class of an outcome, as in reports.
+func classOf(o live.Outcome) string {
+	switch o {
+	case live.Contacted:
+		return "r-contacted"
+	case live.Refused:
+		return "r-declined"
+	case live.Encrypted:
+		return "r-encrypted"
+	case live.Plaintext:
+		return "r-plaintext"
+	case live.Mixed:
+		return "r-both"
+	}
+	return "r-nothing"
+}
