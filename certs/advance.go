@@ -69,7 +69,7 @@ func (s *Store) advance(ctx context.Context) time.Time {
 	for ctx.Err() == nil {
 		next := s.publishChanges(ctx)
 		moved := false
-		for _, id := range scenario.Certificates(s.opts.Slots) {
+		for _, id := range scenario.Certificates() {
 			at, step := s.step(ctx, id)
 			moved = moved || step
 			next = earlier(next, at)

@@ -157,7 +157,7 @@ func TestFirstStartWithoutDelegation(t *testing.T) {
 		if len(s.TLSA()) != 5 {
 			t.Errorf("TLSA %v", s.TLSA())
 		}
-		for _, id := range scenario.Certificates(1) {
+		for _, id := range scenario.Certificates() {
 			_, err := s.Certificates(id)
 			if (err != nil) != (id.Kind == scenario.CA) {
 				t.Errorf("%v: error %v", id, err)

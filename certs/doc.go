@@ -2,7 +2,10 @@
 // the TLSA data that does or does not match them.
 //
 // Each identity of package scenario has an ECDSA P-256 and an RSA key of its
-// own. Keys live until they are rolled; certificates come and go. An [Issuer]
+// own, which all slots share: the certificate of mx05 names mx05.et, mx05.et1 and
+// so on. So their number does not depend on that of the slots; if that changes, they
+// are issued again with the same keys, and until then serve the slots they name.
+// Keys live until they are rolled; certificates come and go. An [Issuer]
 // gets the key as a parameter, so a TLSA record "3 1 1" (a digest of the public
 // key) survives every renewal.
 //
@@ -20,8 +23,8 @@
 // ([Renewer]; RFC 9773), or at two thirds of a certificate's life. After a
 // failure it comes again later and later, and often enough before the end. One
 // certificate that fails does not keep others waiting, unless the issuer says
-// that none will be issued. Missing certificates come first: those of slot 0, and
-// those without which there is no verdict; then what ends soonest. Moments,
+// that none will be issued. Missing certificates come first: those
+// without which there is no verdict; then what ends soonest. Moments,
 // failures and what was issued this week are kept in a [State].
 //
 // A certificate that the disk does not take is used, and stored later. One that
@@ -62,7 +65,7 @@
 // # Files
 //
 // In Dir, keys/ and certificates/ hold one PEM file for each key and chain,
-// named after slot, owner, kind, algorithm, and from the second key on its
+// named after slot 0, owner, kind, algorithm, and from the second key on its
 // generation; keys.json says which generation is in use. Files are replaced
 // atomically; a file that cannot be read is an error, never a reason to make a
 // new key. A copy made while the service runs is consistent if keys.json is

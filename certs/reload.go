@@ -54,7 +54,7 @@ func (s *Store) reread(v version, p *pair) error {
 	case !s.recognized(v, cert.Leaf):
 		return errors.New("it is of another CA")
 	}
-	p.cert, p.fit = cert, true
+	p.cert, p.fit, p.partly = cert, true, false
 	return nil
 }
 

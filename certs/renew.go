@@ -157,7 +157,7 @@ func compareJobs(a, b job) int {
 		scenario.OwnerMX06, scenario.OwnerMX05, scenario.OwnerUT,
 	}
 	return cmp.Or(
-		cmp.Compare(a.id.Slot, b.id.Slot), cmp.Compare(a.alg, b.alg),
+		cmp.Compare(a.alg, b.alg),
 		cmp.Compare(slices.Index(order, a.id.Owner), slices.Index(order, b.id.Owner)),
 	)
 }
@@ -269,7 +269,7 @@ func (s *Store) attempt(ctx context.Context, j job) error {
 	case !s.recognized(j.version, leaf):
 		return errors.New("issued by another CA than the issuer's")
 	}
-	p.fit, p.unsaved = true, s.vault.writeChain(j.chainFile(), chain)
+	p.fit, p.partly, p.unsaved = true, false, s.vault.writeChain(j.chainFile(), chain)
 	s.adopt(j.version, p)
 	s.setPlan(ctx, j.version, planFor(leaf).after(s.opts.Now(), leaf))
 	if j.id.Kind != scenario.SelfSigned {

@@ -18,7 +18,8 @@ import (
 // do; Run does the rest, see the package documentation. Both algorithms of a
 // host roll together. Without hosts those that have matching TLSA records roll.
 // A host is a name in the zone, with or without the zone, or "default" for the
-// certificates that clients without SNI get.
+// certificates that clients without SNI get. All slots share the keys of a host:
+// whichever slot is named, they roll for all.
 //
 // If one of them cannot, nothing begins: an unknown host, a host that rolls
 // already, or a disk that does not take the keys.
@@ -147,7 +148,7 @@ func (s *Store) CancelRoll(hosts ...string) ([]string, error) {
 // cancellable returns the rolls that hosts mean.
 func (s *Store) cancellable(n *snapshot, hosts []string) ([]scenario.Certificate, error) {
 	if len(hosts) == 0 {
-		return slices.DeleteFunc(scenario.Certificates(s.opts.Slots), func(id scenario.Certificate) bool {
+		return slices.DeleteFunc(scenario.Certificates(), func(id scenario.Certificate) bool {
 			r := n.ledger.of(id).Roll
 			return r == nil || r.Phase != phaseAnnounce
 		}), nil
@@ -181,7 +182,7 @@ func (s *Store) drop(n *snapshot, id scenario.Certificate, generation int) {
 
 const defaultHost = "default"
 
-// hostOf names an identity for people, as Roll takes it.
+// hostOf names an identity for people, as Roll takes it: by its host in slot 0.
 func (s *Store) hostOf(id scenario.Certificate) string {
 	switch id.Owner {
 	case scenario.OwnerDefault:
@@ -189,7 +190,7 @@ func (s *Store) hostOf(id scenario.Certificate) string {
 	case scenario.OwnerService:
 		return scenario.ServiceHost(s.opts.Zone)
 	}
-	return scenario.CertificateNames(s.opts.Zone, s.opts.Slots, id)[0]
+	return scenario.FaceName(s.opts.Zone, id)
 }
 
 func (s *Store) hostsOf(ids []scenario.Certificate) []string {
@@ -202,10 +203,18 @@ func (s *Store) hostsOf(ids []scenario.Certificate) []string {
 	return out
 }
 
+// isHost reports whether name is one by which people mean id.
+func (s *Store) isHost(id scenario.Certificate, name string) bool {
+	if id.Owner == scenario.OwnerDefault {
+		return name == defaultHost
+	}
+	return slices.Contains(scenario.CertificateNames(s.opts.Zone, s.opts.Slots, id), name)
+}
+
 // targets returns the identities that hosts mean; without hosts those with
 // matching TLSA records.
 func (s *Store) targets(hosts []string) ([]scenario.Certificate, error) {
-	all := scenario.Certificates(s.opts.Slots)
+	all := scenario.Certificates()
 	if len(hosts) == 0 {
 		return slices.DeleteFunc(all, func(id scenario.Certificate) bool { return !published(id) }), nil
 	}
@@ -214,8 +223,7 @@ func (s *Store) targets(hosts []string) ([]scenario.Certificate, error) {
 		name := scenario.Canonical(host)
 		found := false
 		for _, id := range all {
-			known := s.hostOf(id)
-			if name != known && name+"."+s.opts.Zone != known && (name != s.opts.Zone || id.Owner != scenario.OwnerService) {
+			if !s.isHost(id, name) && !s.isHost(id, name+"."+s.opts.Zone) {
 				continue
 			}
 			found = true

@@ -52,6 +52,7 @@ type pair struct {
 	digest  []byte          // SHA2-256 of the SubjectPublicKeyInfo
 	cert    tls.Certificate // empty while there is none
 	fit     bool            // cert has the right names and comes from the issuer
+	partly  bool            // it has those of some slots, and no others
 	unsaved error           // why cert is not on disk
 }
 
@@ -112,7 +113,7 @@ func (s *Store) loadKeys(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	for _, id := range scenario.Certificates(s.opts.Slots) {
+	for _, id := range scenario.Certificates() {
 		s.resume(n, id, others)
 	}
 	maps.Copy(inUse, others)
@@ -247,7 +248,9 @@ func (s *Store) loadChains(context.Context) error {
 			s.opts.Logger.Warn("stored certificate not used", "certificate", path.Base(v.chainFile()), "err", err)
 			continue
 		}
-		p.fit = sameNames(p.cert.Leaf.DNSNames, s.names(v)) && s.recognized(v, p.cert.Leaf)
+		known := s.recognized(v, p.cert.Leaf)
+		p.fit = known && sameNames(p.cert.Leaf.DNSNames, s.names(v))
+		p.partly = known && s.partOf(v, p.cert.Leaf.DNSNames)
 		loaded[v] = p
 	}
 	s.change(func(next *snapshot) { maps.Copy(next.pairs, loaded) })
@@ -271,6 +274,18 @@ func certificate(key crypto.Signer, chain [][]byte) (tls.Certificate, error) {
 
 func (s *Store) names(v version) []string {
 	return scenario.CertificateNames(s.opts.Zone, s.opts.Slots, v.id)
+}
+
+// partOf reports whether names are those of the face in some slots: of a sink
+// that had more or fewer.
+func (s *Store) partOf(v version, names []string) bool {
+	for _, name := range names {
+		t, ok := scenario.Find(s.opts.Zone, name)
+		if !ok || name != scenario.FaceName(s.opts.Zone, scenario.Certificate{Slot: t.Slot, Owner: v.id.Owner}) {
+			return false
+		}
+	}
+	return len(names) > 0
 }
 
 func (s *Store) recognized(v version, leaf *x509.Certificate) bool {

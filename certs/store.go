@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -186,7 +187,7 @@ func open(ctx context.Context, o Options, d disk) (*Store, error) {
 		rolls: make(map[scenario.Certificate]*progress), plans: make(map[version]plan),
 		renewKick: make(chan struct{}, 1), rollKick: make(chan struct{}, 1),
 	}
-	for _, id := range scenario.Certificates(o.Slots) {
+	for _, id := range scenario.Certificates() {
 		for _, alg := range o.KeyAlgorithms {
 			s.entries = append(s.entries, entry{id, alg})
 		}
@@ -197,6 +198,7 @@ func open(ctx context.Context, o Options, d disk) (*Store, error) {
 		}
 	}
 	s.loadPlans(ctx)
+	s.tellLeftovers(ctx)
 	if err := s.renew(ctx, !o.DeferIssue); err != nil {
 		for _, e := range s.entries {
 			if (e.id.Kind == scenario.SelfSigned || !o.DeferIssue) && !s.valid(s.current.Load().inUse(e)) {
@@ -213,17 +215,20 @@ func open(ctx context.Context, o Options, d disk) (*Store, error) {
 // does not have, while one is not issued yet, and when one does not hold any
 // more (expired, of other names, or of another CA than Options.Issuer): what a
 // face must present, it presents or nothing. Only the service keeps what it has,
-// because nothing is concluded from it.
+// because nothing is concluded from it. While the certificate for another number
+// of slots is being issued, the one that is there serves the slots it names.
+//
+// Whatever the slot of id, this is where it becomes what all slots share.
 func (s *Store) Certificates(id scenario.Certificate) ([]tls.Certificate, error) {
-	current := s.current.Load()
+	current, shared := s.current.Load(), id.Shared()
 	out := make([]tls.Certificate, 0, len(s.opts.KeyAlgorithms))
 	for _, alg := range s.opts.KeyAlgorithms {
-		v := current.inUse(entry{id, alg})
+		v := current.inUse(entry{shared, alg})
 		p, known := current.pairs[v]
 		switch {
-		case !known:
-			return nil, fmt.Errorf("no certificate %s in a sink with %d slots", v.entry, s.opts.Slots)
-		case p.cert.Leaf == nil, !p.fit && id.Owner != scenario.OwnerService:
+		case !known || id.Slot < 0 || id.Slot >= s.opts.Slots:
+			return nil, fmt.Errorf("no certificate %s in a sink with %d slots", entry{id, alg}, s.opts.Slots)
+		case p.cert.Leaf == nil, !p.fit && id.Owner != scenario.OwnerService && !s.covers(p, id):
 			return nil, fmt.Errorf("certificate %s is not issued yet", v.entry)
 		case id.Owner != scenario.OwnerService && !holds(p.cert.Leaf, s.opts.Now()):
 			return nil, fmt.Errorf("certificate %s holds from %s to %s only, and is not renewed yet",
@@ -232,4 +237,9 @@ func (s *Store) Certificates(id scenario.Certificate) ([]tls.Certificate, error)
 		out = append(out, p.cert)
 	}
 	return out, nil
+}
+
+// covers reports whether p names the face of id in its slot, and no other face.
+func (s *Store) covers(p pair, id scenario.Certificate) bool {
+	return p.partly && slices.Contains(p.cert.Leaf.DNSNames, scenario.FaceName(s.opts.Zone, id))
 }

@@ -103,7 +103,7 @@ func TestBothAlgorithms(t *testing.T) {
 
 func testIdentities(t *testing.T, s *certs.Store, ca *certs.LocalCA, clk *clock, slots int) {
 	seen := map[string]scenario.Certificate{}
-	for _, id := range scenario.Certificates(slots) {
+	for _, id := range scenario.Certificates() {
 		pair := get(t, s, id)
 		if len(pair) != 2 {
 			t.Fatalf("%v: %d certificates, want 2", id, len(pair))

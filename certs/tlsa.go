@@ -22,8 +22,9 @@ type TLSA struct {
 const seedFile = "tlsa-mismatch.txt"
 
 // TLSA returns the TLSA records by host name, without trailing dot: for mx04
-// and mx06 of every slot and for mx.<zone> one "3 1 1" for each of their keys;
-// for mx03 and mx05 one of a key that nobody has. Other hosts have none. The
+// and mx06 of every slot, which share them, and for mx.<zone> one "3 1 1" for
+// each of their keys; for mx03 and mx05 one of a key that nobody has, another one
+// for each host. Other hosts have none. The
 // records need no certificate and stay the same as long as the keys do. While a
 // key rolls, those of the old and the new one are there; every such change is
 // announced through Options.Publish.
@@ -37,7 +38,7 @@ func (s *Store) TLSA() map[string][]TLSA {
 			kind := scenario.HostKind(h)
 			switch scenario.Named(h, kind).TLSA {
 			case scenario.TLSAMatch:
-				out[names.Host(h)] = s.matching(current, scenario.Certificate{Slot: slot, Owner: scenario.Owner(h), Kind: kind})
+				out[names.Host(h)] = s.matching(current, scenario.Certificate{Owner: scenario.Owner(h), Kind: kind})
 			case scenario.TLSAMismatch:
 				out[names.Host(h)] = []TLSA{dane311(s.nobodysDigest(names.Host(h)))}
 			}

@@ -138,7 +138,7 @@ func faceName(zone string, id scenario.Certificate) string {
 
 // faces are the certificates of port 25.
 func (x *exam) faces() []scenario.Certificate {
-	return slices.DeleteFunc(scenario.Certificates(x.Slots), func(c scenario.Certificate) bool { return c.Owner == scenario.OwnerMTASTS })
+	return slices.DeleteFunc(scenario.Certificates(), func(c scenario.Certificate) bool { return c.Owner == scenario.OwnerMTASTS })
 }
 
 // certificates: those of the CA must be trusted, and those that are self-signed

@@ -149,25 +149,36 @@ func slotLabel(label string) (slot int, isET, ok bool) {
 	return slot, isET, true
 }
 
-// CertificateNames returns the DNS names that a certificate carries, for a
-// sink with the given number of slots.
-func CertificateNames(zone string, slots int, c Certificate) []string {
+// FaceName returns the name that c is for in its slot; "" for the default
+// certificates and the service, which have several.
+func FaceName(zone string, c Certificate) string {
 	n := Names(zone, c.Slot)
 	switch c.Owner {
-	case OwnerService:
-		return []string{n.Zone, ServiceHost(zone)}
+	case OwnerDefault, OwnerService:
+		return ""
 	case OwnerMTASTS:
-		return []string{n.Policy}
-	case OwnerDefault:
-		var out []string
-		for s := range slots {
-			n := Names(zone, s)
-			for _, h := range MXHosts() {
-				out = append(out, n.Host(h))
-			}
-			out = append(out, n.ET, n.UT)
-		}
-		return out
+		return n.Policy
 	}
-	return []string{n.Host(Host(c.Owner))}
+	return n.Host(Host(c.Owner))
+}
+
+// CertificateNames returns the DNS names that the certificate behind c carries,
+// for a sink with the given number of slots, those of slot 0 first.
+func CertificateNames(zone string, slots int, c Certificate) []string {
+	if c.Owner == OwnerService {
+		return []string{Canonical(zone), ServiceHost(zone)}
+	}
+	var out []string
+	for s := range slots {
+		n := Names(zone, s)
+		if c.Owner != OwnerDefault {
+			out = append(out, FaceName(zone, Certificate{Slot: s, Owner: c.Owner}))
+			continue
+		}
+		for _, h := range MXHosts() {
+			out = append(out, n.Host(h))
+		}
+		out = append(out, n.ET, n.UT)
+	}
+	return out
 }

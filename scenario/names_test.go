@@ -1,6 +1,7 @@
 package scenario_test
 
 import (
+	"slices"
 	"testing"
 
 	"github.com/tlsink/tlsink/scenario"
@@ -62,6 +63,38 @@ func TestServerOf(t *testing.T) {
 	} {
 		if got := scenario.ServerOf(c.tls, c.sni, c.rcpt); got != c.want {
 			t.Errorf("%s: server %d, want %d", c.name, got, c.want)
+		}
+	}
+}
+
+// Slots share the certificate of a face, which names its host in every one.
+func TestCertificateNames(t *testing.T) {
+	for _, c := range []struct {
+		of    scenario.Certificate
+		slots int
+		want  []string
+	}{
+		{scenario.Certificate{Owner: scenario.OwnerService, Kind: scenario.CA}, 9, []string{"sink.example", "mx.sink.example"}},
+		{scenario.Certificate{Owner: scenario.OwnerMX05, Kind: scenario.CA}, 1, []string{"mx05.et.sink.example"}},
+		{scenario.Certificate{Owner: scenario.OwnerMX05, Kind: scenario.CA}, 3, []string{"mx05.et.sink.example", "mx05.et1.sink.example", "mx05.et2.sink.example"}},
+		{scenario.Certificate{Slot: 2, Owner: scenario.OwnerUT, Kind: scenario.SelfSigned}, 3, []string{"ut.sink.example", "ut1.sink.example", "ut2.sink.example"}},
+		{scenario.Certificate{Owner: scenario.OwnerMTASTS, Kind: scenario.CA}, 2, []string{"mta-sts.et.sink.example", "mta-sts.et1.sink.example"}},
+		{scenario.Certificate{Owner: scenario.OwnerDefault, Kind: scenario.CA}, 2, []string{
+			"mx03.et.sink.example", "mx04.et.sink.example", "mx05.et.sink.example", "mx06.et.sink.example", "et.sink.example", "ut.sink.example",
+			"mx03.et1.sink.example", "mx04.et1.sink.example", "mx05.et1.sink.example", "mx06.et1.sink.example", "et1.sink.example", "ut1.sink.example",
+		}},
+	} {
+		if got := scenario.CertificateNames("Sink.Example.", c.slots, c.of); !slices.Equal(got, c.want) {
+			t.Errorf("%+v in %d slots: %v, want %v", c.of, c.slots, got, c.want)
+		}
+	}
+	for _, c := range scenario.Certificates() {
+		if c != c.Shared() {
+			t.Errorf("%+v is listed, and %+v stands behind it", c, c.Shared())
+		}
+		// A public CA puts a hundred names into one.
+		if n := len(scenario.CertificateNames("sink.example", 16, c)); n > 100 {
+			t.Errorf("%+v has %d names with 16 slots", c, n)
 		}
 	}
 }

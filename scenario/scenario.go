@@ -194,9 +194,8 @@ const (
 	OwnerService Owner = "service"
 )
 
-// Certificate identifies one certificate of the sink. Behind each identity
-// stand an ECDSA and an RSA certificate. Kind is SelfSigned or CA; the default
-// certificate from the CA is {OwnerDefault, CA}. Default and service
+// Certificate identifies what a face presents. Kind is SelfSigned or CA; the
+// default certificate from the CA is {OwnerDefault, CA}. Default and service
 // certificates have Slot 0.
 type Certificate struct {
 	Slot  int
@@ -204,26 +203,29 @@ type Certificate struct {
 	Kind  Kind
 }
 
-// Certificates lists every certificate that a sink with the given number of
-// slots needs, in a stable order.
-func Certificates(slots int) []Certificate {
-	out := []Certificate{
+// Shared returns the identity that stands behind c: all slots share the keys and
+// certificates of a face, which name its hosts in every slot. So a sink of many
+// slots needs no more certificates than one of one slot, and a public CA gives
+// them all. Behind each identity stand an ECDSA and an RSA certificate.
+func (c Certificate) Shared() Certificate {
+	c.Slot = 0
+	return c
+}
+
+// Certificates lists the identities of a sink, in a stable order.
+func Certificates() []Certificate {
+	return []Certificate{
 		{0, OwnerService, CA},
 		{0, OwnerDefault, SelfSigned},
 		{0, OwnerDefault, CA},
+		{0, OwnerMX03, SelfSigned},
+		{0, OwnerMX04, SelfSigned},
+		{0, OwnerMX05, CA},
+		{0, OwnerMX06, CA},
+		{0, OwnerUT, CA},
+		{0, OwnerUT, SelfSigned},
+		{0, OwnerMTASTS, CA},
 	}
-	for s := range slots {
-		out = append(out,
-			Certificate{s, OwnerMX03, SelfSigned},
-			Certificate{s, OwnerMX04, SelfSigned},
-			Certificate{s, OwnerMX05, CA},
-			Certificate{s, OwnerMX06, CA},
-			Certificate{s, OwnerUT, CA},
-			Certificate{s, OwnerUT, SelfSigned},
-			Certificate{s, OwnerMTASTS, CA},
-		)
-	}
-	return out
 }
 
 // Presented returns the certificate kind in the words of the interchange

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -25,7 +26,6 @@ const (
 func (s *session) authorize(ctx context.Context, account lib.Account, order lib.Order) error {
 	var pending []lib.Authorization
 	var records []txt
-	defer func() { s.authority.dns.withdraw(ctx, records) }()
 	for _, url := range order.Authorizations {
 		authz, err := s.client.GetAuthorization(ctx, account, url)
 		if err != nil {
@@ -38,12 +38,15 @@ func (s *session) authorize(ctx context.Context, account lib.Account, order lib.
 		if err != nil {
 			return err
 		}
-		record := txt{s.authority.opts.Zone, strings.ToLower(challenge.DNS01TXTRecordName()), challenge.DNS01KeyAuthorization()}
-		records = append(records, record)
-		if err := s.authority.dns.publish(ctx, record); err != nil {
-			return err
-		}
+		records = append(records, txt{s.authority.opts.Zone, strings.ToLower(challenge.DNS01TXTRecordName()), challenge.DNS01KeyAuthorization()})
 		pending = append(pending, authz)
+	}
+	if len(records) == 0 {
+		return nil
+	}
+	defer s.authority.dns.withdraw(ctx, records)
+	if err := s.authority.dns.publish(ctx, records); err != nil {
+		return err
 	}
 	for _, record := range records {
 		if err := s.authority.dns.wait(ctx, record); err != nil {
@@ -149,24 +152,34 @@ type publisher struct {
 	seen map[string]time.Time // when the CA looked at a name last
 }
 
-// publish makes t be served. withdraw must follow, whatever it returns.
-func (p *publisher) publish(ctx context.Context, t txt) error {
+// publish makes records be served, in one change: some providers count those.
+// withdraw must follow, whatever it returns.
+func (p *publisher) publish(ctx context.Context, records []txt) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.live[t]++
-	if p.live[t] > 1 {
+	var missing []txt
+	var add []libdns.Record
+	for _, t := range records {
+		p.live[t]++
+		if p.live[t] == 1 {
+			missing, add = append(missing, t), append(add, t.record())
+		}
+	}
+	if len(missing) == 0 {
 		return nil
 	}
 	err := update(ctx, p.docs, challengesDoc, func(list *[]txt) {
-		if !slices.Contains(*list, t) {
-			*list = append(*list, t)
+		for _, t := range missing {
+			if !slices.Contains(*list, t) {
+				*list = append(*list, t)
+			}
 		}
 	})
 	if err != nil {
 		return err
 	}
-	if _, err := p.opts.Provider.AppendRecords(ctx, t.Zone+".", []libdns.Record{t.record()}); err != nil {
-		return &failure{kind: kindLocal, err: err, text: fmt.Sprintf("publish the TXT record %s through the DNS provider: %s; check [dns]", t.Name, clean(err.Error()))}
+	if _, err := p.opts.Provider.AppendRecords(ctx, p.opts.Zone+".", add); err != nil {
+		return &failure{kind: kindLocal, err: err, text: fmt.Sprintf("publish the TXT record %s through the DNS provider: %s; check [dns]", missing[0].Name, clean(err.Error()))}
 	}
 	return nil
 }
@@ -251,20 +264,22 @@ func (p *publisher) remove(ctx context.Context, records []txt) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanUpTimeout)
 	defer cancel()
 	gone := make(map[txt]bool)
-	var errs []error
+	var ours []libdns.Record
 	for _, t := range records {
-		if t.Zone != p.opts.Zone { // of other settings, out of our reach
-			gone[t] = true
-			continue
-		}
-		// A provider may have made another TTL of ours; without one any matches.
-		r := t.record()
-		r.TTL = 0
-		if _, err := p.opts.Provider.DeleteRecords(ctx, t.Zone+".", []libdns.Record{r}); err != nil {
-			errs = append(errs, fmt.Errorf("%s: %w", t.Name, err))
-			continue
+		if t.Zone == p.opts.Zone { // others are of other settings, out of our reach
+			// A provider may have made another TTL of ours; without one any matches.
+			r := t.record()
+			r.TTL = 0
+			ours = append(ours, r)
 		}
 		gone[t] = true
+	}
+	var errs []error
+	if len(ours) > 0 {
+		if _, err := p.opts.Provider.DeleteRecords(ctx, p.opts.Zone+".", ours); err != nil {
+			errs = append(errs, err)
+			maps.DeleteFunc(gone, func(t txt, _ bool) bool { return t.Zone == p.opts.Zone })
+		}
 	}
 	errs = append(errs, note(ctx, p.docs, challengesDoc, func(list *[]txt) {
 		*list = slices.DeleteFunc(*list, func(t txt) bool { return gone[t] })

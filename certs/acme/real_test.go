@@ -101,7 +101,7 @@ func TestPebbleIssuesEverything(t *testing.T) {
 	l.restart(t)
 	keys := map[string]crypto.Signer{"ecdsa": ecdsaKey(t), "rsa": rsaKey(t)}
 	leaves := make(map[string]*x509.Certificate)
-	for _, id := range scenario.Certificates(2) {
+	for _, id := range scenario.Certificates() {
 		if id.Kind != scenario.CA {
 			continue
 		}

@@ -20,13 +20,9 @@ import (
 	"github.com/tlsink/tlsink/zones"
 )
 
-// maxSlots bounds the keys that are made at the first start: 14 of each
-// algorithm for a slot.
+// maxSlots bounds the names in the default certificate, which every handshake
+// without SNI carries: six for a slot.
 const maxSlots = 64
-
-// certificatesPerWeek is how many certificates of one registered domain Let's
-// Encrypt issues.
-const certificatesPerWeek = 50
 
 // check returns everything that is wrong with the values of c.
 func (c *config) check() []problem {

@@ -11,8 +11,6 @@ import (
 	"slices"
 	"strings"
 	"syscall"
-
-	"github.com/tlsink/tlsink/scenario"
 )
 
 // host is what checkHost asks of this machine.
@@ -150,15 +148,6 @@ func (c *config) warnNames() []problem {
 	}
 	if c.Certificates.CA != caACME {
 		return out
-	}
-	n := 0
-	for _, id := range scenario.Certificates(c.Slots) {
-		if id.Kind == scenario.CA {
-			n += 2 // ECDSA and RSA
-		}
-	}
-	if n > certificatesPerWeek {
-		out = append(out, wrong("slots", c.Slots, fmt.Sprintf("they need %d certificates, and Let's Encrypt gives %d a week for one registered domain: the last slots come weeks later, unless the CA granted you more", n, certificatesPerWeek)))
 	}
 	if c.Certificates.ACME.Email == "" {
 		out = append(out, missing("certificates.acme.email", "the CA can't tell you when something is wrong with your account"))
