@@ -141,6 +141,10 @@ func (a *Assessor) evaluateDue(ctx context.Context) time.Duration {
 func (a *Assessor) evaluate(ctx context.Context, t *test) {
 	v := a.engine.Infer(a.evidence(t), policyinfer.Options{})
 	a.mu.Lock()
+	if a.tests[t.rec.Test.ID] != t { // deleted meanwhile
+		a.mu.Unlock()
+		return
+	}
 	now := a.o.Now()
 	batch := a.conclude(t, &v, now)
 	if !now.Before(t.due) {

@@ -97,25 +97,10 @@ func (a *Assessor) Fault() Fault {
 func (a *Assessor) Forget(ctx context.Context, address string) (int, error) {
 	a.mu.Lock()
 	for id, t := range a.tests {
-		if !t.sentBy(address) {
-			continue
-		}
-		a.drop(id)
-		a.over(t)
-		for _, c := range t.clients {
-			c.tests = slices.DeleteFunc(c.tests, func(o *test) bool { return o == t })
-		}
-		for _, conn := range a.conns {
-			if conn.test == t {
-				conn.test = nil
-			}
+		if t.sentBy(address) {
+			a.leave(id, t)
 		}
 	}
 	a.mu.Unlock()
-	n, err := a.o.Store.DeletePerson(ctx, address)
-	if err != nil {
-		return n, err
-	}
-	a.o.Logger.Info("everything of a sender was deleted", "records", n)
-	return n, nil
+	return a.o.Store.DeletePerson(ctx, address)
 }
