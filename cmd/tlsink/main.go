@@ -24,6 +24,8 @@ type cli struct {
 	Serve   serveCmd   `cmd:"" help:"Run the sink."`
 	Doctor  doctorCmd  `cmd:"" help:"Check a deployed sink from the outside in, and say what to do."`
 	Check   checkCmd   `cmd:"" help:"Analyse domains as receivers: DANE, MTA-STS, TLS, certificates, DNSSEC."`
+	Test    testCmd    `cmd:"" help:"Test a mail system against a running tlsink, and exit by the verdict: for cron and CI."`
+	Watch   watchCmd   `cmd:"" help:"Follow a test until it is over."`
 	Headers headersCmd `cmd:"" help:"Tell the way of a mail, and which steps claim encryption, from its header."`
 	Config  configCmd  `cmd:"" help:"Check a configuration file, or print one to start with."`
 	Backup  backupCmd  `cmd:"" help:"Save keys, evidence and queue, while the sink runs or not."`
@@ -33,6 +35,7 @@ type cli struct {
 	History historyCmd `cmd:"" help:"Look at the tests of the running sink."`
 	Inbox   inboxCmd   `cmd:"" help:"Read mail to postmaster and abuse."`
 	Forget  forgetCmd  `cmd:"" help:"Delete everything of a sender, on request."`
+	Console consoleCmd `cmd:"" help:"Set the password of the operator's console."`
 	Keys    keysCmd    `cmd:"" help:"Look at keys and certificates, and replace keys."`
 	Zone    zoneCmd    `cmd:"" help:"Print what the parent zone has to publish; look at the keys of the zone, and replace them."`
 	Version versionCmd `cmd:"" help:"Print the version."`
