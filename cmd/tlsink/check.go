@@ -204,8 +204,7 @@ func worseStatus(a, b int) int {
 	return min(a, b)
 }
 
-// printCheckJSON prints one line. Characters that a terminal could take for
-// commands are escaped.
+// printCheckJSON prints one line.
 func printCheckJSON(w io.Writer, a inbound.Analysis, r rating.Ratings) error {
 	b, err := json.Marshal(struct {
 		Domain   string           `json:"domain"`
@@ -215,8 +214,14 @@ func printCheckJSON(w io.Writer, a inbound.Analysis, r rating.Ratings) error {
 	if err != nil {
 		return err
 	}
+	return writeJSONLine(w, b)
+}
+
+// writeJSONLine prints JSON as one line. Characters that a terminal could take
+// for commands are escaped.
+func writeJSONLine(w io.Writer, text []byte) error {
 	var line strings.Builder
-	for _, c := range string(b) {
+	for _, c := range string(text) {
 		if unicode.IsPrint(c) {
 			line.WriteRune(c)
 			continue
@@ -226,6 +231,6 @@ func printCheckJSON(w io.Writer, a inbound.Analysis, r rating.Ratings) error {
 		}
 	}
 	line.WriteByte('\n')
-	_, err = io.WriteString(w, line.String())
+	_, err := io.WriteString(w, line.String())
 	return err
 }

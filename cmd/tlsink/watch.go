@@ -1,0 +1,213 @@
+package main
+
+import (
+	"context"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/tlsink/tlsink/client"
+	"github.com/tlsink/tlsink/live"
+)
+
+// The exit status of `tlsink watch` and `tlsink test`.
+const (
+	testMet         = 0 // a verdict, and it is as required
+	testNotMet      = 1 // it is not; for watch: the test ended without one
+	testUsage       = 2
+	testUnavailable = 3 // undetermined, out of time, interrupted, or the server cannot be reached
+)
+
+// apiFlags say how a server is asked.
+type apiFlags struct {
+	Roots string `help:"Root certificates (PEM) instead of those of the system." type:"path" placeholder:"FILE"`
+
+	dial func(ctx context.Context, network, address string) (net.Conn, error) // nil: the network
+}
+
+func (f apiFlags) client(server string) (*client.Client, error) {
+	roots, err := rootsOf(f.Roots)
+	if err != nil {
+		return nil, err
+	}
+	return newClient(server, roots, f.dial)
+}
+
+func rootsOf(file string) (*x509.CertPool, error) {
+	if file == "" {
+		return nil, nil //nolint:nilnil // those of the system
+	}
+	return readRoots(file)
+}
+
+func newClient(server string, roots *x509.CertPool, dial func(ctx context.Context, network, address string) (net.Conn, error)) (*client.Client, error) {
+	return client.New(client.Options{
+		Server: server, Roots: roots, Dial: dial, UserAgent: "tlsink/" + moduleVersion(),
+		Rand: rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64())), //nolint:gosec // jitter
+	})
+}
+
+type watchCmd struct {
+	Test     string `arg:"" help:"Link of a test; or with --server what stands in it behind /t/; or the id of a test of the sink on this host, e.g. 7KQ2PX."`
+	Server   string `help:"Where the test runs, if TEST is no link." placeholder:"URL"`
+	Language string `enum:",en,de" default:"" help:"Of texts: en, de. Default: that of the test." placeholder:"LANGUAGE"`
+	JSON     bool   `name:"json" help:"Print each change as one line of JSON."`
+	configFlag
+	apiFlags
+}
+
+// Help implements kong.HelpProvider.
+func (watchCmd) Help() string {
+	return `Exits with 0 once the test is over and there is a verdict, with 1 if it
+ended without one, with 2 if the command line is wrong, with 3 if the test
+could not be followed to its end.`
+}
+
+// Run follows a test.
+func (c *watchCmd) Run(e *env) error {
+	cl, capability, err := c.find(e.ctx)
+	if err != nil {
+		return stopTest(e, err)
+	}
+	view := newTestView(e.stdout, c.JSON, time.Now)
+	last, err := followTest(e, cl, capability, c.Language, view)
+	view.end()
+	switch {
+	case err != nil:
+		return stopTest(e, err)
+	case last.Verdict == nil || !last.Verdict.Conclusive:
+		return exitError{testNotMet}
+	}
+	return nil
+}
+
+// usageError is a wrong command line.
+type usageError struct{ error }
+
+// stopTest ends with a message. Status 1 would say what the test did not.
+func stopTest(e *env, err error) error {
+	fmt.Fprintln(e.stderr, "tlsink:", printable(strings.ReplaceAll(err.Error(), "\n", "; ")))
+	if _, ok := errors.AsType[usageError](err); ok {
+		return exitError{testUsage}
+	}
+	return exitError{testUnavailable}
+}
+
+// find returns who knows the test, and its capability.
+func (c *watchCmd) find(ctx context.Context) (*client.Client, string, error) {
+	server, capability := c.Server, c.Test
+	switch {
+	case strings.Contains(c.Test, "://"):
+		var err error
+		if server, capability, err = client.ParseLink(c.Test); err != nil {
+			return nil, "", usageError{err}
+		}
+		if c.Server != "" && strings.TrimSuffix(c.Server, "/") != server {
+			return nil, "", usageError{fmt.Errorf("--server %q: the link is of another server: leave one of them out", c.Server)}
+		}
+	case server == "":
+		return c.local(ctx)
+	}
+	cl, err := c.client(server)
+	if err != nil {
+		return nil, "", usageError{err}
+	}
+	return cl, capability, nil
+}
+
+// local asks the sink on this host, through its control socket.
+func (c *watchCmd) local(ctx context.Context) (*client.Client, string, error) {
+	cfg, err := loadConfig(c.Config)
+	if err != nil {
+		return nil, "", usageError{fmt.Errorf("%w (TEST is no link, and there is no --server, so the sink on this host is asked)", err)}
+	}
+	b, err := control(ctx, cfg.DataDir, http.MethodGet, "/tests/"+url.PathEscape(strings.ToUpper(c.Test))+"/link")
+	if err != nil {
+		return nil, "", fmt.Errorf("test %q: %w", c.Test, err)
+	}
+	link := strings.TrimSpace(string(b))
+	if strings.Contains(link, "://") {
+		if _, link, err = client.ParseLink(link); err != nil {
+			return nil, "", err
+		}
+	}
+	socket := cfg.path(controlSocket)
+	cl, err := newClient("http://localhost", nil, func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return (&net.Dialer{}).DialContext(ctx, "unix", socket)
+	})
+	return cl, link, err
+}
+
+// followTest shows what becomes of a test, and returns how it stood at last. An
+// error may come with a status: how far it was.
+func followTest(e *env, cl *client.Client, capability, language string, view testView) (last *live.Status, err error) {
+	type step struct {
+		st  *live.Status
+		err error
+	}
+	ctx, cancel := context.WithCancel(e.ctx)
+	defer cancel()
+	steps := make(chan step)
+	go func() {
+		defer close(steps)
+		for st, err := range cl.Follow(ctx, capability, language, func(err error, pause time.Duration) { view.trouble(err, pause) }) {
+			select {
+			case steps <- step{st, err}:
+			case <-ctx.Done():
+				return
+			}
+		}
+	}()
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	for {
+		select {
+		case next, ok := <-steps:
+			switch {
+			case !ok && e.ctx.Err() != nil:
+				return last, errInterrupted
+			case !ok && last == nil:
+				return nil, errors.New("the server tells nothing about this test")
+			case !ok:
+				return last, nil
+			case next.err != nil && e.ctx.Err() != nil:
+				return last, errInterrupted
+			case next.err != nil:
+				return last, next.err
+			}
+			last = next.st
+			if err := view.show(last); err != nil {
+				return last, fmt.Errorf("print: %w", err)
+			}
+		case <-tick.C:
+			view.tick()
+		}
+	}
+}
+
+var errInterrupted = errors.New("interrupted")
+
+// testView shows a test that is followed. Its methods may be called at once.
+type testView interface {
+	show(st *live.Status) error
+	tick() // a second has passed
+	trouble(err error, pause time.Duration)
+	end()
+}
+
+func newTestView(w io.Writer, asJSON bool, now func() time.Time) testView {
+	switch {
+	case asJSON:
+		return &jsonView{w: w}
+	case isTerminal(w):
+		return &screenView{w: w, now: now, size: terminalSize(w)}
+	}
+	return &lineView{w: w}
+}
