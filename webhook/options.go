@@ -15,11 +15,11 @@ import (
 	"time"
 )
 
-// State keeps values over restarts. A value is on disk when SetValue returns; a
-// nil one deletes. Value returns nil for a key that was never set.
+// State keeps values over restarts. A value is on disk when Save returns. Load
+// returns nil for a key that was never saved.
 type State interface {
-	Value(key string) ([]byte, error)
-	SetValue(ctx context.Context, key string, value []byte) error
+	Load(key string) ([]byte, error)
+	Save(ctx context.Context, key string, value []byte) error
 }
 
 // Target is a URL of the operator.

@@ -83,7 +83,7 @@ func New(o Options) (*Sender, error) {
 	}
 	s := &Sender{o: o, kick: make(chan struct{}, 1), registered: make(map[string]registration)}
 	for key, into := range map[string]any{keyRegistered: &s.registered, keyQueue: &s.queue} {
-		b, err := o.State.Value(key)
+		b, err := o.State.Load(key)
 		if err == nil && b != nil {
 			err = json.Unmarshal(b, into)
 		}
@@ -99,7 +99,7 @@ func (s *Sender) store(ctx context.Context, key string, v any) error {
 	if err != nil {
 		return fmt.Errorf("encode %s: %w", key, err)
 	}
-	if err := s.o.State.SetValue(ctx, key, b); err != nil {
+	if err := s.o.State.Save(ctx, key, b); err != nil {
 		return fmt.Errorf("store %s: %w", key, err)
 	}
 	return nil
