@@ -154,13 +154,13 @@ func (r *Recorder) Refused(reason string) {
 // Greeted notes how long a client waited for our greeting.
 func (r *Recorder) Greeted(after time.Duration) { r.greeting.Observe(after.Seconds()) }
 
-// Handshake notes a TLS handshake: finished, alert or failed. The version is in
-// the words of crypto/tls, empty if none was agreed.
+// Handshake notes a TLS handshake: finished, alert or failed. The version is
+// "1.3" or the like, empty if none was agreed.
 func (r *Recorder) Handshake(took time.Duration, version, result string) {
 	if version == "" {
 		version = "none"
 	}
-	version = oneOf(version, "none", "TLS 1.0", "TLS 1.1", "TLS 1.2", "TLS 1.3")
+	version = oneOf(version, "none", "1.0", "1.1", "1.2", "1.3")
 	r.handshake.WithLabelValues(oneOf(result, "finished", "alert", "failed"), version).Observe(took.Seconds())
 }
 
