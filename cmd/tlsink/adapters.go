@@ -213,6 +213,7 @@ func (s *service) queries(since time.Time) []evidence.Query {
 // fetched passes policy fetches on, without our own.
 func (s *service) fetched(f evidence.PolicyFetch) {
 	if f.UserAgent != doctor.Agent {
+		s.recorder.PolicyFetched(f.Status)
 		s.assess.Fetched(f)
 	}
 }

@@ -17,6 +17,7 @@ import (
 // metrics are for listen.metrics.
 func (s *service) metrics() http.Handler {
 	o := metrics.Options{
+		Recorder: s.recorder, Version: moduleVersion(), History: s.historyMetrics, Oldest: s.observed.oldest, Overdue: s.overdue,
 		Checks:    s.check.checks,
 		Suspended: s.check.suspended,
 		Checked:   func() time.Time { return s.check.current().at },
@@ -79,6 +80,26 @@ func (s *service) queued() (n int) {
 		}
 	}
 	return n
+}
+
+// overdue is how long the report that is due longest waits for its turn; -1 if
+// the store does not tell.
+func (s *service) overdue() time.Duration {
+	due, ok, err := s.store.NextDue()
+	switch {
+	case err != nil:
+		return -1
+	case !ok:
+		return 0
+	}
+	return max(0, time.Since(due))
+}
+
+func (s *service) historyMetrics() (metrics.Storage, bool) {
+	st, err := s.store.Stats()
+	return metrics.Storage{
+		FileBytes: st.FileBytes, FreeBytes: st.FreeBytes, Waiting: st.Queued, Transactions: st.Transactions, Failed: st.Failed, Unreadable: st.Unreadable,
+	}, err == nil
 }
 
 func (s *service) certificateMetrics() []metrics.Certificate {

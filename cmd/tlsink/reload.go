@@ -63,7 +63,7 @@ func (r *reloader) reload(ctx context.Context) (reloaded, error) {
 	now := s.cfg
 	out := compare(*s.current.Load(), next)
 	now.take(&next)
-	transport, err := s.transport(&now)
+	transport, err := s.observedTransport(&now)
 	if err != nil {
 		s.log.Error("configuration not reloaded", "err", err)
 		return reloaded{}, fmt.Errorf("nothing was changed: %w", err)

@@ -28,9 +28,11 @@ import (
 	"github.com/tlsink/tlsink/history"
 	"github.com/tlsink/tlsink/mailauth"
 	"github.com/tlsink/tlsink/mailer"
+	"github.com/tlsink/tlsink/metrics"
 	"github.com/tlsink/tlsink/mxrotator"
 	"github.com/tlsink/tlsink/scenario"
 	"github.com/tlsink/tlsink/sink"
+	"github.com/tlsink/tlsink/statistics"
 	"github.com/tlsink/tlsink/web"
 	"github.com/tlsink/tlsink/zones"
 )
@@ -66,8 +68,13 @@ type service struct {
 	dkim    *mailer.DKIM
 	mailer  *mailer.Mailer
 	check   *selfCheck
-	analyst *analyst  // nil: switched off
-	reload  *reloader // nil: nothing to reload from
+	analyst *analyst // nil: switched off
+
+	recorder   *metrics.Recorder
+	observed   *observedStore        // store, as assess writes to it
+	statistics *statistics.Collector // nil: switched off
+
+	reload *reloader // nil: nothing to reload from
 }
 
 // network is what a service uses of the network besides its listeners. The
@@ -82,7 +89,7 @@ type network struct {
 
 // newService opens and wires everything; nothing runs yet.
 func newService(ctx context.Context, cfg config, n network, log *slog.Logger) (_ *service, err error) {
-	s := &service{cfg: cfg, log: log, network: n, started: time.Now()}
+	s := &service{cfg: cfg, log: log, network: n, started: time.Now(), recorder: metrics.NewRecorder()}
 	s.current.Store(&cfg)
 	s.check = newSelfCheck(s)
 	if s.store, err = history.Open(history.Options{
@@ -110,8 +117,9 @@ func newService(ctx context.Context, cfg config, n network, log *slog.Logger) (_
 	if err = s.openNames(ctx); err != nil {
 		return nil, err
 	}
+	s.observed = newObservedStore(s.store, s.recorder, s.log.With("part", "history"))
 	if s.assess, err = assess.New(ctx, assess.Options{
-		Zone: cfg.Zone, Slots: cfg.Slots, Store: s.store, Timing: cfg.timing(), Now: time.Now, Rand: rand.Reader,
+		Zone: cfg.Zone, Slots: cfg.Slots, Store: s.observed, Timing: cfg.timing(), Now: time.Now, Rand: rand.Reader,
 		Downgrade: assess.Downgrade(cfg.Downgrade.Mode), Own: cfg.destinations(), Logger: log.With("part", "assess"), Queries: s.queries, Decided: s.check.decided, ResultURL: cfg.resultURL,
 	}); err != nil {
 		return nil, err
@@ -120,6 +128,9 @@ func newService(ctx context.Context, cfg config, n network, log *slog.Logger) (_
 		return nil, err
 	}
 	if err = s.openRotator(); err != nil {
+		return nil, err
+	}
+	if err = s.openStatistics(ctx); err != nil {
 		return nil, err
 	}
 	if err = s.openWeb(); err != nil {
@@ -142,7 +153,7 @@ func (s *service) openSink() error {
 		return err
 	}
 	s.sink, err = sink.New(sink.Options{
-		Zone: s.cfg.Zone, Slots: s.cfg.Slots, Director: s.assess, Certificates: s.certs, Inspector: inspector, Mailbox: s.store,
+		Zone: s.cfg.Zone, Slots: s.cfg.Slots, Director: observedDirector{s.assess, s.recorder, s.log.With("part", "sink")}, Certificates: s.certs, Inspector: inspector, Mailbox: s.store, Observer: s.recorder,
 		NewID: s.store.NewConnID, Now: time.Now, Logger: s.log.With("part", "sink"),
 		Limits: s.cfg.sinkLimits(),
 	})
@@ -175,14 +186,14 @@ func (s *service) needs() map[int]mxrotator.Need {
 
 func (s *service) openWeb() (err error) {
 	s.web, err = web.New(web.Options{
-		Zone: s.cfg.Zone, Slots: s.cfg.Slots, Certificates: s.certs, Source: pages{s}, Fetched: s.fetched, Version: moduleVersion(),
+		Zone: s.cfg.Zone, Slots: s.cfg.Slots, Certificates: s.certs, Source: pages{s}, Fetched: s.fetched, Served: s.served, Statistics: s.statisticsPages(), Version: moduleVersion(),
 		Now: time.Now, Logger: s.log.With("part", "web"),
 	})
 	return err
 }
 
 func (s *service) openMailer() error {
-	transport, err := s.transport(&s.cfg)
+	transport, err := s.observedTransport(&s.cfg)
 	if err != nil {
 		return err
 	}
@@ -276,6 +287,9 @@ func (s *service) run(ctx context.Context, l *listeners) error {
 	g.Go(func() error { return s.check.run(gctx, l) })
 	if s.analyst != nil {
 		g.Go(func() error { return s.analyst.run(gctx) })
+	}
+	if s.statistics != nil {
+		g.Go(func() error { return s.statistics.Run(gctx) })
 	}
 	g.Go(func() error { return s.housekeep(gctx) })
 	err := g.Wait()

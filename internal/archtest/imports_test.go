@@ -73,7 +73,7 @@ func importTable() map[string][]string {
 		"blocklist":  leaves,
 		"operate":    and("policyinfer", "report", "history", "blocklist"),
 		"console":    and("policyinfer", "report", "history", "blocklist", "operate"),
-		"statistics": and("policyinfer", "history"),
+		"statistics": {"policyinfer"},
 
 		"metrics": {},
 
