@@ -6,6 +6,7 @@ import (
 	"encoding/base64"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/tlsink/tlsink/policyinfer"
@@ -42,7 +43,7 @@ const (
 type cells map[string]map[string]int
 
 func (c cells) add(group, verdict string, most int) {
-	if group == "" {
+	if group == "" || !plain(group) {
 		group = Unknown
 	}
 	if _, ok := c[group]; !ok && len(c) >= most {
@@ -52,6 +53,14 @@ func (c cells) add(group, verdict string, most int) {
 		c[group] = make(map[string]int)
 	}
 	c[group][verdict]++
+}
+
+// plain reports whether a name, which a stranger may have chosen, is one of a
+// domain or a country, and so safe wherever it is shown.
+func plain(s string) bool {
+	return len(s) <= 253 && s[0] != '-' && !strings.ContainsFunc(s, func(r rune) bool {
+		return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') && r != '-' && r != '.'
+	})
 }
 
 func (c cells) clone() cells {
