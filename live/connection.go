@@ -42,7 +42,7 @@ func (t teller) connection(c *evidence.Connection, n int) Connection {
 		out.SNI = t.clean(*c.TLS.SNI)
 	}
 	out.Text = t.text(c, seen, out.Outcome)
-	out.Details = t.details(c)
+	out.Details = t.details(c, seen)
 	return out
 }
 
@@ -130,13 +130,13 @@ func (t teller) prelude(c *evidence.Connection) string {
 		return ""
 	case c.TLS.SNI == nil:
 		return phrase{
-			"The name of the wanted server was not given (no SNI).",
-			"Der Name des gewünschten Servers wurde nicht genannt (kein SNI).",
+			"No server name was given (no SNI).",
+			"Ein Servername wurde nicht genannt (kein SNI).",
 		}.in(t.l)
 	case t.reader.SNI(c) != scenario.Yes:
 		return phrase{
-			"A server was asked for that is not part of this test.",
-			"Verlangt wurde ein Server, der nicht zu diesem Test gehört.",
+			"A server name was given that is not part of this test.",
+			"Genannt wurde ein Servername, der nicht zu diesem Test gehört.",
 		}.in(t.l)
 	}
 	return ""
@@ -185,24 +185,36 @@ func (t teller) unread(c *evidence.Connection, o Outcome) string {
 	}.in(t.l))
 }
 
-// caution says why a refusal alone is no verdict.
+// caution says that a refusal without a reason counts only if it is repeated.
 func (t teller) caution(s policyinfer.Seen) string {
-	if s.Delivered || !t.open {
+	if s.Delivered || s.Explicit || !t.open || sightOf(s).refused == unknownReason {
 		return ""
-	}
-	if words := sightOf(s); words.refused == unknownReason {
-		return ""
-	}
-	if s.Explicit {
-		return phrase{
-			"A refusal may have other reasons, so more has to be seen for a verdict.",
-			"Eine Ablehnung kann auch andere Gründe haben; für ein Ergebnis muss mehr zu sehen sein.",
-		}.in(t.l)
 	}
 	return phrase{
-		"It left without giving a reason, so this counts only if it happens again.",
-		"Die Verbindung endete ohne Angabe eines Grundes; das zählt deshalb nur, wenn es wieder geschieht.",
+		"It gave no reason, so this counts only if it happens again.",
+		"Einen Grund nannte er nicht; das zählt deshalb nur, wenn es wieder geschieht.",
 	}.in(t.l)
+}
+
+// doubts are what a refusal alone leaves open.
+func (t teller) doubts(seen []policyinfer.Seen) (out []string) {
+	s, ok := weightiest(seen)
+	if !ok || s.Delivered {
+		return nil
+	}
+	if s.Face.Domain == scenario.UnknownDomain {
+		out = append(out, phrase{
+			"No recipient was named, so which test address this was for is not known.",
+			"Ein Empfänger wurde nicht genannt; für welche Testadresse das war, ist deshalb nicht bekannt.",
+		}.in(t.l))
+	}
+	if t.open && s.Explicit && sightOf(s).refused != unknownReason {
+		out = append(out, phrase{
+			"One refusal may have other reasons, so more has to be seen for a verdict.",
+			"Eine einzelne Ablehnung kann auch andere Gründe haben; für ein Ergebnis muss mehr zu sehen sein.",
+		}.in(t.l))
+	}
+	return out
 }
 
 // tls is version and suite, or how the handshake failed.
@@ -235,8 +247,8 @@ func (t teller) tls(c *evidence.Connection) string {
 
 // details are for those who want to know more: what the report notes, whom the
 // mails were for, what we answered, and why this belongs to the test.
-func (t teller) details(c *evidence.Connection) []string {
-	out := report.Notes(c, t.zone, t.l)
+func (t teller) details(c *evidence.Connection, seen []policyinfer.Seen) []string {
+	out := slices.Concat(report.Notes(c, t.zone, t.l), t.doubts(seen))
 	for i := range c.Transactions {
 		out = append(out, t.mail(&c.Transactions[i]))
 	}
@@ -248,7 +260,7 @@ func (t teller) details(c *evidence.Connection) []string {
 			"Probably belongs to this test: it came from an address that sent the test mail, but carried no mail itself.",
 			"Gehört vermutlich zu diesem Test: Sie kam von einer Adresse, die die Testmail schickte, trug aber selbst keine E-Mail.",
 		}.in(t.l))
-	case bySlot:
+	case evidence.BySlot:
 		out = append(out, phrase{
 			"Belongs to this test: it asked for a server name that only this test has.",
 			"Gehört zu diesem Test: Sie verlangte einen Servernamen, den nur dieser Test hat.",

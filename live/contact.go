@@ -6,9 +6,6 @@ import (
 	"github.com/tlsink/tlsink/evidence"
 )
 
-// bySlot: the connection named a host that only this test has.
-const bySlot evidence.Attribution = "slot"
-
 // contact says what came of a connection that neither handed a mail over nor
 // refused to, as far as can be told.
 func (t teller) contact(c *evidence.Connection) string {

@@ -13,8 +13,15 @@ import (
 
 const maxFindings = 20
 
-// Of puts a snapshot into words. It is pure, and leaves s as it is.
+// Of puts a snapshot into words: in the language of the test itself if l is
+// empty. It is pure, and leaves s as it is.
 func Of(s Snapshot, l report.Language) *Status {
+	if l == "" && s.Input != nil {
+		l = s.Input.Language
+	}
+	if l == "" && s.Booking != nil {
+		l = s.Booking.Language
+	}
 	if l != report.German {
 		l = report.English
 	}

@@ -29,7 +29,7 @@ var serverTexts = [7]serverWords{
 	{
 		phrase{"The certificate was refused.", "Das Zertifikat wurde abgelehnt."},
 		phrase{},
-		phrase{"The mail was handed over, encrypted. DANE and MTA-STS would have named the server.", "Die E-Mail wurde verschlüsselt übergeben. DANE und MTA-STS hätten den Server genannt."},
+		phrase{"The mail was handed over, encrypted. By DANE and MTA-STS a sender has to name the server.", "Die E-Mail wurde verschlüsselt übergeben. Nach DANE und MTA-STS muss der Absender den Server nennen."},
 	},
 	{
 		phrase{"The fake was refused: right.", "Die Fälschung wurde abgelehnt: richtig."},
@@ -39,7 +39,7 @@ var serverTexts = [7]serverWords{
 	{
 		phrase{"Refused, though DANE alone accepts it.", "Abgelehnt, obwohl DANE allein ihn annimmt."},
 		phrase{},
-		phrase{"Accepted, as DANE does. So does one that checks nothing.", "Angenommen, wie DANE es tut. Das tut aber auch, wer nichts prüft."},
+		phrase{"Accepted. DANE does that, and so does whoever checks nothing.", "Angenommen. Das tut DANE, aber auch, wer nichts prüft."},
 	},
 	{
 		phrase{"Refused, as DANE demands.", "Abgelehnt, wie DANE es verlangt."},
@@ -59,7 +59,7 @@ var serverTexts = [7]serverWords{
 }
 
 // serverText says what o at server n means; over: nothing more will come.
-func serverText(n int, o Outcome, alsoRefused, over bool) phrase {
+func serverText(n int, o Outcome, alsoRefused, alsoEncrypted, over bool) phrase {
 	w := serverTexts[n-1]
 	switch {
 	case o == None && over:
@@ -72,6 +72,11 @@ func serverText(n int, o Outcome, alsoRefused, over bool) phrase {
 		return w.refused
 	case o == Plaintext && alsoRefused:
 		return phrase{"The mail was handed over unencrypted, and at other times kept.", "Die E-Mail wurde unverschlüsselt übergeben, andere Male behalten."}
+	case o == Plaintext && alsoEncrypted && n == 7:
+		return phrase{
+			"The mail was handed over unencrypted, and at other times encrypted; both is allowed here.",
+			"Die E-Mail wurde mal unverschlüsselt, mal verschlüsselt übergeben; beides ist hier erlaubt.",
+		}
 	case o == Plaintext && !w.plaintext.empty():
 		return w.plaintext
 	case o == Encrypted && !w.encrypted.empty():
@@ -87,7 +92,7 @@ func serverText(n int, o Outcome, alsoRefused, over bool) phrase {
 // A strip gathers what came of the connections to each server.
 type strip [7]struct {
 	Server
-	refused bool
+	refused, encrypted bool
 }
 
 func (s *strip) add(n int, o Outcome, at time.Time) {
@@ -96,7 +101,7 @@ func (s *strip) add(n int, o Outcome, at time.Time) {
 	}
 	to := &s[n-1]
 	to.Connections++
-	to.refused = to.refused || o == Refused
+	to.refused, to.encrypted = to.refused || o == Refused, to.encrypted || o == Encrypted
 	to.Outcome = together(to.Outcome, o)
 	if at.After(to.Last) {
 		to.Last = at.UTC()
@@ -126,7 +131,7 @@ func (s *strip) servers(l report.Language, over bool) []Server {
 	out := make([]Server, 0, len(s))
 	for i, server := range s {
 		server.Number, server.Name = i+1, serverNames[i].in(l)
-		server.Text = serverText(i+1, server.Outcome, server.refused, over).in(l)
+		server.Text = serverText(i+1, server.Outcome, server.refused, server.encrypted, over).in(l)
 		out = append(out, server.Server)
 	}
 	return out

@@ -110,8 +110,8 @@ var sights = [...]sight{
 			"%[2]s übergab die E-Mail trotzdem, unverschlüsselt und für beide Testadressen zugleich: Jeder auf dem Weg hätte sie lesen können.",
 		},
 		phrase{
-			"%[2]s left and kept the mail, as is right where an address asks for protection. It named no recipient, so which test address it came for is not known.",
-			"%[2]s ging wieder und behielt die E-Mail. Das ist richtig, wenn eine Adresse Schutz verlangt. Ein Empfänger wurde nicht genannt; für welche Testadresse die Verbindung war, ist deshalb nicht bekannt.",
+			"%[2]s left and kept the mail, as is right where an address asks for protection.",
+			"%[2]s ging wieder und behielt die E-Mail, wie es richtig ist, wenn eine Adresse Schutz verlangt.",
 		},
 		withheld(scenario.UnknownDomain),
 	},
@@ -163,8 +163,8 @@ var sights = [...]sight{
 			"%[2]s übergab die E-Mail, verschlüsselt. Nach DANE ist das richtig; wer gar nichts prüft, hätte es aber auch getan. Das müssen die anderen Server klären.",
 		},
 		phrase{
-			"%[2]s refused it and left without handing over the mail. DANE alone would have accepted it; MTA-STS wants a certificate that a public authority vouches for.",
-			"%[2]s lehnte es ab und ging, ohne die E-Mail zu übergeben. DANE allein hätte es angenommen; MTA-STS will ein Zertifikat, für das eine öffentliche Stelle bürgt.",
+			"%[2]s refused it and left without handing over the mail. DANE alone would have accepted it; MTA-STS and the usual checks want a certificate that a public authority vouches for.",
+			"%[2]s lehnte es ab und ging, ohne die E-Mail zu übergeben. DANE allein hätte es angenommen; MTA-STS und die üblichen Prüfungen wollen ein Zertifikat, für das eine öffentliche Stelle bürgt.",
 		},
 		named(scenario.MX04),
 	},

@@ -9,6 +9,7 @@ import (
 // part puts a part of the model into words: what is asked, and the answer to
 // its value. Values without words are not shown.
 type part struct {
+	id       string // its name in JSON
 	question phrase
 	value    string
 	short    phrase // names the part in the line of a host
@@ -19,6 +20,7 @@ func partsIn(s policyinfer.Sender) []part {
 	yesNo := map[string]phrase{"no": {"no", "nein"}, "yes": {"yes", "ja"}}
 	return append(tlsParts(s, yesNo), []part{
 		{
+			"dane",
 			phrase{"DANE", "DANE"},
 			s.DANE,
 			phrase{"DANE", "DANE"},
@@ -28,6 +30,7 @@ func partsIn(s policyinfer.Sender) []part {
 			},
 		},
 		{
+			"mta_sts",
 			phrase{"MTA-STS", "MTA-STS"},
 			s.MTASTS,
 			phrase{"MTA-STS", "MTA-STS"},
@@ -37,6 +40,7 @@ func partsIn(s policyinfer.Sender) []part {
 			},
 		},
 		{
+			"both",
 			phrase{"Where DANE and MTA-STS both apply", "Wo DANE und MTA-STS beide gelten"},
 			s.Both,
 			phrase{"DANE and MTA-STS", "DANE und MTA-STS"},
@@ -46,6 +50,7 @@ func partsIn(s policyinfer.Sender) []part {
 			},
 		},
 		{
+			"sni",
 			phrase{"Names the server it wants (SNI)", "Nennt den gewünschten Server (SNI)"},
 			s.SNI,
 			phrase{"SNI", "SNI"},
@@ -55,6 +60,7 @@ func partsIn(s policyinfer.Sender) []part {
 			},
 		},
 		{
+			"unlisted_mx",
 			phrase{"Servers that the MTA-STS policy does not list", "Server, die nicht in der MTA-STS-Richtlinie stehen"},
 			s.UnlistedMX,
 			phrase{"unlisted servers", "nicht aufgeführte Server"},
@@ -64,6 +70,7 @@ func partsIn(s policyinfer.Sender) []part {
 			},
 		},
 		{
+			"without_tls",
 			phrase{"Mail that has to be encrypted and can't be", "E-Mails, die verschlüsselt werden müssen, es aber nicht können"},
 			s.WithoutTLS,
 			phrase{"mail that can't be encrypted", "nicht verschlüsselbare E-Mails"},
@@ -79,6 +86,7 @@ func partsIn(s policyinfer.Sender) []part {
 func tlsParts(s policyinfer.Sender, yesNo map[string]phrase) []part {
 	return []part{
 		{
+			"tls",
 			phrase{"Encryption of its own accord", "Verschlüsselt von sich aus"},
 			s.TLS,
 			phrase{"encrypts", "verschlüsselt"},
@@ -88,18 +96,21 @@ func tlsParts(s policyinfer.Sender, yesNo map[string]phrase) []part {
 			},
 		},
 		{
+			"plaintext",
 			phrase{"Sends unencrypted to protected domains", "Verschickt unverschlüsselt an geschützte Domains"},
 			s.Plaintext,
 			phrase{"unencrypted to protected domains", "unverschlüsselt an geschützte Domains"},
 			yesNo,
 		},
 		{
+			"plaintext_unprotected",
 			phrase{"Sends unencrypted to other domains", "Verschickt unverschlüsselt an andere Domains"},
 			s.PlaintextUnprotected,
 			phrase{"unencrypted to others", "unverschlüsselt an andere"},
 			yesNo,
 		},
 		{
+			"verifies_ca",
 			phrase{"Checks certificates of its own accord", "Prüft Zertifikate von sich aus"},
 			s.VerifiesCA,
 			phrase{"checks certificates", "prüft Zertifikate"},
