@@ -382,84 +382,6 @@ func (x *exam) failed(status Status, why string) {
 	x.wrong(x.Zone, why, "")
 }
 
-func (x *exam) zone(ctx context.Context) {
-	if x.Own == nil {
-		x.cannot(x.Zone, "neither our name server nor a resolver can be asked here")
-		return
-	}
-	if status, why := x.verify(ctx, x.Own); status != OK {
-		x.failed(status, "own zone: "+why)
-		return
-	}
-	x.ok(x.Zone, "what senders rely on verifies")
-}
-
-// verify looks up what senders rely on, and returns the first fault.
-func (x *exam) verify(ctx context.Context, r Resolver) (Status, string) {
-	type want struct {
-		name  string
-		qtype uint16
-		found bool
-	}
-	for slot := range x.Slots {
-		n := scenario.Names(x.Zone, slot)
-		wants := []want{{n.ET, dns.TypeMX, true}, {n.TLSA(scenario.UT), dns.TypeTLSA, false}, {n.UT, dns.TypeMX, true}}
-		for _, h := range scenario.MXHosts() {
-			wants = append(wants, want{n.TLSA(h), dns.TypeTLSA, true})
-		}
-		for _, w := range wants {
-			a, err := r.Lookup(ctx, w.name, w.qtype)
-			what := w.name + " " + dns.TypeToString[w.qtype]
-			switch {
-			case err != nil:
-				return Cannot, what + ": " + plain(err)
-			case a.Status == dnssec.Insecure:
-				return Wrong, what + " is insecure: nothing proves it, so that DANE is not used: " + a.Why
-			case a.Status != dnssec.Secure:
-				return Wrong, what + " is " + string(a.Status) + ": resolvers refuse it: " + a.Why
-			case w.found && len(a.RRs) == 0:
-				return Wrong, what + ": there is none"
-			}
-		}
-	}
-	return OK, ""
-}
-
-// ut must publish nothing that protects.
-func (x *exam) ut(ctx context.Context) {
-	if x.Own == nil {
-		x.cannot(x.Zone, "neither our name server nor a resolver can be asked here")
-		return
-	}
-	for slot := range x.Slots {
-		n := scenario.Names(x.Zone, slot)
-		good := true
-		for _, none := range []struct {
-			name  string
-			qtype uint16
-		}{{n.TLSA(scenario.UT), dns.TypeTLSA}, {"_mta-sts." + n.UT, dns.TypeTXT}, {"mta-sts." + n.UT, dns.TypeA}, {"mta-sts." + n.UT, dns.TypeAAAA}} {
-			a, err := x.Own.Lookup(ctx, none.name, none.qtype)
-			switch {
-			case err != nil:
-				x.cannot(n.UT, none.name+": "+plain(err))
-				good = false
-			case len(a.RRs) == 0 && a.Status != dnssec.Secure:
-				x.cannot(n.UT, "nothing proves that "+none.name+" has no "+dns.TypeToString[none.qtype]+" records: "+a.Why)
-				good = false
-			case len(a.RRs) > 0:
-				x.wrong(n.UT, fmt.Sprintf("%s has %d %s records; want none", none.name, len(a.RRs), dns.TypeToString[none.qtype]), "")
-				good = false
-			}
-			if !good {
-				break
-			}
-		}
-		if good {
-			x.ok(n.UT, "it publishes neither TLSA records nor an MTA-STS policy")
-		}
-	}
-}
-
 // addresses compares what names lead to with the configuration.
 func (x *exam) addresses(ctx context.Context) {
 	names := map[string][]netip.Addr{scenario.ServiceHost(x.Zone): x.Addresses, x.Zone: x.Addresses}
@@ -470,6 +392,11 @@ func (x *exam) addresses(ctx context.Context) {
 			names[n.Host(h)] = x.MXAddresses
 		}
 	}
+	var questions []question
+	for name := range names {
+		questions = append(questions, question{name, dns.TypeA}, question{name, dns.TypeAAAA})
+	}
+	ahead(ctx, x.World, questions)
 	good := true
 	for _, name := range sortedKeys(names) {
 		var got []netip.Addr

@@ -184,6 +184,7 @@ func New(o Options) (*Doctor, error) {
 // results of every check as soon as it is done.
 func (d *Doctor) Run(ctx context.Context, scope Scope, each func([]Result)) []Result {
 	x := &exam{Options: d.o, scope: scope, worst: make(map[string]Status), shown: make(map[shownKey]shown)}
+	x.Own, x.World = batched(d.o.Own), batched(d.o.World)
 	for _, c := range checks() {
 		if c.scope&scope == 0 || ctx.Err() != nil {
 			continue

@@ -1,6 +1,7 @@
 package doctor
 
 import (
+	"cmp"
 	"context"
 	"crypto/x509"
 	"errors"
@@ -153,6 +154,8 @@ func (x *exam) certificates(ctx context.Context) {
 		}
 		x.certificate(ctx, id)
 	}
+	x.check.effect = usual
+	x.sharedCertificates(ctx)
 }
 
 func (x *exam) certificate(ctx context.Context, id scenario.Certificate) {
@@ -208,27 +211,90 @@ func selfSigned(c *x509.Certificate) bool {
 // judge says what is wrong with a chain; "" if it is what it has to be.
 func (x *exam) judge(id scenario.Certificate, chain []*x509.Certificate, now time.Time) string {
 	names := scenario.CertificateNames(x.Zone, x.Slots, id)
-	for _, name := range names {
-		err := tlspolicy.VerifyPKIX([]string{name}, chain, x.Roots, now)
-		switch {
-		case id.Kind == scenario.CA && err != nil:
-			return err.Error()
-		case id.Kind == scenario.SelfSigned && err == nil:
+	err := tlspolicy.VerifyPKIX(names[:1], chain, x.Roots, now)
+	if id.Kind == scenario.SelfSigned {
+		if err == nil {
 			return "the certificate is trusted (issuer " + clip(chain[0].Issuer.String()) + "), but must not be"
 		}
+		return ""
+	}
+	for _, name := range names[1:] { // the chain is the same for all
+		err = cmp.Or(err, chain[0].VerifyHostname(name))
+	}
+	if other, ok := errors.AsType[x509.HostnameError](err); ok && len(other.Certificate.DNSNames) > 1 {
+		return fmt.Sprintf("it is the certificate of %s and %d more names, not of %s", other.Certificate.DNSNames[0], len(other.Certificate.DNSNames)-1, other.Host)
+	}
+	if err != nil {
+		return err.Error()
 	}
 	return ""
+}
+
+// sharedCertificates: what the hosts of the other slots show is what those of
+// slot 0 do, which has been judged for all names. One connection to each tells.
+func (x *exam) sharedCertificates(ctx context.Context) {
+	hosts := append(scenario.MXHosts(), scenario.UT)
+	results := make([][]shown, x.Slots)
+	x.everySlot(func(n scenario.SlotNames) {
+		if n.Slot == 0 {
+			return
+		}
+		for i, h := range hosts {
+			algorithm := algorithms()[(n.Slot+i)%len(algorithms())]
+			chain, err := x.present(ctx, n.Host(h), scenario.HostKind(h), algorithm)
+			results[n.Slot] = append(results[n.Slot], shown{chain, err})
+		}
+	})
+	for slot := 1; slot < x.Slots; slot++ {
+		n, good := scenario.Names(x.Zone, slot), true
+		for i, s := range results[slot] {
+			host := n.Host(hosts[i])
+			_, ended := errors.AsType[handshakeError](s.err)
+			switch {
+			case ended:
+				x.wrong(host, "no certificate is shown: "+notShown(s.err), "")
+			case s.err != nil:
+				x.cannot(host, plain(s.err))
+			case !x.isShown(scenario.Owner(hosts[i]), s.chain[0]):
+				x.wrong(host, "another certificate is shown than in slot 0", "")
+			default:
+				continue
+			}
+			good = false
+		}
+		if good {
+			x.ok(n.ET, "its hosts and %s show the certificates of slot 0", n.UT)
+		}
+	}
+}
+
+// isShown reports whether slot 0 shows a certificate for a face, too, or could
+// not be asked.
+func (x *exam) isShown(owner scenario.Owner, leaf *x509.Certificate) bool {
+	for key, s := range x.shown {
+		if key.id.Owner == owner && (s.err != nil || s.chain[0].Equal(leaf)) {
+			return true
+		}
+	}
+	return false
 }
 
 // tlsa: who must match does, who must not does not; and nobody who sends no SNI
 // is shown a certificate that matches.
 func (x *exam) tlsa(ctx context.Context) {
 	usual := x.check.effect
+	var questions []question
+	for slot := range x.Slots {
+		for _, h := range scenario.MXHosts() {
+			questions = append(questions, question{scenario.Names(x.Zone, slot).TLSA(h), dns.TypeTLSA})
+		}
+	}
+	ahead(ctx, x.Own, questions)
 	for slot := range x.Slots {
 		n := scenario.Names(x.Zone, slot)
 		for _, h := range scenario.MXHosts() {
 			match := scenario.Named(h, scenario.HostKind(h)).TLSA == scenario.TLSAMatch
-			x.tlsaOf(ctx, n.Host(h), match, scenario.Certificate{Slot: slot, Owner: scenario.Owner(h), Kind: scenario.HostKind(h)},
+			x.tlsaOf(ctx, n.Host(h), match, scenario.Certificate{Owner: scenario.Owner(h), Kind: scenario.HostKind(h)},
 				scenario.Certificate{Owner: scenario.OwnerDefault, Kind: scenario.SelfSigned}, scenario.Certificate{Owner: scenario.OwnerDefault, Kind: scenario.CA})
 		}
 	}

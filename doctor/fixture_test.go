@@ -66,7 +66,7 @@ var store = sync.OnceValues(func() (*certs.Store, *x509.CertPool) {
 	if err != nil {
 		panic(err)
 	}
-	s, err := certs.Open(context.Background(), certs.Options{Zone: zone, Slots: 1, Issuer: ca})
+	s, err := certs.Open(context.Background(), certs.Options{Zone: zone, Slots: 9, Issuer: ca})
 	if err != nil {
 		panic(err)
 	}
@@ -117,12 +117,8 @@ func (d *deployment) publish(certificates *certs.Store) {
 		"mx.sink.example. 60 IN A 192.0.2.25", "mx.sink.example. 60 IN TXT \"v=spf1 a -all\"", "_dmarc.sink.example. 60 IN TXT \"v=DMARC1; p=reject\"",
 		"tlsink._domainkey.sink.example. 60 IN TXT \"v=DKIM1; k=rsa; \" \"p=AAAA\"", "25.2.0.192.in-addr.arpa. 60 IN PTR mx.sink.example.",
 		"example. 60 IN CAA 0 issue \"ca.example\"",
-		"et.sink.example. 60 IN MX 10 mx03.et.sink.example.", "ut.sink.example. 60 IN MX 10 ut.sink.example.", "ut.sink.example. 60 IN A 192.0.2.25",
-		"_mta-sts.et.sink.example. 60 IN TXT \"v=STSv1; id=1;\"", "mta-sts.et.sink.example. 60 IN A 192.0.2.25",
 	)
-	for _, h := range scenario.MXHosts() {
-		d.set(string(h) + ".et.sink.example. 60 IN A 192.0.2.25")
-	}
+	d.publishSlot(0)
 	for host, list := range certificates.TLSA() {
 		for _, r := range list {
 			d.set("_25._tcp." + host + ". 60 IN TLSA 3 1 1 " + hex.EncodeToString(r.Data))
@@ -135,6 +131,17 @@ func (d *deployment) publish(certificates *certs.Store) {
 	d.parentSig = &dns.RRSIG{
 		Hdr: dns.RR_Header{Name: "example.", Rrtype: dns.TypeRRSIG, Class: dns.ClassINET}, TypeCovered: dns.TypeSOA,
 		Inception: uint32(now.Add(-24 * time.Hour).Unix()), Expiration: uint32(now.Add(24 * time.Hour).Unix()), SignerName: "example.",
+	}
+}
+
+func (d *deployment) publishSlot(slot int) {
+	n := scenario.Names(zone, slot)
+	d.set(
+		n.ET+". 60 IN MX 10 mx03."+n.ET+".", n.UT+". 60 IN MX 10 "+n.UT+".", n.UT+". 60 IN A 192.0.2.25",
+		n.STSRecord()+". 60 IN TXT \"v=STSv1; id=1;\"", n.Policy+". 60 IN A 192.0.2.25",
+	)
+	for _, h := range scenario.MXHosts() {
+		d.set(n.Host(h) + ". 60 IN A 192.0.2.25")
 	}
 }
 
@@ -208,10 +215,11 @@ func (d *deployment) https(c net.Conn) {
 	pair, _ := certificates.Certificates(scenario.Certificate{Owner: scenario.OwnerMTASTS, Kind: scenario.CA})
 	once := &oneListener{c: make(chan net.Conn, 1), addr: c.LocalAddr()}
 	once.c <- tls.Server(c, &tls.Config{Certificates: pair})
-	srv := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+	srv := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "text/plain")
 		w.WriteHeader(d.status200)
-		_, _ = w.Write([]byte(d.policy))
+		et := strings.TrimPrefix(r.Host, "mta-sts")
+		_, _ = w.Write([]byte(strings.ReplaceAll(d.policy, ".et."+zone, et)))
 	}), ErrorLog: log.New(io.Discard, "", 0)}
 	d.t.Cleanup(func() { srv.Close() })
 	_ = srv.Serve(once)
@@ -288,9 +296,9 @@ func (d *deployment) certificate(h *tls.ClientHelloInfo, kind scenario.Kind) (*t
 	if t, ok := scenario.Find(zone, h.ServerName); ok && h.ServerName != "" {
 		switch t.Role {
 		case scenario.RoleMX:
-			id = scenario.Certificate{Owner: scenario.Owner(t.Host), Kind: scenario.HostKind(t.Host)}
+			id = scenario.Certificate{Slot: t.Slot, Owner: scenario.Owner(t.Host), Kind: scenario.HostKind(t.Host)}
 		case scenario.RoleUT:
-			id = scenario.Certificate{Owner: scenario.OwnerUT, Kind: kind}
+			id = scenario.Certificate{Slot: t.Slot, Owner: scenario.OwnerUT, Kind: kind}
 		case scenario.RoleService:
 			id = scenario.Certificate{Owner: scenario.OwnerService, Kind: scenario.CA}
 		}

@@ -24,9 +24,15 @@ const Agent = "tlsink-self-check"
 
 // policy reads the record and fetches the policy, as a sender would.
 func (x *exam) policy(ctx context.Context) {
+	var questions []question
 	for slot := range x.Slots {
+		questions = append(questions, question{scenario.Names(x.Zone, slot).STSRecord(), dns.TypeTXT})
+	}
+	ahead(ctx, x.Own, questions)
+	ids, errs := make([]string, x.Slots), make([]error, x.Slots)
+	x.everySlot(func(n scenario.SlotNames) { ids[n.Slot], errs[n.Slot] = x.policyOf(ctx, n) })
+	for slot, err := range errs {
 		n := scenario.Names(x.Zone, slot)
-		id, err := x.policyOf(ctx, n)
 		if _, dialled := errors.AsType[*url.Error](err); dialled && x.worst[checkPorts] == Wrong {
 			x.cannot(n.ET, notBefore+checkPorts+" is ok")
 			continue
@@ -35,7 +41,7 @@ func (x *exam) policy(ctx context.Context) {
 			x.badPolicy(n, err)
 			continue
 		}
-		x.ok(n.ET, "record id %s; mode enforce, mx04 to mx06", id)
+		x.ok(n.ET, "record id %s; mode enforce, mx04 to mx06", ids[slot])
 	}
 }
 
