@@ -93,7 +93,7 @@ func junitOf(o testOutcome) junitSuites {
 }
 
 // add adds a case with what came of it.
-func (s *junitSuite) add(c junitCase, o testOutcome, a answer) {
+func (s *junitSuite) add(c junitCase, o testOutcome, a judgement) {
 	s.Tests++
 	conclusive := o.failure == nil && o.last != nil && o.last.Verdict != nil && o.last.Verdict.Conclusive
 	why := "The test did not come to its end."

@@ -59,11 +59,11 @@ func parseRequirement(text string) (requirement, error) {
 	return r, nil
 }
 
-// answer is what a verdict says about a requirement.
-type answer int
+// judgement is what a verdict says about a requirement.
+type judgement int
 
 const (
-	answerOpen answer = iota // it cannot be told
+	answerOpen judgement = iota // it cannot be told
 	answerYes
 	answerNo
 )
@@ -71,7 +71,7 @@ const (
 // judge holds a verdict against r. Only a conclusive one answers: the policies
 // that still fit an open one rest on the sender's hosts being alike. Where the
 // hosts are known to differ, each has to fulfil it.
-func (r requirement) judge(v *live.Verdict, hosts []policyinfer.HostVerdict) answer {
+func (r requirement) judge(v *live.Verdict, hosts []policyinfer.HostVerdict) judgement {
 	if v == nil || !v.Conclusive {
 		return answerOpen
 	}
@@ -93,7 +93,7 @@ func (r requirement) judge(v *live.Verdict, hosts []policyinfer.HostVerdict) ans
 	return all
 }
 
-func (r requirement) of(name policyinfer.Name, conclusive bool) answer {
+func (r requirement) of(name policyinfer.Name, conclusive bool) judgement {
 	switch {
 	case !conclusive || name == policyinfer.Undetermined:
 		return answerOpen
