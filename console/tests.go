@@ -116,18 +116,19 @@ func (c *console) testOf(v *visit) (operate.Test, error) {
 
 type testView struct {
 	operate.Test
-	Tab               string // report, connections or evidence
-	Fragment          template.HTML
-	Shortened         int // connections that the report on this page leaves out
-	Candidates        []policyinfer.Name
-	Missing           []string
-	Export            string
-	Comparable        bool
-	Explanation       operate.Explanation
-	Connections       []connectionView
-	Records           []recordView
-	Pages             pageLinks
-	Compared, Against string
+	Tab            string // report, connections or evidence
+	Fragment       template.HTML
+	Shortened      int // connections that the report on this page leaves out
+	Candidates     []policyinfer.Name
+	Missing        []string
+	Export         string
+	Comparable     bool
+	Explanation    operate.Explanation
+	Connections    []connectionView
+	Records        []recordView
+	Pages          pageLinks
+	Compared       string
+	Earlier, Later string // tests that were compared
 }
 
 func (c *console) newTestView(t operate.Test, tab string) testView {
@@ -164,9 +165,12 @@ func (c *console) test(v *visit) error {
 		in.History.Connections = in.History.Connections[n-reportConnections:]
 		body.Shortened = n - reportConnections
 	}
-	if body.Fragment, err = report.Fragment(in); err != nil {
+	fragment, err := report.Fragment(in)
+	if err != nil {
 		return fmt.Errorf("report of %s: %w", t.Row.ID, err)
 	}
+	// The page has a heading of its own. In the report tags are its own only.
+	body.Fragment = template.HTML(strings.NewReplacer("<h1 ", "<h2 ", "</h1>", "</h2>").Replace(string(fragment)))
 	return c.show(v, http.StatusOK, page{Title: "Test " + t.Row.ID, Name: "test", Here: "/console/tests", Body: body})
 }
 
@@ -299,7 +303,7 @@ func (c *console) compare(v *visit) error {
 		earlier, later = later, earlier
 	}
 	body := c.newTestView(t, "compare")
-	body.Against = other.Row.ID
+	body.Earlier, body.Later = earlier.Row.ID, later.Row.ID
 	body.Compared = c.o.Compare(earlier.Input, later.Input)
 	return c.show(v, http.StatusOK, page{Title: "Test " + t.Row.ID, Name: "test", Here: "/console/tests", Body: body})
 }
