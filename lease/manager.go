@@ -120,6 +120,17 @@ func (m *Manager) Ticket(capability string) (Ticket, bool) {
 	return t, e != nil
 }
 
+// ByID returns a lease by the id of its test. It keeps no place in the queue.
+func (m *Manager) ByID(id string) (Ticket, bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	e := m.book.byID[id]
+	if e == nil {
+		return Ticket{}, false
+	}
+	return m.ticket(e), true
+}
+
 func (m *Manager) ticket(e *entry) Ticket {
 	t := Ticket{
 		ID: e.ID, Capability: e.Capability, Token: e.Token, Language: e.Language, State: e.State, Slot: e.Slot,
