@@ -135,6 +135,15 @@ func (s *Sender) Register(ctx context.Context, testID, url string) (secret strin
 	return secret, nil
 }
 
+// Wanted reports whether anybody is to be told of a test: the operator's URLs
+// are, of every one that is over.
+func (s *Sender) Wanted(testID string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	_, own := s.registered[testID]
+	return own || len(s.o.Targets) > 0
+}
+
 // Completed queues the message about a test that is over, durably. A test that
 // no mail came to is told to its own URL only. Doing it twice does it once.
 func (s *Sender) Completed(ctx context.Context, e Event) error {
