@@ -236,8 +236,8 @@ func route(r *http.Request) string {
 	path := r.URL.Path
 	for _, prefix := range []string{"/t/", "/api/", "/console/", "/statistics"} {
 		if strings.HasPrefix(path, prefix) {
-			if prefix == "/t/" && strings.HasSuffix(path, "/events") {
-				return "/t/events"
+			if prefix != "/console/" && strings.HasSuffix(path, "/events") {
+				return prefix + "events"
 			}
 			return prefix
 		}

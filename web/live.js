@@ -136,7 +136,4 @@
   count();
   setInterval(count, 1000);
   if (words.events) follow();
-  window.addEventListener("beforeprint", () => {
-    for (const details of page.querySelectorAll("details")) details.open = true;
-  });
 })();

@@ -27,6 +27,8 @@ func (s *Server) pages() http.Handler {
 	mux.HandleFunc("GET /t/{capability}", s.timed(s.test))
 	mux.HandleFunc("GET /t/{capability}/events", s.events)
 	mux.HandleFunc("GET /t/{capability}/qr.svg", s.timed(s.qr))
+	mux.HandleFunc("GET /t/{capability}/badge.svg", s.timed(s.badge))
+	mux.HandleFunc("GET /t/{capability}/compare", s.timed(s.compare))
 	mux.HandleFunc("POST /t/{capability}/cancel", s.timed(s.cancel))
 
 	mux.HandleFunc("/api/", s.mount(s.o.API))
@@ -57,6 +59,7 @@ type page struct {
 	Privacy *privacyPage
 	Status  *statusPage
 	Test    *testPage
+	Compare *comparePage
 	Failure *failure
 }
 

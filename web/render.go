@@ -24,6 +24,7 @@ type rendering struct {
 	title    string
 	version  string // identifies the content
 	final    bool   // nothing will change any more
+	reported bool   // there is a report
 	parts    map[string]template.HTML
 	rows     []row // the oldest first
 
@@ -39,6 +40,9 @@ type row struct {
 
 // Part is for the template of the page.
 func (r *rendering) Part(name string) template.HTML { return r.parts[name] }
+
+// Concluded reports whether the page holds a report.
+func (r *rendering) Concluded() bool { return r.reported }
 
 // Rows are the connections, the newest first.
 func (r *rendering) Rows() template.HTML {
@@ -59,7 +63,8 @@ type testView struct {
 	Report template.HTML
 	First  int  // number of the oldest connection in the list
 	Leases bool // a test can be started on the web
-	Reused bool // the comparison with another test is possible
+
+	With, Wrong string // of the form for a comparison: nothing was pasted yet
 }
 
 // Latest is the newest connection; nil if there is none.
@@ -105,7 +110,7 @@ func (s *Server) resultOnly(ctx context.Context, key roomKey) (*rendering, bool,
 	}
 	around := wordsOf(l)
 	view := testView{Status: &live.Status{State: live.State(in.State), Language: string(l)}, W: around, Link: testAddress(key.capability), Site: "https://" + s.o.Zone, Report: whole}
-	out := &rendering{language: l, title: around.Result, final: in.State != report.StateRunning && in.InboundMissing != report.NotReady, parts: make(map[string]template.HTML)}
+	out := &rendering{language: l, title: around.Result, reported: true, final: in.State != report.StateRunning && in.InboundMissing != report.NotReady, parts: make(map[string]template.HTML)}
 	for _, name := range []string{"line", "report", "links"} {
 		if out.parts[name], err = execute("part-"+name, view); err != nil {
 			return nil, false, err
@@ -135,6 +140,7 @@ func (s *Server) render(ctx context.Context, key roomKey, st *live.Status) (*ren
 			out.final = out.final && in.InboundMissing != report.NotReady
 		}
 	}
+	out.reported = view.Report != ""
 	if len(st.Connections) > 0 {
 		view.First = st.Connections[0].Number
 	}
@@ -217,10 +223,30 @@ func (r *rendering) message(before *rendering) []byte {
 	return b.Bytes()
 }
 
+func trendClass(t live.Trend) string {
+	switch t {
+	case live.Better:
+		return "r-good"
+	case live.Worse:
+		return "r-bad"
+	}
+	return "r-neutral"
+}
+
+func trendSign(t live.Trend) string {
+	switch t {
+	case live.Better:
+		return "+"
+	case live.Worse:
+		return "−"
+	}
+	return "~"
+}
+
 // functions are for the templates.
 func functions() template.FuncMap {
 	return template.FuncMap{
-		"sign": signOf, "class": classOf,
+		"sign": signOf, "class": classOf, "trend": trendClass, "trendSign": trendSign,
 		"iso":    func(t time.Time) string { return t.UTC().Format(time.RFC3339) },
 		"minute": func(t time.Time) string { return t.UTC().Format("15:04 UTC") },
 		"second": func(t time.Time) string { return t.UTC().Format("15:04:05") },
@@ -244,8 +270,10 @@ func signOf(o live.Outcome) string {
 	return ""
 }
 
-// classOf is the class of an outcome, as in reports.
-func classOf(o live.Outcome) string {
+// classOf is the class of an outcome at a server, as in reports. At ut nothing
+// forbids plaintext.
+func classOf(o live.Outcome, server int) string {
+	const ut = 7
 	switch o {
 	case live.Contacted:
 		return "r-contacted"
@@ -254,6 +282,9 @@ func classOf(o live.Outcome) string {
 	case live.Encrypted:
 		return "r-encrypted"
 	case live.Plaintext:
+		if server == ut {
+			return "r-allowed"
+		}
 		return "r-plaintext"
 	case live.Mixed:
 		return "r-both"

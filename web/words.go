@@ -34,8 +34,11 @@ type words struct {
 	Order, Rotates, NextTry, Between, MissingTitle, SlowTitle, FoundTitle      string
 	Sender, Connections, None, Omitted, Open, Details, UTC                     string
 	Client, Greeting, SNI, TLS, By, Number                                     string
-	Outcomes                                                                   map[live.Outcome]string
+	Outcomes, Briefs                                                           map[live.Outcome]string
+	Missing                                                                    [2]string // one, several
 	Keep, JSON, JSONNote, Badge, BadgeNote, BadgeHTML, BadgeMarkdown, BadgeAlt string
+	Trends                                                                     map[live.Trend]string
+	Earlier, Later, Begun, Careful, Changes, NoChanges, BackToTest             string
 	Compare, CompareHint, CompareLabel, CompareButton, BadLink, NoSuchTest     string
 
 	Units [5]string // second, minute, hour, day, days
@@ -57,6 +60,17 @@ func (w words) Heading(s live.State) string { return w.Titles[s] }
 // Outcome says in words what a sign shows.
 func (w words) Outcome(o live.Outcome) string { return w.Outcomes[o] }
 
+// Brief is Outcome in a word or two.
+func (w words) Brief(o live.Outcome) string { return w.Briefs[o] }
+
+// Pieces says how much evidence is missing.
+func (w words) Pieces(missing []string) string {
+	if len(missing) == 1 {
+		return w.Missing[0]
+	}
+	return fmt.Sprintf(w.Missing[1], len(missing))
+}
+
 // FilledIn says how many of the servers were met.
 func (w words) FilledIn(servers []live.Server) string {
 	n := 0
@@ -70,6 +84,17 @@ func (w words) FilledIn(servers []live.Server) string {
 
 // OmittedRows says that older connections are not listed.
 func (w words) OmittedRows(n int) string { return fmt.Sprintf(w.Omitted, n) }
+
+// Trend says how something has changed.
+func (w words) Trend(t live.Trend) string { return w.Trends[t] }
+
+// Wrong says what a link looks like.
+func (w words) Wrong(example string) string { return fmt.Sprintf(w.BadLink, example) }
+
+// Stamp is a time in UTC.
+func (w words) Stamp(t time.Time) string { return w.stamp(t) }
+
+func (w words) language() report.Language { return report.Language(w.Lang) }
 
 // Queue says how many are before one.
 func (w words) Queue(ahead int) string { return fmt.Sprintf(w.Ahead, ahead) }
@@ -146,7 +171,7 @@ func englishWords() words {
 		Ahead: "Tests before yours: %d.", Turn: "Your turn comes at the latest at", GiveUp: "Give up this test",
 		Write: "Write the mail", ToBoth: "The mail must go to both addresses at once. Subject and text do not matter.",
 		ByLink: "Your mail program opens with both addresses filled in.", ByCode: "Or scan this with the phone from which you send mail.",
-		CodeAlt: "QR code: a mail to both addresses", Until: "The mail should be sent before", Again: "Start another test",
+		CodeAlt: "QR code: a mail to both addresses", Until: "Time left: until", Again: "Start another test",
 		Copy: "Copy", Copied: "Copied", In: "in {t}", Soon: "any moment now", Lost: "No live updates at the moment. The page keeps trying.", Newest: "Newest connection:",
 		SoFar: "So far", Policy: "Result", SeeAll: "The whole report", SeeConnections: "Every connection", Print: "Print",
 		Strip: "The seven test servers", Filled: "%d of %d have been contacted.", NotYet: "not contacted yet", Server: "Server", Times: "connections",
@@ -159,11 +184,19 @@ func englishWords() words {
 			live.None: "not contacted yet", live.Contacted: "only contacted", live.Refused: "did not hand the mail over",
 			live.Plaintext: "mail handed over unencrypted", live.Encrypted: "mail handed over encrypted", live.Mixed: "handed over, and also refused",
 		},
-		Keep: "Keep and share", JSON: "The result as JSON", JSONNote: "with the whole history, addresses shortened.",
+		Briefs: map[live.Outcome]string{
+			live.None: "not yet", live.Contacted: "only contacted", live.Refused: "not handed over",
+			live.Plaintext: "unencrypted", live.Encrypted: "encrypted", live.Mixed: "handed over and refused",
+		},
+		Missing: [2]string{"One piece of evidence", "%d pieces of evidence"},
+		Keep:    "Keep and share", JSON: "The result as JSON", JSONNote: "with the whole history, addresses shortened.",
 		Badge: "A badge for your website", BadgeNote: "Its address holds the link of this test: who sees the badge can open this page.", BadgeHTML: "HTML", BadgeMarkdown: "Markdown",
 		BadgeAlt: "outbound TLS",
 		Compare:  "Compare with an earlier test", CompareHint: "Paste the link of an earlier test of the same domain.", CompareLabel: "Link of the other test", CompareButton: "Compare",
 		BadLink: "This is no link of a test. It looks like %s.", NoSuchTest: "There is no such test. It may have been deleted after the retention period.",
-		Units: [5]string{"seconds", "minutes", "hours", "day", "days"},
+		Trends:  map[live.Trend]string{live.Same: "Unchanged", live.Better: "Better", live.Worse: "Worse", live.Other: "Different", live.Unknown: "Not comparable"},
+		Earlier: "Earlier test", Later: "Later test", Begun: "Begun", Careful: "What this does not show", Changes: "What has changed", NoChanges: "Nothing that was seen.",
+		BackToTest: "Back to the test",
+		Units:      [5]string{"seconds", "minutes", "hours", "day", "days"},
 	}
 }

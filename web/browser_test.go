@@ -1,0 +1,235 @@
+package web_test
+
+import (
+	"context"
+	"crypto/tls"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/chromedp/cdproto/emulation"
+	"github.com/chromedp/cdproto/log"
+	"github.com/chromedp/cdproto/network"
+	"github.com/chromedp/cdproto/runtime"
+	"github.com/chromedp/chromedp"
+
+	"github.com/tlsink/tlsink/live"
+	"github.com/tlsink/tlsink/report"
+	"github.com/tlsink/tlsink/web"
+)
+
+// browser starts a real one; t is skipped where the lab is not wanted. Of what
+// the browser requests and complains about, complaints fail t.
+func browser(t *testing.T) context.Context {
+	t.Helper()
+	if os.Getenv("TLSINK_LAB") == "" {
+		t.Skip("TLSINK_LAB is not set: no browser is started")
+	}
+	for _, name := range []string{"chromium", "chromium-headless-shell", "google-chrome"} {
+		path, err := exec.LookPath(name)
+		if err != nil {
+			continue
+		}
+		ctx, stop := chromedp.NewExecAllocator(t.Context(), append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath(path), chromedp.NoSandbox)...)
+		t.Cleanup(stop)
+		ctx, cancel := chromedp.NewContext(ctx)
+		t.Cleanup(cancel)
+		ctx, cancel = context.WithTimeout(ctx, 2*time.Minute)
+		t.Cleanup(cancel)
+		return ctx
+	}
+	t.Skip("no browser (Debian: apt install chromium)")
+	return nil
+}
+
+// complaints are what the browser does not like about pages.
+type complaints struct {
+	mu       sync.Mutex
+	said     []string
+	requests []string
+}
+
+func listen(ctx context.Context, t *testing.T) *complaints {
+	t.Helper()
+	c := &complaints{}
+	err := chromedp.Listen(ctx, func(event any) {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		switch e := event.(type) {
+		case *network.EventRequestWillBeSent:
+			c.requests = append(c.requests, e.Request.URL)
+		case *log.EventEntryAdded:
+			c.said = append(c.said, e.Entry.Text)
+		case *runtime.EventConsoleAPICalled:
+			c.said = append(c.said, string(e.Type))
+		case *runtime.EventExceptionThrown:
+			c.said = append(c.said, e.ExceptionDetails.Text)
+		}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// check fails t if there was a complaint, or something came from elsewhere.
+func (c *complaints) check(t *testing.T, site string) {
+	t.Helper()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, text := range c.said {
+		t.Errorf("the browser complains: %s", text)
+	}
+	for _, url := range c.requests {
+		if !strings.HasPrefix(url, site+"/") && !strings.HasPrefix(url, "about:") {
+			t.Errorf("%s is loaded from elsewhere", url)
+		}
+	}
+	c.said, c.requests = nil, nil
+}
+
+// site serves the pages of one test to a browser.
+func site(t *testing.T, b *board, change func(*fixture, *web.Options)) *httptest.Server {
+	t.Helper()
+	f := newFixture(t, func(o *web.Options) {
+		o.Live, o.Leases, o.Privacy, o.Now = b, &leases{}, settings(), time.Now
+		o.Limits.PagesPerMinute = 100_000
+	})
+	if change != nil {
+		change(f, nil)
+	}
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		r = r.Clone(r.Context())
+		r.Host, r.TLS = zone, &tls.ConnectionState{}
+		f.server.Handler().ServeHTTP(w, r)
+	}))
+	t.Cleanup(server.Close)
+	return server
+}
+
+// What is shown in a browser, and as screenshots in the directory that
+// TLSINK_SCREENSHOTS names.
+func TestPagesInBrowser(t *testing.T) {
+	ctx := browser(t)
+	test := "/t/" + capability
+	shown := []struct {
+		name, path string
+		snapshot   live.Snapshot
+	}{
+		{"front", "/en", waiting()},
+		{"front-de", "/de", waiting()},
+		{"privacy", "/privacy", waiting()},
+		{"privacy-de", "/privacy?l=de", waiting()},
+		{"status-de", "/status?l=de", waiting()},
+		{"missing", "/t/none", waiting()},
+		{"queued", test, queued()},
+		{"waiting", test, waiting()},
+		{"waiting-de", test + "?l=de", waiting()},
+		{"expired", test, expired()},
+		{"running", test, recorded(t, "postfix-dane", 7, report.StateRunning)},
+		{"running-de", test + "?l=de", recorded(t, "postfix-may-multi", 40, report.StateRunning)},
+		{"done", test, recorded(t, "postfix-dane", 0, report.StateAcked)},
+		{"done-de", test + "?l=de", recorded(t, "postfix-may", 0, report.StateAcked)},
+	}
+	seen := listen(ctx, t)
+	for _, c := range shown {
+		server := site(t, boardOf(c.snapshot), func(f *fixture, _ *web.Options) {
+			if c.snapshot.Input != nil {
+				f.source.in = *c.snapshot.Input
+			}
+		})
+		for _, width := range []int64{360, 1100} {
+			for _, scheme := range []string{"light", "dark"} {
+				name := fmt.Sprintf("%s-%d-%s", c.name, width, scheme)
+				t.Run(name, func(t *testing.T) {
+					look(ctx, t, server.URL+c.path, width, scheme, name)
+					if c.name != "missing" {
+						seen.check(t, server.URL)
+					}
+				})
+			}
+		}
+		if err := chromedp.Do(ctx, chromedp.Navigate("about:blank")); err != nil { // ends the stream
+			t.Fatal(err)
+		}
+		seen.said, seen.requests = nil, nil
+	}
+}
+
+// look opens a page, and fails t if something is hard to see.
+func look(ctx context.Context, t *testing.T, url string, width int64, scheme, name string) {
+	t.Helper()
+	media := emulation.SetEmulatedMediaParams{Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: scheme}}}
+	if _, err := chromedp.Call(ctx, emulation.SetEmulatedMedia, media); err != nil {
+		t.Fatal(err)
+	}
+	if err := chromedp.Do(ctx, chromedp.EmulateViewport(width, 800), chromedp.Navigate(url)); err != nil {
+		t.Fatal(err)
+	}
+	got, err := chromedp.Run(ctx, chromedp.Evaluate[[]string](inspect))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, problem := range got {
+		t.Error(problem)
+	}
+	if dir := os.Getenv("TLSINK_SCREENSHOTS"); dir != "" {
+		shot, err := chromedp.Run(ctx, chromedp.FullScreenshot(100))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(dir, name+".png"), shot, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// inspect lists what is wrong with a page: texts beyond the window, contrast
+// below 4.5 (WCAG 2.2, 1.4.3), targets below 24 pixels (2.5.8) outside of text,
+// headings that leave out a level, controls without a name, ids that are there twice.
+const inspect = `(() => {
+  const out = [];
+  const rgb = s => { const m = s.match(/[\d.]+/g); return m ? m.map(Number) : [0, 0, 0, 0] };
+  const solid = c => c.length < 4 || c[3] > 0.99;
+  const light = c => { const f = v => { v /= 255; return v <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4 }; return 0.2126 * f(c[0]) + 0.7152 * f(c[1]) + 0.0722 * f(c[2]) };
+  const ratio = (a, b) => { const x = light(a), y = light(b); return (Math.max(x, y) + 0.05) / (Math.min(x, y) + 0.05) };
+  const behind = e => {
+    for (; e; e = e.parentElement) {
+      const c = rgb(getComputedStyle(e).backgroundColor);
+      if (solid(c)) return c;
+    }
+    return [255, 255, 255];
+  };
+  if (document.documentElement.scrollWidth > innerWidth) out.push('wider than the window: ' + document.documentElement.scrollWidth);
+  const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+  for (let n = walker.nextNode(); n; n = walker.nextNode()) {
+    const e = n.parentElement;
+    if (!n.data.trim() || e.closest('svg, noscript, .sr, .skip') || !e.checkVisibility()) continue;
+    const range = document.createRange();
+    range.selectNodeContents(n);
+    if (range.getBoundingClientRect().right > innerWidth + 1) out.push('beyond the window: ' + n.data.trim().slice(0, 40));
+    const r = ratio(rgb(getComputedStyle(e).color), behind(e));
+    if (r < 4.5) out.push('contrast ' + r.toFixed(1) + ': ' + n.data.trim().slice(0, 40));
+  }
+  for (const e of document.querySelectorAll('button, .primary, input:not([type=hidden]), nav a')) {
+    if (e.checkVisibility() && e.getBoundingClientRect().height < 20) out.push('small: ' + e.textContent);
+    if (!(e.textContent.trim() || e.labels?.length)) out.push('no name: ' + e.outerHTML);
+  }
+  let level = 0;
+  for (const e of document.querySelectorAll('h1, h2, h3, h4')) {
+    const now = Number(e.tagName[1]);
+    if (now > level + 1) out.push('heading leaves out a level: ' + e.textContent);
+    level = now;
+  }
+  if (document.querySelectorAll('h1').length !== 1) out.push('h1: ' + document.querySelectorAll('h1').length);
+  const ids = new Set();
+  for (const e of document.querySelectorAll('[id]')) { if (ids.has(e.id)) out.push('twice: ' + e.id); ids.add(e.id); }
+  return out.slice(0, 20);
+})()`
