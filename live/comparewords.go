@@ -227,7 +227,7 @@ func (c Comparison) Text() string {
 	}
 	if len(c.Changes) > 0 {
 		fmt.Fprintf(&b, "\n%s\n", phrase{
-			"+ better   - worse   * neither   ? can't be compared",
+			"+ better   - worse   * neither   ? can’t be compared",
 			"+ besser   - schlechter   * weder noch   ? nicht vergleichbar",
 		}.in(l))
 	}

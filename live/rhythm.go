@@ -78,7 +78,7 @@ func rhythm(gaps []time.Duration) (from, to time.Duration, why phrase) {
 			"Bisher kam Ihr Anbieter nach %[1]s wieder; manche warten von Mal zu Mal länger.",
 		}
 	case last > before && last < 3*before:
-		return last - slack, last*last/before + slack, phrase{
+		return last - slack, time.Duration(float64(last)*float64(last)/float64(before)) + slack, phrase{
 			"Your provider waits longer and longer (so far %[1]s).",
 			"Ihr Anbieter wartet von Mal zu Mal länger (bisher %[1]s).",
 		}

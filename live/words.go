@@ -58,18 +58,18 @@ func clock(t, now time.Time) string {
 	return t.Format("15:04") + " UTC"
 }
 
-// length is a duration in words, coarse enough for what is only expected.
+// length is a duration, coarse enough for what is only expected.
 func length(d time.Duration, l report.Language) string {
 	d = max(d, 0)
 	switch {
 	case d < 100*time.Second:
-		return phrase{"%[1]d s", "%[1]d s"}.with(l, int(d.Round(time.Second)/time.Second))
+		return fmt.Sprintf("%d s", d.Round(time.Second)/time.Second)
 	case d < 100*time.Minute:
-		return phrase{"%[1]d min", "%[1]d Min."}.with(l, int(d.Round(time.Minute)/time.Minute))
+		return fmt.Sprintf("%d min", d.Round(time.Minute)/time.Minute)
 	}
 	d = d.Round(30 * time.Minute)
 	if d%time.Hour != 0 {
-		return phrase{"%[1]d.5 h", "%[1]d,5 Std."}.with(l, int(d/time.Hour))
+		return phrase{"%[1]d.5 h", "%[1]d,5 h"}.with(l, int(d/time.Hour))
 	}
-	return phrase{"%[1]d h", "%[1]d Std."}.with(l, int(d/time.Hour))
+	return fmt.Sprintf("%d h", d/time.Hour)
 }

@@ -112,7 +112,7 @@ func missing(in Input) []string {
 			out = append(out, s)
 		}
 	}
-	if slices.ContainsFunc(v.Missing, func(m policyinfer.Missing) bool { return m.Face == 7 }) {
+	if slices.ContainsFunc(v.Missing, func(m policyinfer.Missing) bool { return m.Face == 7 }) && !writtenToUT(in) {
 		out = append(out, phrase{
 			"Server 7 is met only by mail to ut: the test mail must be sent to both addresses.",
 			"Server 7 begegnet nur, wer an ut schreibt: Die Testmail muss an beide Adressen gehen.",
@@ -126,6 +126,17 @@ func missing(in Input) []string {
 		}.with(l, stamp(*v.Settles)))
 	}
 	return out
+}
+
+// writtenToUT reports whether the test mail names ut: server 7 can be met.
+func writtenToUT(in Input) bool {
+	ours := func(address string) bool {
+		t, ok := scenario.Find(in.Service, address[strings.LastIndexByte(address, '@')+1:])
+		return ok && t.Role == scenario.RoleUT
+	}
+	return slices.ContainsFunc(in.History.Connections, func(c evidence.Connection) bool {
+		return slices.ContainsFunc(c.Addressed, ours) || slices.ContainsFunc(c.RcptTo, ours)
+	})
 }
 
 // faceText names one of the test's servers with what is special about it.
