@@ -41,13 +41,13 @@ func tlsText(c evidence.Connection) string {
 	case c.TLS != nil && c.TLS.Complete:
 		return strings.TrimSpace(text(c.TLS.Version) + " " + text(c.TLS.Cipher))
 	case c.TLS != nil:
-		return "handshake failed: " + cmp.Or(text(c.TLS.Alert), text(c.TLS.Error), string(c.TLS.Stage))
+		return "TLS handshake failed: " + cmp.Or(text(c.TLS.Alert), text(c.TLS.Error), string(c.TLS.Stage))
 	case c.StartTLS:
 		return "STARTTLS, no handshake"
 	case !c.StartTLSOffered:
-		return "none, not offered"
+		return "no TLS, not offered"
 	}
-	return "none, though offered"
+	return "no TLS, though offered"
 }
 
 // text is a value that may not be known.

@@ -48,7 +48,7 @@ func navigation(here string) []navEntry {
 	list := []navEntry{
 		{Path: "/console/", Label: "Overview"},
 		{Path: "/console/tests", Label: "Tests"},
-		{Path: "/console/connections", Label: "Connections without a test"},
+		{Path: "/console/connections", Label: "Connections"},
 		{Path: "/console/check", Label: "Self-check"},
 		{Path: "/console/queue", Label: "Reports"},
 		{Path: "/console/blocks", Label: "Block list"},

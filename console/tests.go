@@ -118,7 +118,6 @@ type testView struct {
 	operate.Test
 	Tab            string // report, connections or evidence
 	Fragment       template.HTML
-	Shortened      int // connections that the report on this page leaves out
 	Candidates     []policyinfer.Name
 	Missing        []string
 	Export         string
@@ -148,10 +147,6 @@ func (c *console) newTestView(t operate.Test, tab string) testView {
 	return body
 }
 
-// reportConnections is how many connections the report on a page shows; a list
-// of all is on a page of its own.
-const reportConnections = 300
-
 // test shows one test: its facts, and the report as its sender gets it.
 func (c *console) test(v *visit) error {
 	t, err := c.testOf(v)
@@ -161,10 +156,6 @@ func (c *console) test(v *visit) error {
 	body := c.newTestView(t, "report")
 	in := t.Input
 	in.Link = "" // it stands above, for the operator
-	if n := len(in.History.Connections); n > reportConnections {
-		in.History.Connections = in.History.Connections[n-reportConnections:]
-		body.Shortened = n - reportConnections
-	}
 	fragment, err := report.Fragment(in)
 	if err != nil {
 		return fmt.Errorf("report of %s: %w", t.Row.ID, err)
@@ -195,7 +186,7 @@ func (c *console) testConnections(v *visit) error {
 	}
 	body.Pages = pages
 	for _, conn := range part {
-		row := operate.ConnectionRow{Connection: conn, Test: t.Row.ID}
+		row := operate.ConnectionRow{Connection: conn} // without its test: it is this one
 		if w, ok := why[conn.ID]; ok {
 			row.Why = &w
 		}
