@@ -73,6 +73,10 @@ type Options struct {
 	// failed.
 	Render func(ctx context.Context, it Item) (Message, error)
 
+	// Trace, if given, makes the context of an attempt, e.g. with what belongs
+	// into the log lines of other packages.
+	Trace func(ctx context.Context, it Item) context.Context
+
 	From   string // header From, e.g. "tlsink <report@sink.example>"
 	Now    func() time.Time
 	Rand   *rand.Rand // jitter; used under a lock
@@ -142,6 +146,7 @@ type Mailer struct {
 	opt      Options
 	settings atomic.Pointer[Settings]
 	kick     chan struct{}
+	limits   limiter
 
 	randMu sync.Mutex // guards opt.Rand
 }
@@ -218,7 +223,6 @@ func (m *Mailer) Run(ctx context.Context) error {
 // loop is the state of one Run; only its goroutine uses it.
 type loop struct {
 	*Mailer
-	limits     limiter
 	inFlight   map[string]bool
 	unrecorded map[string]Item // by ID, after an attempt that the queue did not take
 	done       chan finished
@@ -308,7 +312,7 @@ func (l *loop) start(ctx context.Context, it Item) error {
 			if err := l.opt.Queue.Update(ctx, it); err != nil {
 				return fmt.Errorf("record report %q: %w", it.ID, err)
 			}
-			l.opt.Logger.Warn("report not sent", "item", it.ID, "reason", reason)
+			l.opt.Logger.Warn("report not sent", "report", it.ID, "test", it.TestID, "reason", reason)
 			return nil
 		}
 		l.limits.add(it)
@@ -328,6 +332,9 @@ func (m *Mailer) attempt(ctx context.Context, it *Item) (made bool, err error) {
 	settings := m.settings.Load()
 	ctx, cancel := context.WithTimeout(ctx, settings.AttemptTimeout)
 	defer cancel()
+	if m.opt.Trace != nil {
+		ctx = m.opt.Trace(ctx, *it)
+	}
 
 	it.Attempts++
 	it.LastAttempt = m.opt.Now()
@@ -399,7 +406,7 @@ func messageID(it Item, from string) string {
 // conclude records an outcome in the item.
 func (m *Mailer) conclude(it *Item, o Outcome) {
 	now := m.opt.Now()
-	log := m.opt.Logger.With("item", it.ID, "attempt", it.Attempts)
+	log := m.opt.Logger.With("report", it.ID, "test", it.TestID, "attempt", it.Attempts)
 	if o.Delivered {
 		it.Sent, it.LastError = now, ""
 		log.Info("report delivered")

@@ -80,6 +80,14 @@ type Forgetter interface {
 	ForgetPerson(ctx context.Context, address string, tests []string) (int, error)
 }
 
+// Deliveries are the notifications of webhooks. Retry and Drop return an error
+// that wraps ErrNotFound for one that is not pending.
+type Deliveries interface {
+	Deliveries() []Delivery
+	Retry(ctx context.Context, id string) error
+	Drop(ctx context.Context, id string) error
+}
+
 // Options are the parts that an Operator acts on. Store, Tests, Blocks, Now,
 // Rand and Logger are required.
 type Options struct {
@@ -96,7 +104,7 @@ type Options struct {
 	Limits    func() []Limit                 // what is limited at present; nil: none
 	Kick      func()                         // tells the mailer that a report is due; nil: nothing
 	Days      func() int                     // days that evidence is kept
-	Webhooks  func() []Delivery              // nil: none
+	Webhooks  Deliveries                     // nil: none
 	Forgetter map[string]Forgetter           // by the name that a result gives them, e.g. "webhooks"
 }
 

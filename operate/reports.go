@@ -71,9 +71,35 @@ func (o *Operator) DropReport(ctx context.Context, who Actor, id string) error {
 }
 
 // Deliveries lists webhook deliveries; ok is false if there are no webhooks.
-func (o *Operator) Deliveries() (list []Delivery, ok bool) {
+func (o *Operator) Deliveries(context.Context) (list []Delivery, ok bool, err error) {
 	if o.o.Webhooks == nil {
-		return nil, false
+		return nil, false, nil
 	}
-	return o.o.Webhooks(), true
+	return o.o.Webhooks.Deliveries(), true, nil
+}
+
+// errNoWebhooks is for a service that calls none.
+func errNoWebhooks() error { return fmt.Errorf("%w: no webhook is set up", ErrConflict) }
+
+// RetryDelivery has a webhook called now.
+func (o *Operator) RetryDelivery(ctx context.Context, who Actor, id string) error {
+	if o.o.Webhooks == nil {
+		return errNoWebhooks()
+	}
+	if err := o.o.Webhooks.Retry(ctx, id); err != nil {
+		return err
+	}
+	return o.done(ctx, AuditRecord{Actor: who, Action: "webhook retried", Object: id})
+}
+
+// DropDelivery gives a call of a webhook up. An attempt that is under way may
+// still deliver it.
+func (o *Operator) DropDelivery(ctx context.Context, who Actor, id string) error {
+	if o.o.Webhooks == nil {
+		return errNoWebhooks()
+	}
+	if err := o.o.Webhooks.Drop(ctx, id); err != nil {
+		return err
+	}
+	return o.done(ctx, AuditRecord{Actor: who, Action: "webhook dropped", Object: id})
 }

@@ -225,7 +225,7 @@ type Forgotten struct {
 // Slot is a slot that tests can lease.
 type Slot struct {
 	Slot  int       `json:"slot"`
-	State string    `json:"state"` // free, waiting, running, quarantined
+	State string    `json:"state"` // free, waiting, running, resting
 	Since time.Time `json:"since,omitzero"`
 	Until time.Time `json:"until,omitzero"`
 	Test  string    `json:"test,omitempty"`
