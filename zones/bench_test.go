@@ -1,7 +1,10 @@
 package zones_test
 
 import (
+	"fmt"
+	"maps"
 	"net"
+	"strings"
 	"testing"
 	"time"
 
@@ -117,16 +120,37 @@ func BenchmarkUDP(b *testing.B) {
 	})
 }
 
-// BenchmarkRotation replaces the MX RRset of et in a zone of a hundred slots.
+// BenchmarkSign signs a whole zone, as at start.
+func BenchmarkSign(b *testing.B) {
+	for _, slots := range []int{1, 9, 64} {
+		b.Run(fmt.Sprintf("%d slots", slots), func(b *testing.B) {
+			o := options()
+			o.Slots = slots
+			if slots == 1 {
+				o.TLSA = maps.Clone(o.TLSA)
+				maps.DeleteFunc(o.TLSA, func(host string, _ []zones.TLSARecord) bool { return strings.Contains(host, "et1.") })
+			}
+			for b.Loop() {
+				newZone(b, o)
+			}
+		})
+	}
+}
+
+// BenchmarkRotation replaces the MX RRset of et.
 func BenchmarkRotation(b *testing.B) {
-	o := options()
-	o.Slots = 100
-	z := newZone(b, o)
 	orders := [][]libdns.Record{preferences("mx03", "mx04", "mx05", "mx06"), preferences("mx06", "mx05", "mx04", "mx03")}
-	for i := 0; b.Loop(); i++ {
-		if _, err := z.SetRecords(b.Context(), zoneName, orders[(i+1)%2]); err != nil {
-			b.Fatal(err)
-		}
+	for _, slots := range []int{2, 9, 100} {
+		b.Run(fmt.Sprintf("%d slots", slots), func(b *testing.B) {
+			o := options()
+			o.Slots = slots
+			z := newZone(b, o)
+			for i := 0; b.Loop(); i++ {
+				if _, err := z.SetRecords(b.Context(), zoneName, orders[(i+1)%2]); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
 	}
 }
 
