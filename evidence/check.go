@@ -132,8 +132,12 @@ func (c *Connection) checkFields() error {
 			return fault("replies", "%q is not a reply code; want three digits", clip(code))
 		}
 	}
+	if len(c.Verbs) > 0 && len(c.Verbs) != len(c.Replies) {
+		return fault("verbs", "%d of them, but %d replies", len(c.Verbs), len(c.Replies))
+	}
 	return first(
 		checkTime("start", c.Start),
+		checkWords("verbs", c.Verbs, len(c.Replies)),
 		oneOf("phase", c.Phase, Downgrade, Secure),
 		oneOf("destination", c.Destination, "et", "ut", "unknown"),
 		oneOf("status", c.Status, StatusNone, StatusSNISeen, StatusTLSStarted, StatusMail, StatusAcked),
@@ -162,10 +166,30 @@ func (c *Connection) checkTLS() error {
 		return fault("tls.certificate", "missing, but tls.stage is %q", clip(string(t.Stage)))
 	}
 	return first(
+		checkWords("tls.client_suites", t.ClientSuites, MaxOffered), checkWords("tls.client_curves", t.ClientCurves, MaxOffered),
 		oneOf("tls.stage", t.Stage, StageBeforeCertificate, StageCertificate, StageFinished),
 		oneOf("tls.certificate", t.Certificate, "self-signed", "ca", "ca-default"),
 		oneOf("tls.tlsa", t.TLSA, "match", "mismatch", "none", "unknown"),
 	)
+}
+
+// MaxOffered bounds what is kept of a list in a ClientHello.
+const MaxOffered = 64
+
+// checkWords looks at names that only people read.
+func checkWords(field string, words []string, most int) error {
+	if len(words) > most {
+		return fault(field, "%d of them; want %d at most", len(words), most)
+	}
+	for _, w := range words {
+		if len(w) > maxID {
+			return fault(field, "%q is too long", clip(w))
+		}
+		if err := printable(field, w); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // checkMail looks for mail that cannot have been. A record without

@@ -66,6 +66,11 @@ type TLS struct {
 	TLSA           string   `json:"tlsa,omitempty"`
 	Alert          *string  `json:"alert"` // sent by the client, during or after the handshake
 	Error          *string  `json:"error"`
+
+	// ClientSuites and ClientCurves are what the client offered, as package
+	// crypto/tls names it, the most preferred first.
+	ClientSuites []string `json:"client_suites,omitempty"`
+	ClientCurves []string `json:"client_curves,omitempty"`
 }
 
 // Transaction is one mail transaction (RFC 5321 §3.3), from MAIL on.
@@ -212,6 +217,9 @@ type Connection struct {
 	// Anomalies are violations of protocol that people should see, e.g.
 	// AnomalyPipelined. They make a finding at most, never a verdict.
 	Anomalies []string `json:"anomalies,omitempty"`
+	// Verbs are the commands that Replies answer, one for each: "" for the greeting
+	// and for what is none, "." for a message.
+	Verbs []string `json:"verbs,omitempty"`
 	// Refused are recipients that were refused, at most a few.
 	Refused []string `json:"refused,omitempty"`
 	// Attribution says how the connection came to its test; empty in records
@@ -238,6 +246,7 @@ func (c Connection) Clone() Connection {
 	c.RcptTo = slices.Clone(c.RcptTo)
 	c.Addressed = slices.Clone(c.Addressed)
 	c.Replies = slices.Clone(c.Replies)
+	c.Verbs = slices.Clone(c.Verbs)
 	c.Anomalies = slices.Clone(c.Anomalies)
 	c.Refused = slices.Clone(c.Refused)
 	c.Transactions = slices.Clone(c.Transactions)
@@ -252,6 +261,7 @@ func (c Connection) Clone() Connection {
 	if c.TLS != nil {
 		t := *c.TLS
 		t.ClientVersions = slices.Clone(t.ClientVersions)
+		t.ClientSuites, t.ClientCurves = slices.Clone(t.ClientSuites), slices.Clone(t.ClientCurves)
 		c.TLS = &t
 	}
 	if c.MailFrom != nil {

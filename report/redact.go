@@ -78,6 +78,7 @@ func (r redactor) connection(c evidence.Connection) evidence.Connection {
 	c.Ending, c.Attribution = value(r, c.Ending), value(r, c.Attribution)
 	c.Client, c.Local, c.Destination = r.text(c.Client), r.text(c.Local), r.text(c.Destination)
 	c.Helo, c.Replies, c.Anomalies = each(c.Helo, r.text), each(c.Replies, r.text), each(c.Anomalies, r.text)
+	c.Verbs = each(c.Verbs, r.text)
 	c.RcptTo, c.Addressed, c.Refused = each(c.RcptTo, r.address), each(c.Addressed, r.address), each(c.Refused, r.address)
 	if c.MailFrom != nil {
 		from := r.address(*c.MailFrom)
@@ -98,6 +99,7 @@ func (r redactor) tls(t evidence.TLS) *evidence.TLS {
 		}
 	}
 	t.ClientVersions = each(t.ClientVersions, r.text)
+	t.ClientSuites, t.ClientCurves = each(t.ClientSuites, r.text), each(t.ClientCurves, r.text)
 	t.Stage, t.Certificate, t.TLSA = value(r, t.Stage), r.text(t.Certificate), r.text(t.TLSA)
 	return &t
 }

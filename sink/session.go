@@ -207,6 +207,7 @@ func (x *session) Replied(verb string, code int) {
 	}
 	if len(x.record.Replies) < x.limits.Records {
 		x.record.Replies = append(x.record.Replies, replyText(code))
+		x.record.Verbs = append(x.record.Verbs, known(verb))
 	}
 	if x.tx == nil || x.tx.kind != test {
 		return
@@ -227,6 +228,15 @@ func (x *session) Replied(verb string, code int) {
 		x.reach(evidence.StatusAcked)
 	}
 	x.done = x.done || code/100 == 4
+}
+
+// known returns a verb as it is recorded: not what a client makes up.
+func known(verb string) string {
+	switch verb {
+	case ".", "EHLO", "HELO", "STARTTLS", "MAIL", "RCPT", "DATA", "BDAT", "RSET", "NOOP", "QUIT", "VRFY", "EXPN", "HELP", "AUTH":
+		return verb
+	}
+	return ""
 }
 
 func replyText(code int) string {

@@ -2,6 +2,7 @@ package sink_test
 
 import (
 	"crypto/tls"
+	"slices"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -38,12 +39,17 @@ func TestRecordOfADelivery(t *testing.T) {
 			MailFrom: "j@sender.example", RcptTo: []string{"en@et.sink.example"}, Data: true, Reply: 451, TLS: true, MessageID: "<inspected@sender.example>",
 		}},
 		Replies: []string{"220", "250", "220", "250", "250", "250", "354", "451", "221"},
+		Verbs:   []string{"", "EHLO", "STARTTLS", "EHLO", "MAIL", "RCPT", "DATA", ".", "QUIT"},
 		Status:  evidence.StatusMail, Ending: evidence.EndingQuit,
 	}
 	ignore := cmpopts.IgnoreFields(evidence.Connection{}, "Start", "End", "Client", "Local")
 	times := cmpopts.IgnoreFields(evidence.Transaction{}, "Time")
-	if d := cmp.Diff(want, got, ignore, times, cmpopts.EquateEmpty()); d != "" {
+	offers := cmpopts.IgnoreFields(evidence.TLS{}, "ClientSuites", "ClientCurves")
+	if d := cmp.Diff(want, got, ignore, times, offers, cmpopts.EquateEmpty()); d != "" {
 		t.Errorf("record (-want +got):\n%s", d)
+	}
+	if !slices.Contains(got.TLS.ClientSuites, "TLS_AES_128_GCM_SHA256") || !slices.Contains(got.TLS.ClientCurves, "X25519") {
+		t.Errorf("the client offered %q, %q", got.TLS.ClientSuites, got.TLS.ClientCurves)
 	}
 	if got.Transactions[0].Time.IsZero() || got.Start.IsZero() || got.End.Before(got.Start) || got.Client == "" || got.Local == "" {
 		t.Errorf("times or addresses are missing: %+v", got)

@@ -54,6 +54,19 @@ func (x *session) clientHello(h *tls.ClientHelloInfo) {
 			x.record.TLS.ClientVersions = append(x.record.TLS.ClientVersions, name)
 		}
 	}
+	x.record.TLS.ClientSuites = offered(h.CipherSuites, tls.CipherSuiteName)
+	x.record.TLS.ClientCurves = offered(h.SupportedCurves, tls.CurveID.String)
+}
+
+// offered names what a client offers, without the values that mean nothing on
+// purpose (GREASE, RFC 8701).
+func offered[T ~uint16](ids []T, name func(T) string) (out []string) {
+	for _, id := range ids {
+		if grease := id&0x0f0f == 0x0a0a && id>>8 == id&0xff; !grease && len(out) < evidence.MaxOffered {
+			out = append(out, name(id))
+		}
+	}
+	return out
 }
 
 func (x *session) choose(sni string) scenario.Certificate {
