@@ -71,11 +71,11 @@ func (o *Operator) DropReport(ctx context.Context, who Actor, id string) error {
 }
 
 // Deliveries lists webhook deliveries; ok is false if there are no webhooks.
-func (o *Operator) Deliveries(context.Context) (list []Delivery, ok bool, err error) {
+func (o *Operator) Deliveries() (list []Delivery, ok bool) {
 	if o.o.Webhooks == nil {
-		return nil, false, nil
+		return nil, false
 	}
-	return o.o.Webhooks.Deliveries(), true, nil
+	return o.o.Webhooks.Deliveries(), true
 }
 
 // errNoWebhooks is for a service that calls none.
