@@ -21,10 +21,7 @@ func (c *console) showQueue(v *visit, status int, problem string) error {
 	if err != nil {
 		return err
 	}
-	deliveries, webhooks, err := c.o.Operator.Deliveries(v.r.Context())
-	if err != nil {
-		return err
-	}
+	deliveries, webhooks := c.o.Operator.Deliveries()
 	const most = 200
 	body := struct {
 		operate.ReportPage

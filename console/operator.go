@@ -29,9 +29,7 @@ type Operator interface {
 	Reports(ctx context.Context, q operate.ReportQuery) (operate.ReportPage, error)
 	RetryReport(ctx context.Context, who operate.Actor, id string) error
 	DropReport(ctx context.Context, who operate.Actor, id string) error
-	Deliveries(ctx context.Context) ([]operate.Delivery, bool, error)
-	RetryDelivery(ctx context.Context, who operate.Actor, id string) error
-	DropDelivery(ctx context.Context, who operate.Actor, id string) error
+	Deliveries() (list []operate.Delivery, webhooks bool)
 
 	Retention() (operate.Retention, error)
 	Purge(ctx context.Context, who operate.Actor, before time.Time) (int, error)

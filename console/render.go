@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"html/template"
+	"log/slog"
 	"net/http"
 	"strings"
 	"time"
@@ -82,7 +83,7 @@ func (c *console) write(w http.ResponseWriter, status int, p page) {
 		err = templates.ExecuteTemplate(&whole, "layout.html.tmpl", p)
 	}
 	if err != nil {
-		c.o.Logger.Error("console: render a page", "page", p.Name, "err", err)
+		c.log(w).Error("console: render a page", "page", p.Name, "err", err)
 		http.Error(w, http.StatusText(http.StatusInternalServerError), http.StatusInternalServerError)
 		return
 	}
@@ -90,6 +91,14 @@ func (c *console) write(w http.ResponseWriter, status int, p page) {
 	w.Header().Set("Content-Length", fmt.Sprint(whole.Len()))
 	w.WriteHeader(status)
 	_, _ = w.Write(whole.Bytes()) // a client that left needs no answer
+}
+
+// log ties what is logged to the request, if it was given an id further out.
+func (c *console) log(w http.ResponseWriter) *slog.Logger {
+	if id := w.Header().Get("X-Request-Id"); id != "" {
+		return c.o.Logger.With("request", id)
+	}
+	return c.o.Logger
 }
 
 // fail answers outside of sessions.
@@ -119,9 +128,9 @@ func (c *console) explain(v *visit, err error) {
 		status, text = http.StatusNotFound, "There is no such page, or what it showed was deleted."
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
 		status, text = http.StatusServiceUnavailable, "That took too long. Ask for less, or try again."
-		c.o.Logger.Warn("console: a page took too long", "session", v.session.id, "err", err)
+		c.log(v.w).Warn("console: a page took too long", "session", v.session.id, "err", err)
 	default:
-		c.o.Logger.Error("console: a page failed", "session", v.session.id, "err", err)
+		c.log(v.w).Error("console: a page failed", "session", v.session.id, "err", err)
 	}
 	_ = c.show(v, status, page{Title: http.StatusText(status), Name: "error", Body: text}) // show has no error of its own
 }
