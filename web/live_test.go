@@ -48,6 +48,14 @@ func (b *board) set(of func(report.Language) *live.Status) {
 	b.changed = make(chan struct{})
 }
 
+func (b *board) fail(err error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.err = err
+	close(b.changed)
+	b.changed = make(chan struct{})
+}
+
 func (b *board) look(l report.Language) (*live.Status, <-chan struct{}, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()

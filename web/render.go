@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"html/template"
+	"strings"
 	"sync"
 	"time"
 
@@ -200,7 +201,7 @@ func (r *rendering) message(before *rendering) []byte {
 	var b bytes.Buffer
 	for _, name := range partNames {
 		if before == nil || before.parts[name] != r.parts[name] {
-			b.WriteString(string(r.parts[name]))
+			b.WriteString(string(r.parts[name]) + "\n")
 		}
 	}
 	if before == nil {
@@ -247,6 +248,7 @@ func trendSign(t live.Trend) string {
 func functions() template.FuncMap {
 	return template.FuncMap{
 		"sign": signOf, "class": classOf, "trend": trendClass, "trendSign": trendSign,
+		"halves": func(address string) []string { return strings.SplitN(address, "@", 2) },
 		"iso":    func(t time.Time) string { return t.UTC().Format(time.RFC3339) },
 		"minute": func(t time.Time) string { return t.UTC().Format("15:04 UTC") },
 		"second": func(t time.Time) string { return t.UTC().Format("15:04:05") },

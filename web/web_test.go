@@ -37,6 +37,7 @@ var start = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 
 // source is a web.Source with one test.
 type source struct {
+	mu     sync.Mutex
 	in     report.Input
 	status web.Status
 	err    error
@@ -50,7 +51,15 @@ func (s *source) Result(_ context.Context, c string) (report.Input, bool, error)
 	if s.err != nil {
 		return report.Input{}, false, fmt.Errorf("look up %s: %w", c, s.err)
 	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	return s.in, c == capability, nil
+}
+
+func (s *source) set(in report.Input, missing report.Missing) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.in, s.in.InboundMissing = in, missing
 }
 
 func (s *source) Status(context.Context) web.Status { return s.status }
