@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/tlsink/tlsink/certs/acme"
+	"github.com/tlsink/tlsink/scenario"
 )
 
 // The resolver of the CA may remember that there was no record.
@@ -33,6 +34,19 @@ func TestSettles(t *testing.T) {
 			if took := time.Since(began); (took > ttl/2) != c.wait {
 				t.Errorf("%s: %v", c.name, took)
 			}
+		}
+	})
+}
+
+// However many names: their challenges come and go in one change of DNS each.
+// Some providers allow 300 a day.
+func TestOneChangeForAllNames(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t)
+		names := scenario.CertificateNames(zone, 9, scenario.Certificate{Owner: scenario.OwnerDefault, Kind: scenario.CA})
+		leaf := b.must(ecdsaKey(t), names...)
+		if len(leaf.DNSNames) != 54 || b.dns.appended != 54 || b.dns.changes != 2 || len(b.dns.left()) > 0 {
+			t.Errorf("%d names, %d records in %d changes, %v left", len(leaf.DNSNames), b.dns.appended, b.dns.changes, b.dns.left())
 		}
 	})
 }

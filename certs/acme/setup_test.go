@@ -61,7 +61,8 @@ func (m *memory) Save(ctx context.Context, key string, value []byte) error {
 type provider struct {
 	mu       sync.Mutex
 	txt      map[string][]string // by name
-	appended int
+	appended int // records
+	changes  int // calls that succeeded
 	fail     error
 	failGone error
 	onAppend func()
@@ -95,6 +96,7 @@ func (p *provider) AppendRecords(ctx context.Context, z string, recs []libdns.Re
 	if p.onAppend != nil {
 		p.onAppend()
 	}
+	p.changes++
 	for _, r := range recs {
 		fqdn := libdns.AbsoluteName(r.RR().Name, z)
 		fqdn = fqdn[:len(fqdn)-1]
@@ -110,6 +112,7 @@ func (p *provider) DeleteRecords(ctx context.Context, z string, recs []libdns.Re
 	if err := cmp.Or(p.failGone, p.check(ctx, z)); err != nil {
 		return nil, err
 	}
+	p.changes++
 	for _, r := range recs {
 		if r.RR().TTL != 0 {
 			continue // all of ours have another one
