@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"maps"
 	"net/netip"
 	"os"
@@ -47,7 +48,7 @@ type analyst struct {
 	busy map[string]string // client by test
 }
 
-func (s *service) openAnalyst() error {
+func (s *service) openAnalyst(context.Context) error {
 	c := s.cfg.Inbound
 	if !c.Enabled {
 		return nil
@@ -207,6 +208,7 @@ func (a *analyst) analyse(ctx context.Context, it history.QueueItem) {
 		a.kick() // the next one
 		a.analysed()
 	}()
+	ctx = traced(ctx, slog.String("test", it.TestID))
 	result, err := a.analyzer.Analyze(ctx, it.To[strings.LastIndexByte(it.To, '@')+1:])
 	if ctx.Err() != nil {
 		return // after the next start

@@ -10,7 +10,9 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/tlsink/tlsink/blocklist"
 	"github.com/tlsink/tlsink/doctor"
+	"github.com/tlsink/tlsink/lease"
 	"github.com/tlsink/tlsink/metrics"
 )
 
@@ -18,6 +20,7 @@ import (
 func (s *service) metrics() http.Handler {
 	o := metrics.Options{
 		Recorder: s.recorder, Version: moduleVersion(), History: s.historyMetrics, Oldest: s.observed.oldest, Overdue: s.overdue,
+		Leases: s.leaseMetrics, Waiting: s.leases.Queued, Watchers: s.hub.Watchers, Blocks: s.blockMetrics,
 		Checks:    s.check.checks,
 		Suspended: s.check.suspended,
 		Checked:   func() time.Time { return s.check.current().at },
@@ -100,6 +103,22 @@ func (s *service) historyMetrics() (metrics.Storage, bool) {
 	return metrics.Storage{
 		FileBytes: st.FileBytes, FreeBytes: st.FreeBytes, Waiting: st.Queued, Transactions: st.Transactions, Failed: st.Failed, Unreadable: st.Unreadable,
 	}, err == nil
+}
+
+func (s *service) leaseMetrics() map[string]int {
+	out := map[string]int{string(lease.Free): 0, string(lease.Waiting): 0, string(lease.Running): 0, string(lease.Resting): 0}
+	for _, slot := range s.leases.Slots() {
+		out[string(slot.State)]++
+	}
+	return out
+}
+
+func (s *service) blockMetrics() map[string]int {
+	out := map[string]int{string(blocklist.Network): 0, string(blocklist.Domain): 0, string(blocklist.Address): 0}
+	for _, e := range s.blocks.Entries() {
+		out[string(e.Kind)]++
+	}
+	return out
 }
 
 func (s *service) certificateMetrics() []metrics.Certificate {

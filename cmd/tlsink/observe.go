@@ -60,7 +60,6 @@ func (d observedDirector) Message(ctx context.Context, snapshot evidence.Connect
 	began := time.Now()
 	reply := d.Assessor.Message(ctx, snapshot)
 	d.metrics.Replied(reply.Code, time.Since(began))
-	d.log.Debug("message answered", "connection", snapshot.ID, "code", reply.Code)
 	return reply
 }
 
@@ -193,7 +192,6 @@ func (s *observedStore) changed(r history.TestRecord, was string) {
 	if !r.Open() {
 		s.metrics.TestEnded(r.State)
 	}
-	s.log.Info("test changed", "test", r.Test.ID, "state", r.State, "slot", r.Test.Slot)
 }
 
 func verdictOf(r history.TestRecord) metrics.Verdict {
@@ -219,13 +217,13 @@ type observedTransport struct {
 	metrics *metrics.Recorder
 }
 
-// observedTransport is s.transport, counted.
+// observedTransport is s.transport, counted, and not for those who are blocked.
 func (s *service) observedTransport(cfg *config) (mailer.Transport, error) {
 	t, err := s.transport(cfg)
 	if err != nil {
 		return nil, err
 	}
-	return observedTransport{t, s.recorder}, nil
+	return observedTransport{blockingTransport{t, s.blocks}, s.recorder}, nil
 }
 
 // Send implements mailer.Transport.

@@ -112,9 +112,9 @@ func newLogger(w io.Writer, c logConfig, level *slog.LevelVar) (*slog.Logger, er
 	level.Set(initial)
 	o := &slog.HandlerOptions{Level: level}
 	if c.Format == "json" {
-		return slog.New(slog.NewJSONHandler(w, o)), nil
+		return slog.New(tracing{slog.NewJSONHandler(w, o)}), nil
 	}
-	return slog.New(slog.NewTextHandler(w, o)), nil
+	return slog.New(tracing{slog.NewTextHandler(w, o)}), nil
 }
 
 func logLevel(s string) (slog.Level, error) {

@@ -79,6 +79,7 @@ type world struct {
 	dir     string
 	mailbox *mailbox
 	setup   func(*config) // what differs from an ordinary configuration
+	log     *slog.Logger  // nil: errors fail the test
 
 	running atomic.Pointer[service]
 	ended   chan error
@@ -151,7 +152,11 @@ func (w *world) start() {
 	l := w.listen(cfg)
 	ctx, cancel := context.WithCancel(w.t.Context())
 	n := network{resolver: w.resolver(serviceIP(), nil), dial: w.lying(w.dialer(serviceIP())), exchange: w.exchange(serviceIP()), clock: w.clock}
-	s, err := newService(ctx, cfg, n, slog.New(&complain{t: w.t, faulty: &w.faulty}))
+	log := w.log
+	if log == nil {
+		log = slog.New(&complain{t: w.t, faulty: &w.faulty})
+	}
+	s, err := newService(ctx, cfg, n, log)
 	if err != nil {
 		w.t.Fatal(err)
 	}

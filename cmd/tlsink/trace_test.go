@@ -1,0 +1,120 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/tlsink/tlsink/history"
+)
+
+// logged keeps every line of a log.
+type logged struct {
+	mu    sync.Mutex
+	lines [][]byte
+}
+
+func (l *logged) Write(b []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.lines = append(l.lines, bytes.Clone(b))
+	return len(b), nil
+}
+
+// with returns the lines that have an attribute, in order.
+func (l *logged) with(t *testing.T, key, value string) (out []map[string]any) {
+	t.Helper()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, b := range l.lines {
+		var line map[string]any
+		if err := json.Unmarshal(b, &line); err != nil {
+			t.Fatalf("%v: %s", err, b)
+		}
+		if line[key] == value {
+			out = append(out, line)
+		}
+	}
+	return out
+}
+
+func (l *logged) all() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return string(bytes.Join(l.lines, nil))
+}
+
+// messages returns what lines say, each once, in order.
+func messages(lines []map[string]any) (out []string) {
+	for _, line := range lines {
+		if m := fmt.Sprint(line["msg"]); !slices.Contains(out, m) {
+			out = append(out, m)
+		}
+	}
+	return out
+}
+
+// The whole life of a test can be followed in the log: by its id, and from there
+// by the ids of its connections. At no level does a line hold who it was, or what
+// gives access to it.
+func TestLogFollowsATest(t *testing.T) {
+	hours(t, func(w *world) {
+		w.halt()
+		log := new(logged)
+		w.log = slog.New(tracing{slog.NewJSONHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug})})
+		w.start()
+		s := newMTA(w, policyNamed("dane"), 10*time.Minute, 1, clientIP(1))
+		s.deliver(w.t.Context(), s.write("somebody", toET, toUT), nil)
+		s.wait()
+		time.Sleep(time.Hour)
+		w.reported(s.address("somebody"), 1)
+		r := w.only(s.address("somebody"))
+
+		life := messages(log.with(t, "test", r.rec.Test.ID))
+		for _, want := range []string{"test opened", "connection belongs to a test", "message answered", "verdict reached", "test ended", "domain analysed", "delivery attempt ended", "report delivered"} {
+			if !slices.Contains(life, want) {
+				t.Errorf("the log of the test does not say %q: %q", want, life)
+			}
+		}
+		if got := messages(log.with(t, "report", r.rec.Test.ID)); !slices.Contains(got, "report delivered") {
+			t.Errorf("the log of the report says %q", got)
+		}
+		h, err := w.service().store.History(r.rec.Test.ID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(h.Connections) < 3 {
+			t.Fatalf("the test has %d connections", len(h.Connections))
+		}
+		for _, c := range h.Connections {
+			lines := log.with(t, "connection", string(c.ID))
+			said := messages(lines)
+			if !slices.ContainsFunc(lines, func(l map[string]any) bool { return l["test"] == r.rec.Test.ID }) ||
+				!slices.Contains(said, "connection accepted") || !slices.Contains(said, "connection closed") {
+				t.Errorf("connection %s cannot be followed: %q", c.ID, said)
+			}
+		}
+		silentAbout(t, log.all(), r.rec, s)
+	})
+}
+
+// silentAbout fails if a log holds a person, or the way to a result.
+func silentAbout(t *testing.T, log string, r history.TestRecord, s *mta) {
+	t.Helper()
+	for what, secret := range map[string]string{
+		"the capability": r.Capability, "the address": s.address("somebody"), "the local part": "somebody", "the client": s.ips[0].String(), "the Message-ID": strings.Trim(r.MessageIDs[0], "<>"),
+	} {
+		for line := range strings.Lines(log) {
+			if strings.Contains(line, secret) {
+				t.Errorf("the log holds %s: %s", what, line)
+				break
+			}
+		}
+	}
+}
