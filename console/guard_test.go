@@ -15,15 +15,17 @@ import (
 // actions are all that changes something, filled in so that it would work.
 func actions() map[string]url.Values {
 	return map[string]url.Values{
-		"/console/logout":           {},
-		"/console/logout-all":       {},
-		"/console/tests/T1/delete":  {"confirm": {"T1"}},
-		"/console/queue/T1/retry":   {},
-		"/console/queue/T1/drop":    {},
-		"/console/blocks":           {"what": {"192.0.2.0/24"}},
-		"/console/blocks/b1/remove": {},
-		"/console/person/delete":    {"address": {"a@b.example"}, "confirm": {"a@b.example"}},
-		"/console/retention/purge":  {"days": {"3"}, "confirm": {"delete"}},
+		"/console/logout":             {},
+		"/console/logout-all":         {},
+		"/console/tests/T1/delete":    {"confirm": {"T1"}},
+		"/console/queue/T1/retry":     {},
+		"/console/queue/T1/drop":      {},
+		"/console/deliveries/7/retry": {},
+		"/console/deliveries/7/drop":  {},
+		"/console/blocks":             {"what": {"192.0.2.0/24"}},
+		"/console/blocks/b1/remove":   {},
+		"/console/person/delete":      {"address": {"a@b.example"}, "confirm": {"a@b.example"}},
+		"/console/retention/purge":    {"days": {"3"}, "confirm": {"delete"}},
 	}
 }
 
@@ -82,7 +84,7 @@ func TestActions(t *testing.T) {
 	t.Parallel()
 	want := map[string]string{
 		"/console/tests/T1/delete": "delete test T1", "/console/queue/T1/retry": "retry report T1", "/console/queue/T1/drop": "drop report T1",
-		"/console/blocks":           "block 192.0.2.0/24",
+		"/console/blocks": "block 192.0.2.0/24", "/console/deliveries/7/retry": "retry delivery 7", "/console/deliveries/7/drop": "drop delivery 7",
 		"/console/blocks/b1/remove": "unblock b1", "/console/person/delete": "forget a@b.example", "/console/retention/purge": "purge",
 	}
 	for path, form := range actions() {
@@ -183,22 +185,22 @@ func TestBadForms(t *testing.T) {
 		path, text string
 		fields     []string
 	}{
-		"delete a test, not confirmed":   {"/console/tests/T1/delete", "Nothing was deleted", []string{"confirm", ""}},
-		"delete a test, another one":     {"/console/tests/T1/delete", "Nothing was deleted", []string{"confirm", "T2"}},
-		"delete a person, not confirmed": {"/console/person/delete", "Nothing was deleted", []string{"address", "a@b.example"}},
-		"delete a person, misspelt":      {"/console/person/delete", "Nothing was deleted", []string{"address", "a@b.example", "confirm", "b@a.example"}},
-		"delete a person, both empty":    {"/console/person/delete", "Type the mail address", []string{"address", "", "confirm", ""}},
-		"preview of nobody":              {"/console/person", "Type the mail address", nil},
-		"preview of no address":          {"/console/person", "want a mail address", []string{"address", "joe"}},
-		"purge, not confirmed":           {"/console/retention/purge", "Nothing was deleted", []string{"days", "3"}},
-		"purge, no number":               {"/console/retention/purge", "Days: want a number", []string{"days", "x", "confirm", "delete"}},
-		"purge, the future":              {"/console/retention/purge", "Days: want a number", []string{"days", "-1", "confirm", "delete"}},
-		"purge, too many days":           {"/console/retention/purge", "Days: want a number", []string{"days", "99999999", "confirm", "delete"}},
-		"block, no date":                 {"/console/blocks", "Until: want a date", []string{"what", "192.0.2.1", "until", "tomorrow"}},
-		"block, a day that is over":      {"/console/blocks", "Until: this day is over", []string{"what", "192.0.2.1", "until", "2026-02-28"}},
-		"block, what can not be":         {"/console/blocks", "want something else", []string{"what", "bad"}},
-		"report that can not be retried": {"/console/queue/T9/retry", "is being sent", nil},
-		"report that can not be dropped": {"/console/queue/T9/drop", "is being sent", nil},
+		"delete a test, not confirmed":     {"/console/tests/T1/delete", "Nothing was deleted", []string{"confirm", ""}},
+		"delete a test, another one":       {"/console/tests/T1/delete", "Nothing was deleted", []string{"confirm", "T2"}},
+		"delete a person, not confirmed":   {"/console/person/delete", "Nothing was deleted", []string{"address", "a@b.example"}},
+		"delete a person, misspelt":        {"/console/person/delete", "Nothing was deleted", []string{"address", "a@b.example", "confirm", "b@a.example"}},
+		"delete a person, both empty":      {"/console/person/delete", "Type the mail address", []string{"address", "", "confirm", ""}},
+		"preview of nobody":                {"/console/person", "Type the mail address", nil},
+		"preview of no address":            {"/console/person", "want a mail address", []string{"address", "joe"}},
+		"purge, not confirmed":             {"/console/retention/purge", "Nothing was deleted", []string{"days", "3"}},
+		"purge, no number":                 {"/console/retention/purge", "Days: want a number", []string{"days", "x", "confirm", "delete"}},
+		"purge, the future":                {"/console/retention/purge", "Days: want a number", []string{"days", "-1", "confirm", "delete"}},
+		"purge, too many days":             {"/console/retention/purge", "Days: want a number", []string{"days", "99999999", "confirm", "delete"}},
+		"block, no date":                   {"/console/blocks", "Until: want a date", []string{"what", "192.0.2.1", "until", "tomorrow"}},
+		"block, a day that is over":        {"/console/blocks", "Until: this day is over", []string{"what", "192.0.2.1", "until", "2026-02-28"}},
+		"block, what can not be":           {"/console/blocks", "want something else", []string{"what", "bad"}},
+		"report that can not be retried":   {"/console/queue/T9/retry", "is being sent", nil},
+		"delivery that can not be dropped": {"/console/deliveries/T9/drop", "is being sent", nil},
 	} {
 		d := full(t)
 		in := d.in(t)

@@ -30,6 +30,8 @@ type Operator interface {
 	RetryReport(ctx context.Context, who operate.Actor, id string) error
 	DropReport(ctx context.Context, who operate.Actor, id string) error
 	Deliveries() (list []operate.Delivery, webhooks bool)
+	RetryDelivery(ctx context.Context, who operate.Actor, id string) error
+	DropDelivery(ctx context.Context, who operate.Actor, id string) error
 
 	Retention() (operate.Retention, error)
 	Purge(ctx context.Context, who operate.Actor, before time.Time) (int, error)

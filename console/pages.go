@@ -31,9 +31,11 @@ func (c *console) pages() map[string]visitor {
 
 		"GET /console/check": c.check,
 
-		"GET /console/queue":             c.queue,
-		"POST /console/queue/{id}/retry": c.queueAction(Operator.RetryReport, "report-retried"),
-		"POST /console/queue/{id}/drop":  c.queueAction(Operator.DropReport, "report-dropped"),
+		"GET /console/queue":                  c.queue,
+		"POST /console/queue/{id}/retry":      c.queueAction(Operator.RetryReport, "report-retried"),
+		"POST /console/queue/{id}/drop":       c.queueAction(Operator.DropReport, "report-dropped"),
+		"POST /console/deliveries/{id}/retry": c.queueAction(Operator.RetryDelivery, "delivery-retried"),
+		"POST /console/deliveries/{id}/drop":  c.queueAction(Operator.DropDelivery, "delivery-dropped"),
 
 		"GET /console/blocks":              c.blocks,
 		"POST /console/blocks":             c.addBlock,
@@ -67,13 +69,15 @@ func done(v *visit, path, what string, n int) error {
 // doneText says what was done. It knows its own words only.
 func doneText(query url.Values) string {
 	text := map[string]string{
-		"test-deleted":   "The test was deleted (# records).",
-		"report-retried": "The report will be sent again at once.",
-		"report-dropped": "The report was dropped.",
-		"blocked":        "The block is in force.",
-		"unblocked":      "The block was removed.",
-		"person-deleted": "Everything that was kept of this person was deleted (# records).",
-		"purged":         "# tests and connections were deleted.",
+		"test-deleted":     "The test was deleted (# records).",
+		"report-retried":   "The report will be sent again at once.",
+		"report-dropped":   "The report was dropped.",
+		"delivery-retried": "The notification will be sent again at once.",
+		"delivery-dropped": "The notification was dropped.",
+		"blocked":          "The block is in force.",
+		"unblocked":        "The block was removed.",
+		"person-deleted":   "Everything that was kept of this person was deleted (# records).",
+		"purged":           "# tests and connections were deleted.",
 	}[query.Get("done")]
 	n, err := strconv.Atoi(query.Get("n"))
 	if strings.Contains(text, "#") && (err != nil || n < 0) {

@@ -269,6 +269,14 @@ func (f *fake) DropReport(_ context.Context, who operate.Actor, id string) error
 
 func (f *fake) Deliveries() ([]operate.Delivery, bool) { return f.deliveries, f.deliveries != nil }
 
+func (f *fake) RetryDelivery(_ context.Context, who operate.Actor, id string) error {
+	return f.act(who, "retry delivery %s", id)
+}
+
+func (f *fake) DropDelivery(_ context.Context, who operate.Actor, id string) error {
+	return f.act(who, "drop delivery %s", id)
+}
+
 func (f *fake) Retention() (operate.Retention, error) { return f.retention, f.err }
 
 func (f *fake) Purge(_ context.Context, who operate.Actor, before time.Time) (int, error) {
