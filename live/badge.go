@@ -28,7 +28,7 @@ func Badge(s *Status, l report.Language) []byte {
 	width := left + right + 4*badgePadding
 	var b strings.Builder
 	fmt.Fprintf(&b, `<svg xmlns="http://www.w3.org/2000/svg" width="%d" height="%d" viewBox="0 0 %d %d" role="img" aria-label="%s" lang="%s">`,
-		width, badgeHeight, width, badgeHeight, title, map[bool]string{true: "de", false: "en"}[l == report.German])
+		width, badgeHeight, width, badgeHeight, title, phrase{"en", "de"}.in(l))
 	fmt.Fprintf(&b, `<title>%s</title>`, title)
 	fmt.Fprintf(&b, `<path fill="%s" d="M4 0h%dv20H4a4 4 0 0 1-4-4V4a4 4 0 0 1 4-4z"/>`, badgeLabel, left+2*badgePadding-4)
 	fmt.Fprintf(&b, `<path fill="%s" d="M%d 0h%da4 4 0 0 1 4 4v12a4 4 0 0 1-4 4H%dz"/>`, colour, left+2*badgePadding, right+2*badgePadding-4, left+2*badgePadding)

@@ -131,6 +131,8 @@ func (c comparer) trend() (t Trend, comparable bool) {
 	switch {
 	case a == policyinfer.Undetermined || b == policyinfer.Undetermined || a == "" || b == "":
 		return Unknown, false
+	case c.running():
+		return Unknown, false
 	case a == b:
 		return Same, true
 	case c.a.Engine != c.b.Engine:
@@ -145,6 +147,10 @@ func (c comparer) trend() (t Trend, comparable bool) {
 		return Worse, true
 	}
 	return Other, true
+}
+
+func (c comparer) running() bool {
+	return c.a.State == report.StateRunning || c.b.State == report.StateRunning
 }
 
 // strength orders policies by what they keep an attacker from. Of those that
@@ -189,7 +195,8 @@ func (c comparer) change(area Area, id string, t Trend, name, before, now string
 }
 
 // facts compares what has the same ID. What one test could not tell is no
-// change for better or worse.
+// change for better or worse; a part of the sender that was not shown, or that
+// has no effect, is no change at all.
 func (c comparer) facts(area Area, a, b []report.Fact) (out []Change) {
 	unknown := report.Fact{Value: phrase{"not known", "nicht bekannt"}.in(c.l)}
 	find := func(in []report.Fact, id string) report.Fact {
@@ -206,12 +213,13 @@ func (c comparer) facts(area Area, a, b []report.Fact) (out []Change) {
 	}
 	for _, f := range all {
 		before, now := find(a, f.ID), find(b, f.ID)
-		if before.Value == now.Value {
+		known := before.Known && now.Known
+		if before.Value == now.Value || area == AreaPart && !known {
 			continue
 		}
 		t := Other
 		switch {
-		case !before.Known || !now.Known:
+		case !known || area == AreaPart && c.a.Engine != c.b.Engine:
 			t = Unknown
 		case now.Rank > before.Rank && before.Rank > 0:
 			t = Better

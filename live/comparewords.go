@@ -22,7 +22,7 @@ func (c comparer) summary(out Comparison) string {
 			"Wie zuvor verhalten sich die Server, die E-Mails von %[1]s verschicken, nicht alle gleich.",
 		}
 	case out.Trend == Same:
-		verdict = phrase{"Outbound mail of %[1]s is %[3]s as before: %[2]s.", "Ausgehende E-Mails von %[1]s: %[3]s wie zuvor (%[2]s)."}
+		verdict = phrase{"The verdict about outbound mail of %[1]s is as before: %[2]s (%[3]s).", "Das Ergebnis zu ausgehenden E-Mails von %[1]s ist wie zuvor: %[2]s (%[3]s)."}
 	case out.Trend == Better:
 		verdict = phrase{"Outbound mail of %[1]s is better protected than before: %[2]s instead of %[4]s.", "Ausgehende E-Mails von %[1]s sind besser geschützt als zuvor: %[2]s statt %[4]s."}
 	case out.Trend == Worse:
@@ -31,8 +31,13 @@ func (c comparer) summary(out Comparison) string {
 		verdict = phrase{"Outbound mail of %[1]s is treated in another way than before: %[2]s instead of %[4]s.", "Ausgehende E-Mails von %[1]s werden anders behandelt als zuvor: %[2]s statt %[4]s."}
 	case c.a.Verdict.Policy == policyinfer.Undetermined || c.b.Verdict.Policy == policyinfer.Undetermined:
 		verdict = phrase{
-			"Whether the protection of outbound mail of %[1]s has changed is not known: there is no verdict of both tests (before %[4]s, now %[2]s).",
-			"Ob sich der Schutz ausgehender E-Mails von %[1]s geändert hat, ist nicht bekannt: Es gibt nicht von beiden Tests ein Ergebnis (vorher %[4]s, jetzt %[2]s).",
+			"Whether the protection of outbound mail of %[1]s has changed is not known: not both tests have a verdict (before %[4]s, now %[2]s).",
+			"Ob sich der Schutz ausgehender E-Mails von %[1]s geändert hat, ist nicht bekannt: Nicht beide Tests haben ein Ergebnis (vorher %[4]s, jetzt %[2]s).",
+		}
+	case c.running():
+		verdict = phrase{
+			"Whether the protection of outbound mail of %[1]s has changed can be said once both tests are over (before %[4]s, now %[2]s).",
+			"Ob sich der Schutz ausgehender E-Mails von %[1]s geändert hat, lässt sich sagen, sobald beide Tests zu Ende sind (vorher %[4]s, jetzt %[2]s).",
 		}
 	default:
 		verdict = phrase{
@@ -57,13 +62,13 @@ func (c comparer) rest(changes []Change) string {
 	other := count(Other) + count(Unknown)
 	switch {
 	case better+worse+other == 0:
-		return phrase{"Nothing else has changed.", "Sonst hat sich nichts geändert."}.in(c.l)
+		return phrase{"No other difference was seen.", "Ein weiterer Unterschied war nicht zu sehen."}.in(c.l)
 	case better+worse == 0:
-		return phrase{"Other changes: %[1]d.", "Weitere Änderungen: %[1]d."}.with(c.l, other)
+		return phrase{"Details that changed: %[1]d.", "Veränderte Einzelheiten: %[1]d."}.with(c.l, other)
 	}
 	return phrase{
-		"Besides, better: %[1]d, worse: %[2]d, other changes: %[3]d.",
-		"Außerdem besser: %[1]d, schlechter: %[2]d, weitere Änderungen: %[3]d.",
+		"Of the details, %[1]d are better, %[2]d worse, and %[3]d changed otherwise.",
+		"Von den Einzelheiten sind %[1]d besser, %[2]d schlechter und %[3]d sonst verändert.",
 	}.with(c.l, better, worse, other)
 }
 
