@@ -69,12 +69,12 @@ func (s *Sender) body(e Event, own bool) ([]byte, error) {
 	}
 	if e.Verdict != nil {
 		v := *e.Verdict
-		v.Summary, v.Grade = cut(v.Summary), cut(v.Grade)
+		v.Summary, v.Grade = cut(v.Summary, maxText), cut(v.Grade, maxText)
 		e.Verdict = &v
 	}
 	b, err := json.Marshal(message{
 		Type: TypeCompleted, Timestamp: e.Ended.UTC(),
-		Data: data{s.o.Service, e.Test, e.State, cut(e.Sender), e.Started.UTC(), e.Attempts, e.Verdict, e.Link},
+		Data: data{s.o.Service, e.Test, e.State, cut(e.Sender, maxText), e.Started.UTC(), e.Attempts, e.Verdict, e.Link},
 	})
 	if err != nil {
 		return nil, fmt.Errorf("encode message about test %s: %w", e.Test, err)
@@ -85,11 +85,11 @@ func (s *Sender) body(e Event, own bool) ([]byte, error) {
 	return b, nil
 }
 
-func cut(s string) string {
-	if len(s) <= maxText {
+func cut(s string, most int) string {
+	if len(s) <= most {
 		return s
 	}
-	return strings.ToValidUTF8(s[:maxText], "") + "…"
+	return strings.ToValidUTF8(s[:most], "") + "…"
 }
 
 // identifier is the same for the same test and URL: completed twice, e.g. over

@@ -66,7 +66,7 @@ type Options struct {
 // Limits bound what is kept and done. Zero fields take the default.
 type Limits struct {
 	Registered int           // tests that have a URL; default and at most 1000
-	Pending    int           // messages; default and at most 250: they are stored as one value
+	Pending    int           // messages; default and at most 200: they are stored as one value
 	PerHost    int           // pending messages for one host; default 100
 	Timeout    time.Duration // of an attempt; default 10 s
 	FirstRetry time.Duration // after the first failure, then doubling; default 10 s
@@ -77,13 +77,14 @@ type Limits struct {
 }
 
 const (
-	maxURL  = 400                // octets
-	maxBody = 2 << 10            // octets of a message
-	maxLog  = 200                // ended deliveries that are remembered
-	maxLink = 300                // octets
-	maxText = 250                // octets of a text in a message, or of a reason
-	stale   = 7 * 24 * time.Hour // no test takes that long: its URL is forgotten
-	idle    = 24 * time.Hour     // wait without anything pending; something new ends it
+	maxURL    = 400                // octets
+	maxBody   = 2 << 10            // octets of a message
+	maxLog    = 100                // ended deliveries that are remembered
+	maxReason = 150                // octets of why an attempt failed
+	maxLink   = 300                // octets
+	maxText   = 250                // octets of a text in a message
+	stale     = 7 * 24 * time.Hour // no test takes that long: its URL is forgotten
+	idle      = 24 * time.Hour     // wait without anything pending; something new ends it
 )
 
 func (o *Options) defaults() error {
@@ -113,8 +114,8 @@ func (o *Options) defaults() error {
 	}
 	l := &o.Limits
 	setDefault(&l.Registered, 1000)
-	setDefault(&l.Pending, 250)
-	l.Pending, l.Registered = min(l.Pending, 250), min(l.Registered, 1000)
+	setDefault(&l.Pending, 200)
+	l.Pending, l.Registered = min(l.Pending, 200), min(l.Registered, 1000)
 	setDefault(&l.PerHost, 100)
 	setDefault(&l.Timeout, 10*time.Second)
 	setDefault(&l.FirstRetry, 10*time.Second)

@@ -27,6 +27,7 @@ type outcome struct {
 type finished struct {
 	id, host string
 	outcome  outcome
+	took     time.Duration
 }
 
 // loop is the state of one Run; only its goroutine uses it.
@@ -96,7 +97,11 @@ func (l *loop) start(ctx context.Context) time.Duration {
 			wait = min(wait, due.Sub(now))
 		case len(l.busy) < l.o.Limits.Parallel:
 			l.busy[host] = true
-			go func() { l.done <- finished{it.ID, host, l.attempt(ctx, it)} }()
+			go func() {
+				began := l.o.Now()
+				outcome := l.send(ctx, it)
+				l.done <- finished{it.ID, host, outcome, l.o.Now().Sub(began)}
+			}()
 		}
 	}
 	return wait
@@ -128,6 +133,7 @@ func (l *loop) finish(ctx context.Context, f finished) {
 			it.Due = end // the last attempt
 		}
 	}
+	l.o.Attempted(f.outcome.result, f.took)
 	l.report(it, f)
 	if f.outcome.result != PutOff {
 		d := it.delivery()
@@ -170,14 +176,7 @@ func (l *loop) backOff(attempt int) time.Duration {
 	return d * time.Duration(900+int(b[0])*200/255) / 1000
 }
 
-// attempt sends a message once.
-func (l *loop) attempt(ctx context.Context, it item) outcome {
-	began := l.o.Now()
-	o := l.send(ctx, it)
-	l.o.Attempted(o.result, l.o.Now().Sub(began))
-	return o
-}
-
+// send sends a message once.
 func (l *loop) send(ctx context.Context, it item) outcome {
 	key, err := l.key(it)
 	if errors.Is(err, errRemoved) {
@@ -258,5 +257,5 @@ func clean(s string) string {
 			return r
 		}
 		return '\uFFFD'
-	}, s))
+	}, s), maxReason)
 }
