@@ -1,6 +1,7 @@
 package assess
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
@@ -37,6 +38,8 @@ type world struct {
 	limits Limits
 	broken *brokenStore
 	log    *slog.Logger
+	change func(*Options)    // of what start makes
+	leases map[string]string // token to the id of its test
 }
 
 func newWorld(t *testing.T, seed uint64) *world {
@@ -46,7 +49,7 @@ func newWorld(t *testing.T, seed uint64) *world {
 
 func newTimedWorld(t *testing.T, seed uint64, timing Timing) *world {
 	t.Helper()
-	w := &world{t: t, rng: rand.New(rand.NewPCG(seed, 7)), dir: t.TempDir(), timing: timing}
+	w := &world{t: t, rng: newRNG(seed), dir: t.TempDir(), timing: timing}
 	w.start()
 	w.rotate()
 	return w
@@ -66,10 +69,15 @@ func (w *world) start() {
 		w.log = slog.New(slog.DiscardHandler)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	if w.a, err = New(ctx, Options{
-		Zone: zone, Slots: 2, Store: store, Timing: w.timing, Limits: w.limits, Now: time.Now, Rand: randReader{w.rng}, Logger: w.log,
+	o := Options{
+		Zone: zone, Slots: 3, Store: store, Timing: w.timing, Limits: w.limits, Now: time.Now, Rand: randReader{w.rng}, Logger: w.log,
 		ResultURL: func(c string) string { return "https://" + zone + "/t/" + c },
-	}); err != nil {
+		Claim:     w.claim,
+	}
+	if w.change != nil {
+		w.change(&o)
+	}
+	if w.a, err = New(ctx, o); err != nil {
 		w.t.Fatal(err)
 	}
 	w.cancel, w.done = cancel, make(chan struct{})
@@ -79,6 +87,21 @@ func (w *world) start() {
 			w.t.Error(err)
 		}
 	}()
+}
+
+// claim names the tests of leased slots.
+func (w *world) claim(_ int, token string) (id, capability string, ok bool) {
+	id, ok = w.leases[token]
+	return id, "capability of " + id, ok
+}
+
+// lease gives a slot to a sender.
+func (s *sender) lease(slot int, token, id string) {
+	if s.w.leases == nil {
+		s.w.leases = make(map[string]string)
+	}
+	s.w.leases[token] = id
+	s.slot, s.token = slot, token
 }
 
 func (w *world) stop() {
@@ -98,7 +121,9 @@ func (w *world) rotate() {
 	for i, h := range w.mx {
 		mx[string(h)] = 10 * (i + 1)
 	}
-	w.a.RecordState(0, evidence.State{Time: time.Now(), MX: mx})
+	for slot := range 3 {
+		w.a.RecordState(slot, evidence.State{Time: time.Now(), MX: mx})
+	}
 	w.turn = time.Now().Add(5 * time.Minute)
 }
 
@@ -142,6 +167,8 @@ func (w *world) tests(from string) []history.TestRecord {
 	return slices.DeleteFunc(records, func(r history.TestRecord) bool { return r.Test.Sender != from })
 }
 
+func newRNG(seed uint64) *rand.Rand { return rand.New(rand.NewPCG(seed, 7)) }
+
 type randReader struct{ rng *rand.Rand }
 
 func (r randReader) Read(p []byte) (int, error) {
@@ -168,6 +195,9 @@ type sender struct {
 	acked  map[scenario.Domain]bool
 	text   string // of the last reply
 	port   int
+
+	slot  int
+	token string // instead of en, at a leased slot
 
 	messageID string // instead of one of its own
 	alsoFrom  string // sends a mail first in each session, without DATA
@@ -239,7 +269,7 @@ func (s *sender) until(n int, interval time.Duration) int {
 func (s *sender) connect(d scenario.Domain, h scenario.Host) bool {
 	s.port++
 	time.Sleep(20 * time.Millisecond) // of the bubble: no two things are simultaneous
-	w, n := s.w, scenario.Names(zone, 0)
+	w, n := s.w, scenario.Names(zone, s.slot)
 	remote := netip.AddrPortFrom(netip.MustParseAddr(s.ip), uint16(s.port))
 	c := evidence.Connection{ID: w.store.NewConnID(), Start: time.Now(), Client: remote.String(), Destination: "unknown", EHLO: true, Helo: []string{s.helo}, Status: evidence.StatusNone, Server: 1}
 	treatment, err := w.a.Accepted(c.ID, netip.AddrPort{}, remote)
@@ -267,13 +297,15 @@ func (s *sender) connect(d scenario.Domain, h scenario.Host) bool {
 		end()
 		return false
 	}
-	rcpt := "en@" + n.ET
+	c.Slot = s.slot
+	local := cmp.Or(s.token, "en")
+	rcpt := local + "@" + n.ET
 	if d == scenario.Unprotected {
-		rcpt, c.Server = "en@"+n.UT, 7
+		rcpt, c.Server = local+"@"+n.UT, 7
 	}
 	to := []string{}
 	for _, d := range s.to {
-		to = append(to, "en@"+map[scenario.Domain]string{scenario.ET: n.ET, scenario.Unprotected: n.UT}[d])
+		to = append(to, local+"@"+map[scenario.Domain]string{scenario.ET: n.ET, scenario.Unprotected: n.UT}[d])
 	}
 	from := s.from
 	c.MailFrom, c.RcptTo, c.Data, c.Addressed, c.Destination, c.Status = &from, []string{rcpt}, true, to, string(d), evidence.StatusMail
@@ -313,7 +345,7 @@ func (s *sender) connect(d scenario.Domain, h scenario.Host) bool {
 }
 
 func (s *sender) handshake(c *evidence.Connection, d scenario.Domain, h scenario.Host, authenticates bool) bool {
-	name := scenario.Names(zone, 0).Host(h)
+	name := scenario.Names(zone, s.slot).Host(h)
 	sni := ""
 	if s.sni || authenticates {
 		sni = name
@@ -323,7 +355,7 @@ func (s *sender) handshake(c *evidence.Connection, d scenario.Domain, h scenario
 	c.TLS = &evidence.TLS{ClientVersions: []string{"1.3"}, Stage: evidence.StageFinished, Complete: true, Certificate: string(cert.Presented())}
 	c.Server = int(scenario.ServerOf(true, "", scenario.UnknownDomain))
 	if sni != "" {
-		c.TLS.SNI = &sni
+		c.TLS.SNI, c.Slot = &sni, s.slot
 		c.Destination, c.Server = string(d), int(scenario.ServerOf(true, h, d))
 	}
 	ca := cert.Kind == scenario.CA
