@@ -151,7 +151,7 @@ func (c *console) guard(next http.Handler) http.Handler {
 			w.Header().Set("Allow", "GET, HEAD, POST")
 			c.fail(w, http.StatusMethodNotAllowed, "")
 		case c.foreign.Check(r) != nil:
-			c.log(w).Warn("console: a form of another site was refused", "client", addressOf(r))
+			c.log(w).Warn("a form of another site was refused", "client", addressOf(r))
 			c.fail(w, http.StatusForbidden, "This form was sent by another site.")
 		default:
 			if status, why := readForm(w, r); status != 0 {
@@ -185,7 +185,7 @@ func (c *console) signedIn(f visitor) http.HandlerFunc {
 			return
 		}
 		if r.Method == http.MethodPost && !s.tokenFits(r.PostForm.Get("token")) {
-			c.log(w).Warn("console: a form without the token of its session was refused", "session", s.id, "client", addressOf(r))
+			c.log(w).Warn("a form without the token of its session was refused", "session", s.id, "client", addressOf(r))
 			c.fail(w, http.StatusForbidden, "This form is not of this session. Go back, load the page again, and try again.")
 			return
 		}

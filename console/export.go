@@ -43,11 +43,11 @@ func (c *console) export(v *visit, kind, name string, write func(context.Context
 		return err
 	}
 	if err != nil {
-		c.log(v.w).Warn("console: an export was cut", "session", v.session.id, "records", n, "err", err)
+		c.log(v.w).Warn("an export was cut", "session", v.session.id, "records", n, "err", err)
 		panic(http.ErrAbortHandler) // the server's own way to end a response that is not whole
 	}
 	out.begin()
-	c.log(v.w).Info("console: export", "session", v.session.id, "file", name, "records", n)
+	c.log(v.w).Info("export", "session", v.session.id, "file", name, "records", n)
 	return nil
 }
 

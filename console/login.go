@@ -60,7 +60,7 @@ func (c *console) login(w http.ResponseWriter, r *http.Request) {
 	}
 	c.tries.of(password)
 	if wait := c.tries.begin(who); wait > 0 {
-		c.log(w).Warn("console: a login came too early", "client", addressOf(r), "wait", wait.Round(time.Second))
+		c.log(w).Warn("a login came too early", "client", addressOf(r), "wait", wait.Round(time.Second))
 		c.o.LoggedIn("limited")
 		seconds := int((wait + time.Second - 1) / time.Second)
 		w.Header().Set("Retry-After", fmt.Sprint(seconds))
@@ -77,7 +77,7 @@ func (c *console) login(w http.ResponseWriter, r *http.Request) {
 		c.refuse(w, r, http.StatusServiceUnavailable, "That took too long. Try again.")
 	case !ok || !readable:
 		c.o.LoggedIn("failed")
-		c.log(w).Warn("console: wrong password", "client", addressOf(r))
+		c.log(w).Warn("wrong password", "client", addressOf(r))
 		c.refuse(w, r, http.StatusForbidden, "The password is wrong.")
 	default:
 		c.tries.right(who)
@@ -116,12 +116,12 @@ func (c *console) letIn(w http.ResponseWriter, r *http.Request, password string)
 	secret, s, err := c.sessions.begin(addressOf(r), password)
 	device, errDevice := newDevice(c.o.Rand, password, c.o.Now().Add(deviceAge))
 	if err := errors.Join(err, errDevice); err != nil {
-		c.log(w).Error("console: no session", "err", err)
+		c.log(w).Error("no session", "err", err)
 		c.fail(w, http.StatusInternalServerError, "")
 		return
 	}
 	c.o.LoggedIn("ok")
-	c.log(w).Info("console: login", "session", s.id, "client", s.client)
+	c.log(w).Info("login", "session", s.id, "client", s.client)
 	http.SetCookie(w, cookie(sessionCookie, secret, 0))
 	http.SetCookie(w, cookie(deviceCookie, device, deviceAge))
 	http.Redirect(w, r, nextOf(r), http.StatusSeeOther)
@@ -131,13 +131,13 @@ func (c *console) logout(v *visit) error {
 	if ck, err := v.r.Cookie(sessionCookie); err == nil {
 		c.sessions.end(ck.Value)
 	}
-	c.log(v.w).Info("console: logout", "session", v.session.id)
+	c.log(v.w).Info("logout", "session", v.session.id)
 	return c.loggedOut(v)
 }
 
 func (c *console) logoutAll(v *visit) error {
 	c.sessions.endAll()
-	c.log(v.w).Info("console: all sessions were ended", "session", v.session.id, "client", v.client)
+	c.log(v.w).Info("all sessions were ended", "session", v.session.id, "client", v.client)
 	return c.loggedOut(v)
 }
 

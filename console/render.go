@@ -83,7 +83,7 @@ func (c *console) write(w http.ResponseWriter, status int, p page) {
 		err = templates.ExecuteTemplate(&whole, "layout.html.tmpl", p)
 	}
 	if err != nil {
-		c.log(w).Error("console: render a page", "page", p.Name, "err", err)
+		c.log(w).Error("render a page", "page", p.Name, "err", err)
 		http.Error(w, http.StatusText(http.StatusInternalServerError), http.StatusInternalServerError)
 		return
 	}
@@ -128,9 +128,9 @@ func (c *console) explain(v *visit, err error) {
 		status, text = http.StatusNotFound, "There is no such page, or what it showed was deleted."
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
 		status, text = http.StatusServiceUnavailable, "That took too long. Ask for less, or try again."
-		c.log(v.w).Warn("console: a page took too long", "session", v.session.id, "err", err)
+		c.log(v.w).Warn("a page took too long", "session", v.session.id, "err", err)
 	default:
-		c.log(v.w).Error("console: a page failed", "session", v.session.id, "err", err)
+		c.log(v.w).Error("a page failed", "session", v.session.id, "err", err)
 	}
 	_ = c.show(v, status, page{Title: http.StatusText(status), Name: "error", Body: text}) // show has no error of its own
 }
