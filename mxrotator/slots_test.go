@@ -322,25 +322,46 @@ func TestUnknownIsUnknownBySlot(t *testing.T) {
 	}
 }
 
-// After a restart the slot of a test that is under way has what it needs with the
-// first turn, and no call is made for what is there already.
+// After a restart a test that is under way keeps its order, also if it is known
+// only later what it needs, and nothing is changed that is there already.
 func TestSlotInNeedAfterARestart(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		var n needs
-		n.set(1, mx06)
-		p := &provider{}
-		first := newBench(t, p, withSlots(3), func(o *mxrotator.Options) { o.Need = n.current })
-		if err := first.Rotate(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-		calls := len(p.calls)
-		again := newBench(t, p, func(o *mxrotator.Options) { o.Slots, o.Need = 3, n.current })
-		again.run(t)
-		if d := cmp.Diff([]other{{1, 0, "mx06 mx04 mx05 mx03"}, {2, 0, resting}}, again.others); d != "" {
-			t.Errorf("states (-want +got):\n%s", d)
-		}
-		if d := cmp.Diff([]string{"et"}, p.setNames()[calls:]); d != "" {
-			t.Errorf("changes (-want +got):\n%s", d)
-		}
-	})
+	for _, c := range []struct {
+		name  string
+		known time.Duration   // when the need is known, after the restart; negative: never
+		zone  []scenario.Host // what the zone has then
+		want  []other
+	}{
+		{"at once", 0, []scenario.Host{mx06, mx04, mx05, mx03}, []other{{1, 0, "mx06 mx04 mx05 mx03"}}},
+		{"later", 3 * time.Second, []scenario.Host{mx06, mx04, mx05, mx03}, []other{{1, 0, "mx06 mx04 mx05 mx03"}}},
+		{"the zone began afresh", 3 * time.Second, scenario.Resting(), []other{{1, 0, resting}, {1, 3, "mx06 mx04 mx05 mx03"}}},
+		{"the test is over", -1, []scenario.Host{mx06, mx04, mx05, mx03}, []other{{1, 0, "mx06 mx04 mx05 mx03"}, {1, 60, resting}}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var n needs
+				p := &provider{}
+				b := newBench(t, p, withSlots(2), func(o *mxrotator.Options) { o.Need = n.current })
+				p.records = p.records[:1]
+				for i, h := range c.zone {
+					p.records = append(p.records, libdns.MX{Name: "et1", Preference: uint16(10 * (i + 1)), Target: string(h) + ".et1.sink.example."})
+				}
+				if c.known == 0 {
+					n.set(1, mx06)
+				}
+				b.run(t)
+				pass(max(c.known, 0))
+				if c.known > 0 {
+					n.set(1, mx06)
+					b.Trigger(1)
+				}
+				pass(4 * time.Minute)
+				if d := cmp.Diff(c.want, b.others); d != "" {
+					t.Errorf("states (-want +got):\n%s", d)
+				}
+				if got, want := len(p.setNames()), len(c.want); got != want { // and one of slot 0
+					t.Errorf("changes %q, want %d", p.setNames(), want)
+				}
+			})
+		})
+	}
 }

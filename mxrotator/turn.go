@@ -21,6 +21,7 @@ type turn struct {
 	slots  []int
 	want   map[int]Order
 	needy  map[int]bool  // a test needs something of it
+	found  map[int]bool  // whatever is found is right, for now
 	unread bool          // the last reading failed
 	failed map[int]error // what did not become what it should be
 }
@@ -33,12 +34,15 @@ func (r *Rotator) begin(slots []int) *turn {
 	}
 	r.mu.Unlock()
 	needs := r.opts.Need()
-	t := &turn{r: r, slots: slots, want: make(map[int]Order), needy: make(map[int]bool), failed: make(map[int]error)}
+	t := &turn{r: r, slots: slots, want: make(map[int]Order), needy: make(map[int]bool), found: make(map[int]bool), failed: make(map[int]error)}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, n := range slots {
 		t.want[n] = NextOf(n, r.opts.Seed, r.slots[n].turn, needs[n])
 		t.needy[n] = len(needs[n].lists()) > 0
+		// Just after a restart it may not be known yet what a running test needs: its
+		// order must not be taken away.
+		t.found[n] = n > 0 && !r.slots[n].announced && !t.needy[n]
 	}
 	return t
 }
@@ -57,6 +61,8 @@ func (r *Rotator) end(t *turn) {
 			s.failures++
 			s.next = now.Add(r.backOff(s.failures))
 			continue
+		case t.found[n]:
+			s.next = now.Add(r.opts.MinGap)
 		case n == 0 || t.needy[n]:
 			s.next = now.Add(r.opts.Interval)
 		default:
@@ -112,6 +118,11 @@ func (t *turn) split() (together, alone []int, look bool) {
 	return together, alone, look
 }
 
+// right reports whether an order is what the slot shall have.
+func (t *turn) right(n int, order map[string]int) bool {
+	return t.found[n] && order != nil || maps.Equal(order, t.want[n].Preferences())
+}
+
 // differing returns the slots that were not set, and have turned out to be not
 // what they shall be.
 func (t *turn) differing(set ...[]int) (out []int) {
@@ -122,7 +133,7 @@ func (t *turn) differing(set ...[]int) (out []int) {
 	t.r.mu.Lock()
 	defer t.r.mu.Unlock()
 	for _, n := range t.slots {
-		if !slices.Contains(done, n) && !maps.Equal(t.r.slots[n].current, t.want[n].Preferences()) {
+		if !slices.Contains(done, n) && !t.right(n, t.r.slots[n].current) {
 			out = append(out, n)
 		}
 	}
@@ -188,12 +199,12 @@ func (t *turn) judge(ctx context.Context, set []int, began time.Time, got readin
 			continue
 		}
 		delete(t.failed, n)
-		switch want := t.want[n].Preferences(); {
-		case maps.Equal(got.orders[n], want):
+		switch {
+		case t.right(n, got.orders[n]):
 		case got.err != nil || got.wrong[n] != nil:
 			t.fail(n, mine, got, errors.Join(got.err, got.wrong[n]))
 		case mine:
-			t.fail(n, mine, got, fmt.Errorf("the provider reads back %v instead of %v", got.orders[n], want))
+			t.fail(n, mine, got, fmt.Errorf("the provider reads back %v instead of %v", got.orders[n], t.want[n].Preferences()))
 		}
 	}
 	if got.setErr != nil && !slices.ContainsFunc(set, func(n int) bool { return t.failed[n] != nil }) {
@@ -204,7 +215,7 @@ func (t *turn) judge(ctx context.Context, set []int, began time.Time, got readin
 // fail notes why a slot is not what it shall be. One whose order is known and
 // right does not fail because it could not be read again.
 func (t *turn) fail(n int, mine bool, got reading, err error) {
-	if !mine && got.err != nil && maps.Equal(t.r.Current(n), t.want[n].Preferences()) {
+	if !mine && got.err != nil && t.right(n, t.r.Current(n)) {
 		return
 	}
 	if mine {
@@ -253,8 +264,8 @@ func (r *Rotator) observe(n int, began time.Time, got map[string]int) {
 func (r *Rotator) discover(n int, got map[string]int, inTurn bool) {
 	r.mu.Lock()
 	s := &r.slots[n]
-	since := s.read
-	if !s.announced {
+	since, first := s.read, !s.announced
+	if first {
 		since = r.opts.Now()
 	}
 	if !inTurn && !maps.Equal(s.current, got) && s.failures == 0 {
@@ -262,4 +273,9 @@ func (r *Rotator) discover(n int, got map[string]int, inTurn bool) {
 	}
 	r.mu.Unlock()
 	r.observe(n, since, got)
+	if first { // it was not changed now, so that a test's need has not to wait
+		r.mu.Lock()
+		s.changed = time.Time{}
+		r.mu.Unlock()
+	}
 }
