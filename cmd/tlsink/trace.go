@@ -34,7 +34,9 @@ func (t tracing) Handle(ctx context.Context, r slog.Record) error {
 }
 
 // WithAttrs implements slog.Handler.
-func (t tracing) WithAttrs(attrs []slog.Attr) slog.Handler { return tracing{t.Handler.WithAttrs(attrs)} }
+func (t tracing) WithAttrs(attrs []slog.Attr) slog.Handler {
+	return tracing{t.Handler.WithAttrs(attrs)}
+}
 
 // WithGroup implements slog.Handler.
 func (t tracing) WithGroup(name string) slog.Handler { return tracing{t.Handler.WithGroup(name)} }
