@@ -101,6 +101,8 @@ func (s *server) waitForChange(r *http.Request, capab string, l report.Language,
 		switch {
 		case err == nil:
 			st = next
+		case errors.Is(err, live.ErrGone):
+			return nil, "", false, notFound()
 		case ctx.Err() == nil:
 			return nil, "", false, fmt.Errorf("watch a test: %w", err)
 		case st == nil:
