@@ -7,7 +7,6 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/tlsink/tlsink/dnssec"
-	"github.com/tlsink/tlsink/scenario"
 )
 
 // A sink of nine slots has nine times the names of one. Every check looks at all
@@ -19,11 +18,10 @@ import (
 //   - What each slot has of its own is looked at in every slot: its records, its
 //     policy, and what each of its hosts shows, with one connection, which must be
 //     the certificate of slot 0.
-//   - Lookups and connections of one check are made several at a time.
-const (
-	parallelLookups     = 8
-	parallelConnections = 4 // few: there is a limit for each client
-)
+//   - The lookups of a check are made several at a time. Connections are not: the
+//     sink limits those of a client, and one that asks for STARTTLS is a matter of
+//     milliseconds.
+const parallelLookups = 8
 
 // question is one lookup.
 type question struct {
@@ -87,17 +85,4 @@ func ahead(ctx context.Context, r Resolver, questions []question) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.got = got // nothing is left of an earlier check
-}
-
-// everySlot calls do for each slot, several at a time.
-func (x *exam) everySlot(do func(n scenario.SlotNames)) {
-	var g errgroup.Group
-	g.SetLimit(parallelConnections)
-	for slot := range x.Slots {
-		g.Go(func() error {
-			do(scenario.Names(x.Zone, slot))
-			return nil
-		})
-	}
-	_ = g.Wait()
 }

@@ -29,19 +29,22 @@ func (x *exam) policy(ctx context.Context) {
 		questions = append(questions, question{scenario.Names(x.Zone, slot).STSRecord(), dns.TypeTXT})
 	}
 	ahead(ctx, x.Own, questions)
-	ids, errs := make([]string, x.Slots), make([]error, x.Slots)
-	x.everySlot(func(n scenario.SlotNames) { ids[n.Slot], errs[n.Slot] = x.policyOf(ctx, n) })
-	for slot, err := range errs {
+	for slot := range x.Slots {
 		n := scenario.Names(x.Zone, slot)
+		id, err := x.policyOf(ctx, n)
 		if _, dialled := errors.AsType[*url.Error](err); dialled && x.worst[checkPorts] == Wrong {
 			x.cannot(n.ET, notBefore+checkPorts+" is ok")
 			continue
 		}
 		if err != nil {
 			x.badPolicy(n, err)
+			if e, ok := errors.AsType[net.Error](err); ok && e.Timeout() && slot+1 < x.Slots {
+				x.cannot("the other slots", "not asked, since "+n.Policy+" did not answer in time")
+				return
+			}
 			continue
 		}
-		x.ok(n.ET, "record id %s; mode enforce, mx04 to mx06", ids[slot])
+		x.ok(n.ET, "record id %s; mode enforce, mx04 to mx06", id)
 	}
 }
 

@@ -96,6 +96,22 @@ func TestFaultOfASlot(t *testing.T) {
 	}
 }
 
+// A policy host that hangs is waited for once, not for each slot.
+func TestSlotsDoNotMultiplyTimeouts(t *testing.T) {
+	d := nine(t)
+	d.o.HTTPS = "192.0.2.26:443"
+	d.dial[d.o.HTTPS] = timeout{}
+	var got []string
+	for _, r := range d.run(doctor.Faces) {
+		if r.Check == "policy" {
+			got = append(got, string(r.Status)+" "+r.Subject)
+		}
+	}
+	if diff := cmp.Diff([]string{"wrong et.sink.example", "cannot the other slots"}, got); diff != "" {
+		t.Errorf("results (-want +got):\n%s", diff)
+	}
+}
+
 // counted counts lookups.
 type counted struct {
 	*deployment
