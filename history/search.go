@@ -216,36 +216,41 @@ func (r TestRecord) from(p netip.Prefix) bool {
 // glance returns a test of a stored value that passes every value that may be
 // selected: text that is searched must be in it somewhere.
 func (q TestSearch) glance() func(value []byte) bool {
-	var anyOf [][]string
+	var sender, states [][]byte
 	if plain(q.Sender) {
-		anyOf = append(anyOf, []string{strings.ToLower(q.Sender)})
-	}
-	if len(q.Domains) > 0 && !slices.ContainsFunc(q.Domains, func(d string) bool { return !plain(d) }) {
-		anyOf = append(anyOf, q.Domains)
-	}
-	if t := beginning(q.Network); t != "" {
-		anyOf = append(anyOf, []string{t})
-	}
-	if len(q.States) > 0 {
-		var list []string
-		for _, st := range q.States {
-			list = append(list, `"state":"`+st+`"`)
+		sender = append(sender, bytes.ToLower([]byte(q.Sender)))
+	} else if len(q.Domains) > 0 && !slices.ContainsFunc(q.Domains, func(d string) bool { return !plain(d) }) {
+		for _, d := range q.Domains {
+			sender = append(sender, []byte(d))
 		}
-		anyOf = append(anyOf, list)
 	}
+	for _, st := range q.States {
+		states = append(states, []byte(`"state":"`+st+`"`))
+	}
+	network, policy := []byte(beginning(q.Network)), []byte(`"policy":"`+q.Policy+`"`)
 	var lower []byte
 	return func(value []byte) bool {
-		if q.Policy != "" && !bytes.Contains(value, []byte(`"policy":"`+q.Policy+`"`)) && bytes.Contains(value, []byte(`"verdict":{`)) {
+		if q.Policy != "" && !bytes.Contains(value, policy) && bytes.Contains(value, []byte(`"verdict":{`)) {
 			return false
 		}
-		if len(anyOf) == 0 {
+		if !bytes.Contains(value, network) || !containsOne(value, states) {
+			return false
+		}
+		if len(sender) == 0 {
 			return true
 		}
+		// The sender stands at the beginning.
+		if i := bytes.Index(value, []byte(`"capability":`)); i >= 0 {
+			value = value[:i]
+		}
 		lower = appendLower(lower[:0], value)
-		return !slices.ContainsFunc(anyOf, func(list []string) bool {
-			return !slices.ContainsFunc(list, func(text string) bool { return bytes.Contains(lower, []byte(text)) })
-		})
+		return containsOne(lower, sender)
 	}
+}
+
+// containsOne reports whether one of the texts is in value, or there are none.
+func containsOne(value []byte, texts [][]byte) bool {
+	return len(texts) == 0 || slices.ContainsFunc(texts, func(t []byte) bool { return bytes.Contains(value, t) })
 }
 
 // plain reports whether text looks the same in JSON.
