@@ -76,7 +76,7 @@ func New(o Options) (*Client, error) {
 	}
 	transport := &http.Transport{
 		Proxy: http.ProxyFromEnvironment, DialContext: o.Dial, TLSClientConfig: &tls.Config{RootCAs: o.Roots, MinVersion: tls.VersionTLS12},
-		TLSHandshakeTimeout: 15 * time.Second, ResponseHeaderTimeout: o.Timeout, IdleConnTimeout: time.Minute, MaxResponseHeaderBytes: 64 << 10,
+		TLSHandshakeTimeout: 15 * time.Second, IdleConnTimeout: time.Minute, MaxResponseHeaderBytes: 64 << 10,
 		ForceAttemptHTTP2: true,
 	}
 	if o.Dial != nil {
