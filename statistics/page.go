@@ -14,15 +14,19 @@ import (
 //go:embed templates/*.tmpl
 var templateFiles embed.FS
 
+//go:embed style.css
+var stylesheet []byte
+
 var pageTemplate = template.Must(template.ParseFS(templateFiles, "templates/*.tmpl"))
 
-// Handler answers /statistics (HTML; ?lang=de for German) and /statistics.csv.
-// The page needs the stylesheet at /style.css, and holds neither style nor
-// script.
+// Handler answers /statistics (HTML; ?lang=de for German), /statistics.csv and
+// /statistics/style.css. The page also needs the stylesheet of package web at
+// /style.css, and holds neither style nor script.
 func (c *Collector) Handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /statistics", c.page)
 	mux.HandleFunc("GET /statistics.csv", c.csv)
+	mux.HandleFunc("GET /statistics/style.css", style)
 	return mux
 }
 
@@ -76,6 +80,12 @@ func (c *Collector) page(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Cache-Control", "public, max-age=300")
 	w.Header().Set("Vary", "Accept-Language")
 	_, _ = w.Write(b.Bytes()) // a client that left needs no answer
+}
+
+func style(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("Content-Type", "text/css; charset=utf-8")
+	w.Header().Set("Cache-Control", "public, max-age=300")
+	_, _ = w.Write(stylesheet) // a client that left needs no answer
 }
 
 func wantsGerman(r *http.Request) bool {
@@ -137,7 +147,7 @@ func (w words) group(g string) string {
 }
 
 func (w words) section(id, title, text string, rows []Row) section {
-	s := section{ID: id, Title: title, Text: text, Caption: title + ". " + w.Caption, Chart: chart(id+"-chart", title, fmt.Sprintf(w.Chart, text), rows, w.group)}
+	s := section{ID: id, Title: title, Text: text, Caption: title, Chart: chart(id+"-chart", title, fmt.Sprintf(w.Chart, text), rows, w.group)}
 	var columns []string
 	for _, v := range verdicts() {
 		for _, r := range rows {

@@ -2,6 +2,7 @@ package statistics
 
 // words are those of the page in one language.
 type words struct {
+	Skip, Nav, Start, Privacy, Status              string
 	Lang, OtherLang, OtherName, Home, Other        string
 	Title, Intro, Counted, NoneYet, Empty          string
 	Months, MonthsText, Providers, ProvidersText   string
@@ -17,6 +18,7 @@ type words struct {
 func english() words {
 	return words{
 		Lang: "en", OtherLang: "de", OtherName: "Deutsch", Home: "/", Other: "/statistics?lang=de",
+		Skip: "Skip to the content", Nav: "Pages", Start: "Start a test", Privacy: "Privacy", Status: "Status of this service",
 		Title:   "Statistics",
 		Intro:   "What all tests here have found, without anything about who made them.",
 		Counted: "Counted since %s, as of the beginning of %s (UTC).", NoneYet: "Nothing has been counted yet.",
@@ -24,7 +26,7 @@ func english() words {
 		Months: "Verdicts by month", MonthsText: "Tests by the month in which their first mail came.",
 		Providers: "By provider", ProvidersText: "Senders in the last twelve months, by the domain of the mail servers that receive for them.",
 		Countries: "By country", CountriesText: "Senders in the last twelve months, by the country of the network that their mail came from.",
-		Caption: "Numbers are rounded down to multiples of 5; – means fewer than 5, or none.", Group: "Group", Sum: "Sum of what is shown",
+		Caption: "Numbers are rounded down to multiples of 5; – means fewer than 5, or none.", Group: "Group", Sum: "sum shown",
 		Unknown: "unknown", OtherGroup: "all others", Chart: "Bar chart: %s. The table below has the same numbers.",
 		Listed:     "Providers",
 		ListedText: "Public providers that the operator of this service has listed. Only mail that provably came from the provider's own servers counts, of at least three different senders in one month. A domain of your own at one of these providers may do worse: for SMTP-DANE it must be signed with DNSSEC.",
@@ -48,6 +50,7 @@ func english() words {
 func german() words {
 	return words{
 		Lang: "de", OtherLang: "en", OtherName: "English", Home: "/de", Other: "/statistics?lang=en",
+		Skip: "Zum Inhalt", Nav: "Seiten", Start: "Test beginnen", Privacy: "Datenschutz", Status: "Zustand dieses Dienstes",
 		Title:   "Statistik",
 		Intro:   "Was alle Tests hier ergeben haben, ohne irgendetwas darüber, von wem sie waren.",
 		Counted: "Gezählt seit %s, Stand Beginn des %s (UTC).", NoneYet: "Es wurde noch nichts gezählt.",
@@ -55,7 +58,7 @@ func german() words {
 		Months: "Ergebnisse nach Monat", MonthsText: "Tests nach dem Monat, in dem ihre erste Mail kam.",
 		Providers: "Nach Anbieter", ProvidersText: "Absender der letzten zwölf Monate, nach der Domain der Mailserver, die für sie empfangen.",
 		Countries: "Nach Land", CountriesText: "Absender der letzten zwölf Monate, nach dem Land des Netzes, aus dem ihre Mail kam.",
-		Caption: "Zahlen sind auf Vielfache von 5 abgerundet; – heißt weniger als 5 oder keine.", Group: "Gruppe", Sum: "Summe des Gezeigten",
+		Caption: "Zahlen sind auf Vielfache von 5 abgerundet; – heißt weniger als 5 oder keine.", Group: "Gruppe", Sum: "Summe",
 		Unknown: "unbekannt", OtherGroup: "alle anderen", Chart: "Balkendiagramm: %s. Die Tabelle darunter enthält dieselben Zahlen.",
 		Listed:     "Anbieter",
 		ListedText: "Öffentliche Anbieter, die der Betreiber dieses Dienstes aufgenommen hat. Es zählt nur Mail, die nachweislich von Servern des Anbieters kam, von mindestens drei verschiedenen Absendern in einem Monat. Eine eigene Domain bei einem dieser Anbieter kann schlechter abschneiden: Für SMTP-DANE muss sie mit DNSSEC signiert sein.",
