@@ -73,7 +73,7 @@ func (t *simTry) startTLS() simResult {
 	t.kind, t.alternate = w.present(t.host.addr, t.target, t.sni)
 	c.TLS.ClientVersions = []string{"1.2", "1.3"}
 	if t.sni {
-		name := scenario.Names(simZone, 0).Host(t.target)
+		name := t.s.names().Host(t.target)
 		c.TLS.SNI = &name
 	}
 	if t.dropped() {
@@ -157,7 +157,7 @@ func (t *simTry) leaves(how simRefusal) {
 
 // mails hands the mail over, perhaps several times in one session.
 func (t *simTry) mails(tls bool) simResult {
-	c, n := t.c, scenario.Names(simZone, 0)
+	c, n := t.c, t.s.names()
 	rcpt := "en@" + n.ET
 	if t.domain == scenario.Unprotected {
 		rcpt = "en@" + n.UT
@@ -218,7 +218,7 @@ func (t *simTry) ends(o simOutcome) {
 	o.hello = t.c.TLS != nil && len(t.c.TLS.ClientVersions) > 0
 	o.explicit = t.c.Ending == evidence.EndingQuit || t.c.Ending == evidence.EndingAlert
 	t.s.truth.met[o.host] = true
-	if o.delivered || !t.w.weak { // else it may be anybody's
+	if o.delivered || !t.w.weak || t.c.Attribution == evidence.BySlot { // else it may be anybody's
 		t.s.truth.saw(o, t.c.Start)
 	}
 }

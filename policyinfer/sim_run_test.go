@@ -2,6 +2,7 @@ package policyinfer
 
 import (
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"github.com/tlsink/tlsink/evidence"
@@ -79,6 +80,10 @@ func newSimRun(seed uint64, all []Policy) *simRun {
 	for _, h := range r.s.hosts {
 		t.hosts[h.addr] = h.p
 	}
+	if rand.New(rand.NewPCG(seed, 9)).IntN(3) == 0 {
+		r.w.lease()
+		r.s.slot = r.w.h.Test.Slot
+	}
 	r.s.writes(rng, r.w, false)
 	return r
 }
@@ -108,7 +113,10 @@ func (r *simRun) play(check func(evidence.History, simExpect) bool) {
 		r.s.run(r.w)
 		r.strangers()
 		if r.other != nil && r.otherIsKnown() {
-			return // from now on nothing without mail is attributed to either
+			if r.s.slot == 0 {
+				return // from now on nothing without mail is attributed to either
+			}
+			r.w.crowd()
 		}
 		if n := len(r.w.h.Connections); n > seen && within {
 			h := r.w.snapshot(seen + 1 + r.rng.IntN(n-seen))
@@ -176,9 +184,12 @@ func (r *simRun) namesake() {
 func (r *simRun) otherIsKnown() bool {
 	n := len(r.w.h.Connections)
 	r.other.run(r.w)
-	known := simHasMail(evidence.History{Connections: r.w.h.Connections[n:]})
+	known := r.w.others || simHasMail(evidence.History{Connections: r.w.h.Connections[n:]})
 	if known {
-		r.w.h.Connections = r.w.h.Connections[:n]
+		left := slices.DeleteFunc(slices.Clone(r.w.h.Connections[n:]), func(c evidence.Connection) bool { return len(c.Transactions) > 0 })
+		if r.w.h.Connections = r.w.h.Connections[:n]; r.s.slot > 0 {
+			r.w.h.Connections = append(r.w.h.Connections, left...)
+		}
 	}
 	return known
 }

@@ -89,6 +89,7 @@ type simSender struct {
 	order   []scenario.Host
 	orderAt time.Time
 	bounced bool
+	slot    int
 }
 
 func newSimSender(rng *rand.Rand, p Policy, all []Policy, hosts int) *simSender {
@@ -104,6 +105,9 @@ func newSimSender(rng *rand.Rand, p Policy, all []Policy, hosts int) *simSender 
 	return s
 }
 
+// names are those of the slot that the sender mails to.
+func (s *simSender) names() scenario.SlotNames { return scenario.Names(simZone, s.slot) }
+
 // writes puts a mail into the queue. The old one stays there, or was deleted.
 func (s *simSender) writes(rng *rand.Rand, w *simWorld, keepOld bool) {
 	if !keepOld {
@@ -111,7 +115,7 @@ func (s *simSender) writes(rng *rand.Rand, w *simWorld, keepOld bool) {
 	}
 	s.mails++
 	s.truth.writes()
-	n := scenario.Names(simZone, 0)
+	n := s.names()
 	id := func(of string) string { return fmt.Sprintf("<%d%s@sender.example>", s.mails, of) }
 	date := w.now.Add(time.Duration(rng.IntN(60)-30) * time.Second)
 	if s.mails > 1 {

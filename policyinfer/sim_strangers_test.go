@@ -26,7 +26,11 @@ func (w *simWorld) stranger(host netip.Addr) {
 		}
 		c.TLS = &evidence.TLS{ClientVersions: []string{"1.3"}, Stage: evidence.StageFinished, Complete: true, Certificate: string(kind)}
 		if sni {
-			name := scenario.Names(simZone, 0).Host(h)
+			slot := 0 // everybody's; a scanner may try others, too
+			if w.h.Test.Slot > 0 && w.rng.IntN(3) == 0 {
+				slot = w.h.Test.Slot
+			}
+			name := scenario.Names(simZone, slot).Host(h)
 			c.TLS.SNI, c.Destination = &name, string(h.Domain())
 		}
 		if w.rng.IntN(4) == 0 {

@@ -19,7 +19,8 @@ type simTable struct {
 	mu    sync.Mutex
 	names map[Name]*simRow
 	kinds map[simKind]*simRow
-	found map[string]int // findings
+	slots map[simKind]*simRow // of those in a slot of their own
+	found map[string]int      // findings
 }
 
 type simRow struct {
@@ -31,7 +32,7 @@ type simRow struct {
 }
 
 func newSimTable() *simTable {
-	return &simTable{names: make(map[Name]*simRow), kinds: make(map[simKind]*simRow), found: make(map[string]int)}
+	return &simTable{names: make(map[Name]*simRow), kinds: make(map[simKind]*simRow), slots: make(map[simKind]*simRow), found: make(map[string]int)}
 }
 
 func (t *simTable) add(r *simRun, h evidence.History, v Verdict) {
@@ -60,7 +61,11 @@ func (t *simTable) add(r *simRun, h evidence.History, v Verdict) {
 			}
 		}
 	}
-	count(simRowOf(t.kinds, r.kind))
+	if r.s.slot > 0 {
+		count(simRowOf(t.slots, r.kind))
+	} else {
+		count(simRowOf(t.kinds, r.kind))
+	}
 	for _, f := range v.Findings {
 		t.found[f.ID]++
 	}
@@ -169,6 +174,9 @@ func (t *simTable) log(tb testing.TB) {
 	for k := range simKindCount {
 		if r := t.kinds[k]; r != nil {
 			line(k.String(), r)
+		}
+		if r := t.slots[k]; r != nil {
+			line("  in its own slot", r)
 		}
 	}
 	for _, n := range Names() {

@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/tlsink/tlsink/evidence"
@@ -33,6 +34,8 @@ type simWorld struct {
 	weak      bool    // connections without MAIL are attributed by address only
 	equal     float64 // how often preferences are equal
 	doubt     float64 // how often one without MAIL could be of several tests, and is left out
+	others    bool    // a mail came to another slot
+	crowded   bool    // a test in another slot has the same client: what names no slot is left out
 }
 
 // simClient is how the sink treats one client address.
@@ -193,11 +196,21 @@ func (w *simWorld) connection(host netip.Addr) *evidence.Connection {
 func (w *simWorld) record(c *evidence.Connection) bool {
 	w.now = w.now.Add(time.Duration(1+w.rng.IntN(200)) * time.Millisecond)
 	c.End = w.now
-	if len(c.Transactions) == 0 && w.rng.Float64() < w.doubt {
+	named := c.TLS != nil && c.TLS.SNI != nil
+	if t, _ := scenario.Find(simZone, simSNI(c)); named && t.Slot != w.h.Test.Slot {
+		w.others = w.others || len(c.Transactions) > 0
+		return false // of another test
+	}
+	exact := w.h.Test.Slot > 0 && named && c.Attribution == ""
+	if len(c.Transactions) == 0 && !exact && (w.rng.Float64() < w.doubt || w.crowded) {
 		w.h.Test.LeftOut++
 		return false
 	}
-	if w.weak && len(c.Transactions) == 0 {
+	switch {
+	case len(c.Transactions) > 0:
+	case exact:
+		c.Attribution = evidence.BySlot
+	case w.weak:
 		c.Attribution = evidence.ByAddress
 	}
 	w.label(c)
@@ -232,14 +245,39 @@ func (w *simWorld) label(c *evidence.Connection) {
 	c.Server = int(scenario.ServerOf(c.TLS != nil, sni, rcpt))
 }
 
+func simSNI(c *evidence.Connection) string {
+	if c.TLS == nil || c.TLS.SNI == nil {
+		return ""
+	}
+	return *c.TLS.SNI
+}
+
 func simDomainOf(rcpt string) scenario.Domain {
-	switch n := scenario.Names(simZone, 0); rcpt {
-	case "en@" + n.ET:
+	t, _ := scenario.Find(simZone, strings.TrimPrefix(rcpt, "en@"))
+	switch t.Role {
+	case scenario.RoleET:
 		return scenario.ET
-	case "en@" + n.UT:
+	case scenario.RoleUT:
 		return scenario.Unprotected
 	}
 	return scenario.UnknownDomain
+}
+
+// lease gives the test a slot of its own: connections without MAIL that name it
+// are its sender's.
+func (w *simWorld) lease() { w.h.Test.Slot, w.weak = 3, true }
+
+// crowd is what happens when a test in another slot has a mail from the same
+// client: nothing that names no slot is attributed any more.
+func (w *simWorld) crowd() {
+	w.crowded = true
+	w.h.Connections = slices.DeleteFunc(w.h.Connections, func(c evidence.Connection) bool {
+		if c.Attribution != evidence.ByAddress || len(c.Transactions) > 0 {
+			return false
+		}
+		w.h.Test.LeftOut++
+		return true
+	})
 }
 
 // snapshot is the history as inference gets it now: perhaps with the last
