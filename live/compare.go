@@ -87,6 +87,14 @@ func Compare(a, b report.Input, l report.Language) Comparison {
 	out := Comparison{
 		Language: string(l), Domain: later.Domain, Earlier: sideOf(a, earlier), Later: sideOf(b, later), Cautions: []string{}, Changes: []Change{},
 	}
+	if earlier.Domain == "" || later.Domain == "" {
+		out.Trend = Unknown
+		out.Summary = phrase{
+			"These tests can’t be compared: not both tell whose mail they are about.",
+			"Diese Tests lassen sich nicht vergleichen: Nicht beide zeigen, wessen E-Mails sie betreffen.",
+		}.in(l)
+		return out
+	}
 	if !strings.EqualFold(earlier.Domain, later.Domain) {
 		out.Trend = Unknown
 		out.Summary = phrase{

@@ -141,7 +141,11 @@ func TestLoadsAreCoalesced(t *testing.T) {
 		for i := range 1000 { // ten seconds
 			s.set("cap", i)
 			h.Touch("id-cap")
-			go h.Status(t.Context(), "cap", report.English)
+			go func() {
+				if _, ok, err := h.Status(t.Context(), "cap", report.English); !ok || err != nil {
+					t.Errorf("Status: %v, %v", ok, err)
+				}
+			}()
 			time.Sleep(10 * time.Millisecond)
 		}
 		time.Sleep(time.Second)

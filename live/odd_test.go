@@ -16,8 +16,6 @@ const zone = "sink.example"
 
 func start() time.Time { return time.Date(2026, 11, 22, 10, 0, 0, 0, time.UTC) }
 
-func ptr[T any](v T) *T { return &v }
-
 // plain is a connection in the downgrade phase that left in order.
 func plain() evidence.Connection {
 	return evidence.Connection{
@@ -32,7 +30,7 @@ func secure(sni, certificate string, server int) evidence.Connection {
 	c := plain()
 	c.Phase, c.StartTLSOffered, c.StartTLS, c.Server, c.Status = evidence.Secure, true, true, server, evidence.StatusTLSStarted
 	c.TLS = &evidence.TLS{
-		SNI: ptr(sni + "." + zone), Version: ptr("1.3"), Cipher: ptr("TLS_AES_128_GCM_SHA256"), Stage: evidence.StageFinished, Complete: true, Certificate: certificate,
+		SNI: new(sni + "." + zone), Version: new("1.3"), Cipher: new("TLS_AES_128_GCM_SHA256"), Stage: evidence.StageFinished, Complete: true, Certificate: certificate,
 	}
 	return c
 }
@@ -42,7 +40,7 @@ func mail(c evidence.Connection, to ...string) evidence.Connection {
 	c.Transactions = append(c.Transactions, evidence.Transaction{
 		MailFrom: "alice@sender.example", RcptTo: to, Data: true, Reply: 451, TLS: c.TLS != nil, Addressed: to, MessageID: "<1@sender.example>", Time: c.Start,
 	})
-	c.MailFrom, c.RcptTo, c.Data, c.Status, c.Attribution = ptr("alice@sender.example"), to, true, evidence.StatusMail, evidence.ByMail
+	c.MailFrom, c.RcptTo, c.Data, c.Status, c.Attribution = new("alice@sender.example"), to, true, evidence.StatusMail, evidence.ByMail
 	if strings.Contains(to[0], "ut") {
 		c.Server, c.Destination = 7, "ut"
 	} else {
@@ -88,24 +86,24 @@ func TestOddConnections(t *testing.T) {
 		{"offered, not used, no mail", with(plain(), func(c *evidence.Connection) { c.StartTLSOffered, c.Phase = true, evidence.Secure }), live.Contacted, "neither used it", "nutzte sie nicht"},
 		{"asked for TLS, no hello", with(plain(), func(c *evidence.Connection) { c.StartTLSOffered, c.StartTLS = true, true }), live.Contacted, "did not begin", "begann aber nicht"},
 		{"TLS before the certificate", with(mx04, func(c *evidence.Connection) {
-			c.TLS.Stage, c.TLS.Complete, c.TLS.Error = evidence.StageBeforeCertificate, false, ptr("no common version")
+			c.TLS.Stage, c.TLS.Complete, c.TLS.Error = evidence.StageBeforeCertificate, false, new("no common version")
 		}), live.Contacted, "before server 4 had shown", "bevor Server 4"},
 		{"technical alert", with(mx04, func(c *evidence.Connection) {
-			c.TLS.Stage, c.TLS.Complete, c.TLS.Alert, c.Ending = evidence.StageCertificate, false, ptr("protocol version"), evidence.EndingAlert
+			c.TLS.Stage, c.TLS.Complete, c.TLS.Alert, c.Ending = evidence.StageCertificate, false, new("protocol version"), evidence.EndingAlert
 		}), live.Contacted, "technical reason", "technischen Grund"},
 		{"alert about the certificate", with(mx04, func(c *evidence.Connection) {
-			c.TLS.Stage, c.TLS.Complete, c.TLS.Alert, c.Ending = evidence.StageCertificate, false, ptr("bad certificate"), evidence.EndingAlert
+			c.TLS.Stage, c.TLS.Complete, c.TLS.Alert, c.Ending = evidence.StageCertificate, false, new("bad certificate"), evidence.EndingAlert
 		}), live.Refused, "refused it", "lehnte es ab"},
 		{"reset after the certificate", with(mx04, func(c *evidence.Connection) { c.Ending = evidence.EndingReset }), live.Contacted, "broke off", "riss ab"},
 		{"only address", with(mx04, func(c *evidence.Connection) { c.Attribution = evidence.ByAddress }), live.Refused, "A server with your provider’s address", "Ein Server mit der Adresse Ihres Anbieters"},
 		{"by the slot", with(mx04, func(c *evidence.Connection) { c.Attribution = evidence.BySlot }), live.Refused, "Your provider refused", "Ihr Anbieter lehnte"},
-		{"foreign SNI", with(secure("mail", "self-signed", 2), func(c *evidence.Connection) { c.TLS.SNI = ptr("mail.example.org") }), live.Refused, "not part of this test", "nicht zu diesem Test gehört"},
+		{"foreign SNI", with(secure("mail", "self-signed", 2), func(c *evidence.Connection) { c.TLS.SNI = new("mail.example.org") }), live.Refused, "not part of this test", "nicht zu diesem Test gehört"},
 		{"no SNI", with(secure("mx04.et", "ca-default", 2), func(c *evidence.Connection) { c.TLS.SNI = nil }), live.Refused, "Why is not known", "nicht bekannt"},
 		{"mail began", with(plain(), func(c *evidence.Connection) {
-			c.MailFrom, c.Transactions = ptr("a@b.example"), []evidence.Transaction{{MailFrom: "a@b.example"}}
+			c.MailFrom, c.Transactions = new("a@b.example"), []evidence.Transaction{{MailFrom: "a@b.example"}}
 		}), live.Contacted, "stopped before its content", "brach vor dem Inhalt ab"},
 		{"no such recipient", with(plain(), func(c *evidence.Connection) {
-			c.MailFrom, c.Transactions, c.Refused = ptr("a@b.example"), []evidence.Transaction{{MailFrom: "a@b.example"}}, []string{"x@et." + zone}
+			c.MailFrom, c.Transactions, c.Refused = new("a@b.example"), []evidence.Transaction{{MailFrom: "a@b.example"}}, []string{"x@et." + zone}
 		}), live.Contacted, "does not exist here", "hier nicht gibt"},
 		{"two mails", mail(mail(mx04, "en@et."+zone), "en@et."+zone), live.Encrypted, "By DANE that is right", "Nach DANE"},
 		{"mail for ut", mail(with(plain(), func(c *evidence.Connection) { c.Server = 7 }), "en@ut."+zone), live.Plaintext, "Nothing forbids that here", "Nichts verbietet das hier"},

@@ -98,7 +98,8 @@ func (out *Status) tell(s Snapshot, l report.Language) {
 	if out.Started.IsZero() || !in.Test.Started.IsZero() && in.Test.Started.Before(out.Started) {
 		out.Started = utc(in.Test.Started)
 	}
-	out.Sender, out.Attempts, out.Missing = said.Sender, in.Verdict.Attempts, said.Missing
+	out.Sender, out.Attempts = said.Sender, in.Verdict.Attempts
+	out.Missing = said.Missing[:min(len(said.Missing), maxFindings)]
 	out.Finding = said.Findings[:min(len(said.Findings), maxFindings)]
 	out.Text = said.State
 	if running {

@@ -12,45 +12,39 @@ type sight struct {
 	id                 string
 	met                phrase
 	delivered, refused phrase
-	fits               func(scenario.Face) bool
 }
 
 // sightOf finds the words for what was met; they are empty for a face that is
 // none of ours, as in a history that came from elsewhere.
 func sightOf(s policyinfer.Seen) sight {
+	id := sightID(s.Face)
 	for _, known := range sights {
-		if known.fits(s.Face) && s.TLS == (s.Face.Certificate != scenario.NoCertificate) {
+		if known.id == id && s.TLS == (s.Face.Certificate != scenario.NoCertificate) {
 			return known
 		}
 	}
 	return sight{id: "other"}
 }
 
-func withheld(d scenario.Domain) func(scenario.Face) bool {
-	return func(f scenario.Face) bool {
-		return f.Domain == d && !f.StartTLS && f.Certificate == scenario.NoCertificate
+// sightID names what is told of a face in one way.
+func sightID(f scenario.Face) string {
+	switch {
+	case f.Certificate == scenario.NoCertificate && !f.StartTLS:
+		return "withheld at " + string(f.Domain)
+	case f.Certificate == scenario.NoCertificate:
+		return "offered at " + string(f.Domain)
+	case f.Host == scenario.UT && f.Certificate.Trusted():
+		return "ut, CA"
+	case f.Host == scenario.UT && f.Certificate == scenario.SelfSigned:
+		return "ut, self-signed"
+	case f.Host == "" && f.Certificate == scenario.SelfSigned:
+		return "no name, self-signed"
+	case f.Host == "" && f.Certificate == scenario.CADefault:
+		return "no name, CA"
+	case f.Certificate == scenario.HostKind(f.Host):
+		return string(f.Host)
 	}
-}
-
-func unused(d scenario.Domain) func(scenario.Face) bool {
-	return func(f scenario.Face) bool {
-		return f.Domain == d && f.StartTLS && f.Certificate == scenario.NoCertificate
-	}
-}
-
-func named(h scenario.Host) func(scenario.Face) bool {
-	return func(f scenario.Face) bool { return f.Host == h && f.Certificate == scenario.HostKind(h) }
-}
-
-// unnamed are the default certificates; those for ut are told as those of ut.
-func unnamed(k scenario.Kind) func(scenario.Face) bool {
-	return func(f scenario.Face) bool { return f.Host == "" && f.Certificate == k }
-}
-
-func atUT(trusted bool) func(scenario.Face) bool {
-	return func(f scenario.Face) bool {
-		return f.Host == scenario.UT && f.Certificate != scenario.NoCertificate && f.Certificate.Trusted() == trusted
-	}
+	return "other"
 }
 
 // The halves of sentences that several sights share.
@@ -73,7 +67,7 @@ var (
 	}
 )
 
-// sights has the words for every face; the first that fits counts.
+// sights has the words for every face.
 var sights = [...]sight{
 	{
 		"withheld at et", pretended,
@@ -85,7 +79,6 @@ var sights = [...]sight{
 			"%[2]s left and kept the mail. That is right for an address that asks for protection.",
 			"%[2]s ging wieder und behielt die E-Mail. Das ist richtig bei einer Adresse, die Schutz verlangt.",
 		},
-		withheld(scenario.ET),
 	},
 	{
 		"withheld at ut",
@@ -101,10 +94,9 @@ var sights = [...]sight{
 			"%[2]s left and kept the mail, although nothing here demands encryption: it seems to have a rule of its own that does.",
 			"%[2]s ging wieder und behielt die E-Mail, obwohl hier nichts Verschlüsselung verlangt: Offenbar verlangt das eine eigene Regel.",
 		},
-		withheld(scenario.Unprotected),
 	},
 	{
-		"withheld", pretended,
+		"withheld at unknown", pretended,
 		phrase{
 			"%[2]s handed the mail over anyway, unencrypted, for both test addresses at once: anyone on the way could have read it.",
 			"%[2]s übergab die E-Mail trotzdem, unverschlüsselt und für beide Testadressen zugleich: Jeder auf dem Weg hätte sie lesen können.",
@@ -113,7 +105,6 @@ var sights = [...]sight{
 			"%[2]s left and kept the mail, as is right where an address asks for protection.",
 			"%[2]s ging wieder und behielt die E-Mail, wie es richtig ist, wenn eine Adresse Schutz verlangt.",
 		},
-		withheld(scenario.UnknownDomain),
 	},
 	{
 		"offered at et", offered,
@@ -121,7 +112,7 @@ var sights = [...]sight{
 			"%[2]s handed the mail over unencrypted, although this address asks for protection: anyone on the way could have read it. Either it never encrypts, or it gave up after encryption had failed.",
 			"%[2]s übergab die E-Mail unverschlüsselt, obwohl diese Adresse Schutz verlangt: Jeder auf dem Weg hätte sie lesen können. Entweder verschlüsselt er nie, oder er hat nach einem Fehlschlag darauf verzichtet.",
 		},
-		phrase{}, unused(scenario.ET),
+		phrase{},
 	},
 	{
 		"offered at ut", offered,
@@ -129,15 +120,15 @@ var sights = [...]sight{
 			"%[2]s handed the mail over unencrypted: anyone on the way could have read it. Either it never encrypts, or it gave up after encryption had failed.",
 			"%[2]s übergab die E-Mail unverschlüsselt: Jeder auf dem Weg hätte sie lesen können. Entweder verschlüsselt er nie, oder er hat nach einem Fehlschlag darauf verzichtet.",
 		},
-		phrase{}, unused(scenario.Unprotected),
+		phrase{},
 	},
 	{
-		"offered", offered,
+		"offered at unknown", offered,
 		phrase{
 			"%[2]s handed the mail over unencrypted, for both test addresses at once: anyone on the way could have read it. Either it never encrypts, or it gave up after encryption had failed.",
 			"%[2]s übergab die E-Mail unverschlüsselt, für beide Testadressen zugleich: Jeder auf dem Weg hätte sie lesen können. Entweder verschlüsselt er nie, oder er hat nach einem Fehlschlag darauf verzichtet.",
 		},
-		phrase{}, unused(scenario.UnknownDomain),
+		phrase{},
 	},
 	{
 		"mx03",
@@ -150,7 +141,6 @@ var sights = [...]sight{
 			"%[2]s refused it and left without handing over the mail. That is right: DANE and MTA-STS demand it, and so does anyone who checks certificates.",
 			"%[2]s lehnte es ab und ging, ohne die E-Mail zu übergeben. Das ist richtig: DANE und MTA-STS verlangen es, und wer Zertifikate prüft, tut es auch sonst.",
 		},
-		named(scenario.MX03),
 	},
 	{
 		"mx04",
@@ -166,7 +156,6 @@ var sights = [...]sight{
 			"%[2]s refused it and left without handing over the mail. DANE alone would have accepted it; MTA-STS and the usual checks want a certificate that a public authority vouches for.",
 			"%[2]s lehnte es ab und ging, ohne die E-Mail zu übergeben. DANE allein hätte es angenommen; MTA-STS und die üblichen Prüfungen wollen ein Zertifikat, für das eine öffentliche Stelle bürgt.",
 		},
-		named(scenario.MX04),
 	},
 	{
 		"mx05",
@@ -182,7 +171,6 @@ var sights = [...]sight{
 			"%[2]s refused it and left without handing over the mail. Of the usual rules only DANE demands that.",
 			"%[2]s lehnte es ab und ging, ohne die E-Mail zu übergeben. Von den üblichen Regeln verlangt das nur DANE.",
 		},
-		named(scenario.MX05),
 	},
 	{
 		"mx06",
@@ -194,7 +182,7 @@ var sights = [...]sight{
 			"%[2]s handed the mail over, encrypted. Everyone who encrypts does that here, so it says little about what is checked.",
 			"%[2]s übergab die E-Mail, verschlüsselt. Das tut hier jeder, der verschlüsselt; über Prüfungen sagt es deshalb wenig.",
 		},
-		unknownReason, named(scenario.MX06),
+		unknownReason,
 	},
 	{
 		"no name, self-signed",
@@ -207,7 +195,6 @@ var sights = [...]sight{
 			"%[2]s refused it and left without handing over the mail. That is right; it seems to check certificates.",
 			"%[2]s lehnte es ab und ging, ohne die E-Mail zu übergeben. Das ist richtig; offenbar werden Zertifikate geprüft.",
 		},
-		unnamed(scenario.SelfSigned),
 	},
 	{
 		"no name, CA",
@@ -219,7 +206,7 @@ var sights = [...]sight{
 			"%[2]s handed the mail over, encrypted. DANE forbids that; one that checks certificates in the usual way, or not at all, does it.",
 			"%[2]s übergab die E-Mail, verschlüsselt. DANE verbietet das; wer Zertifikate auf die übliche Weise prüft oder gar nicht, tut es.",
 		},
-		unknownReason, unnamed(scenario.CADefault),
+		unknownReason,
 	},
 	{
 		"ut, self-signed",
@@ -235,7 +222,6 @@ var sights = [...]sight{
 			"%[2]s refused it and left without handing over the mail, although nothing demands a check here: it seems to have a rule of its own that does.",
 			"%[2]s lehnte es ab und ging, ohne die E-Mail zu übergeben, obwohl hier nichts eine Prüfung verlangt: Offenbar verlangt das eine eigene Regel.",
 		},
-		atUT(false),
 	},
 	{
 		"ut, CA",
@@ -247,6 +233,6 @@ var sights = [...]sight{
 			"%[2]s handed the mail over, encrypted. Nearly everyone who encrypts does that here.",
 			"%[2]s übergab die E-Mail, verschlüsselt. Das tut hier fast jeder, der verschlüsselt.",
 		},
-		unknownReason, atUT(true),
+		unknownReason,
 	},
 }

@@ -83,7 +83,7 @@ func (h *Hub) current(ctx context.Context, t *topic, l report.Language) (*Status
 	before := t.loads
 	for !h.closed && !h.fresh(t) && t.loads == before {
 		if !t.loading {
-			h.schedule(t, time.Time{})
+			h.schedule(t, time.Time{}) //nolint:contextcheck // a load is for all who ask, and outlives this one
 		}
 		changed := t.changed
 		h.mu.Unlock()

@@ -25,6 +25,9 @@ const (
 // escapes, bidirectional overrides, zero-width characters and line separators
 // become U+FFFD.
 func clean(s string, max int) string {
+	if len(s) <= max && plain(s) {
+		return s
+	}
 	cut := len(s) > maxScanned
 	if cut {
 		s = s[:maxScanned]
@@ -53,6 +56,17 @@ func clean(s string, max int) string {
 		b.WriteString("…")
 	}
 	return b.String()
+}
+
+// plain reports whether s has visible ASCII characters and spaces only, as most
+// values have.
+func plain(s string) bool {
+	for i := range len(s) {
+		if s[i] < ' ' || s[i] > '~' {
+			return false
+		}
+	}
+	return true
 }
 
 // ownAddress is the local part of the sink's own addresses. Anything else at
@@ -103,6 +117,9 @@ func redactLocal(local string) string {
 // redactText cleans free text and redacts the addresses in it.
 func redactText(s, zone string, max int) string {
 	s = clean(s, maxScanned)
+	if !strings.Contains(s, "@") {
+		return clean(s, max)
+	}
 	s = addressPattern.ReplaceAllStringFunc(s, func(a string) string { return redactAddress(a, zone) })
 	return clean(s, max)
 }
@@ -114,6 +131,9 @@ var recordAddress = regexp.MustCompile(`(?:"(?:[^"\\]|\\.)*"|[^\s<>()\[\],;:=]+)
 // redactRecord is redactText for what a domain publishes.
 func redactRecord(s, zone string, max int) string {
 	s = clean(s, maxScanned)
+	if !strings.Contains(s, "@") {
+		return clean(s, max)
+	}
 	s = recordAddress.ReplaceAllStringFunc(s, func(a string) string { return redactAddress(a, zone) })
 	return clean(s, max)
 }

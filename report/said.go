@@ -2,6 +2,7 @@ package report
 
 import (
 	"slices"
+	"strings"
 
 	"github.com/tlsink/tlsink/evidence"
 	"github.com/tlsink/tlsink/inbound/check"
@@ -18,7 +19,7 @@ type Said struct {
 	Summary string // in a sentence for everyone
 	State   string // how far the test is
 	Sender  string // redacted
-	Domain  string // of the sender
+	Domain  string // of the sender; empty if it is not known
 
 	Missing  []string
 	Findings []string
@@ -28,8 +29,14 @@ type Said struct {
 func Say(in Input) Said {
 	w, l := wordsOf(in.Verdict), in.Language
 	out := Said{
-		Policy: clean(string(in.Verdict.Policy), maxName), Level: string(w.level), Grade: w.grade().in(l), Summary: w.lay.in(l),
-		State: stateText(in), Sender: Address(in.Test.Sender, in.Service), Domain: senderDomain(in.Test.Sender, l), Missing: missing(in),
+		Policy: redactText(string(in.Verdict.Policy), in.Service, maxName), Level: string(w.level), Grade: w.grade().in(l), Summary: w.lay.in(l),
+		State: stateText(in), Sender: Address(in.Test.Sender, in.Service),
+	}
+	if at := strings.LastIndexByte(in.Test.Sender, '@'); at >= 0 && at+1 < len(in.Test.Sender) {
+		out.Domain = senderDomain(in.Test.Sender, l)
+	}
+	for _, m := range missing(in) {
+		out.Missing = append(out.Missing, redactText(m, in.Service, maxText))
 	}
 	for _, f := range in.Verdict.Findings {
 		out.Findings = append(out.Findings, redactText(findingText(f, l), in.Service, maxText))
