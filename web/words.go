@@ -16,9 +16,9 @@ type words struct {
 	Lang, OtherLang, OtherName string
 
 	// Around every page.
-	Skip, Main, Start, Privacy, Status, Statistics, Foot string
-	FailTitle, Home                                      string
-	Failures                                             map[int]string
+	Skip, Main, Start, Privacy, Status, Statistics string
+	FailTitle, Home                                string
+	Failures                                       map[int]string
 
 	// Starting a test.
 	FrontTitle, PrivacyTitle, StatusTitle, CompareTitle string
@@ -26,13 +26,13 @@ type words struct {
 
 	// The page of a test.
 	Titles                                                                     map[live.State]string
-	Result, Refresh, Seconds, Reload                                           string
+	Result, Refresh                                                            string
 	Ahead, Turn, GiveUp, Write, ToBoth, ByLink, ByCode, CodeAlt, Until, Again  string
 	Copy, Copied, In, Soon, Lost, Newest                                       string
 	SoFar, Policy, SeeAll, SeeConnections, Print                               string
-	Strip, Filled, NotYet, Server, Times, Happening, Phase, PhaseEnds          string
-	Order, Rotates, NextTry, Between, MissingTitle, SlowTitle, FoundTitle      string
-	Sender, Connections, None, Omitted, Open, Details, UTC                     string
+	Strip, Filled, Server, Happening, Phase, PhaseEnds                         string
+	Order, Rotates, NextTry, MissingTitle, SlowTitle, FoundTitle               string
+	Sender, None, Omitted, Open, Details, UTC                                  string
 	Client, Greeting, SNI, TLS, By, Number                                     string
 	Outcomes, Briefs                                                           map[live.Outcome]string
 	Missing                                                                    [2]string // one, several
@@ -144,7 +144,7 @@ func englishWords() words {
 	return words{
 		Lang: "en", OtherLang: "de", OtherName: "Deutsch",
 		Skip: "Skip to the content", Main: "Main", Start: "Start", Privacy: "Privacy", Status: "Status of this service", Statistics: "Statistics",
-		Foot: "tlsink is free software.", FailTitle: "This did not work (%d)", Home: "To the start page",
+		FailTitle: "This did not work (%d)", Home: "To the start page",
 		Failures: map[int]string{
 			http.StatusBadRequest:            "This request can not be answered.",
 			http.StatusForbidden:             "This is not allowed. If you pressed a button, open the page again, over HTTPS, and press it there.",
@@ -167,17 +167,15 @@ func englishWords() words {
 			live.Queued: "Your test waits for its turn", live.Waiting: "Send one mail to these two addresses", live.Expired: "This test has ended without a mail",
 			live.Running: "Your test is running", live.Concluded: "Your test has a result", live.Acked: "Your test is finished", live.Closed: "Your test is finished",
 		},
-		Result: "Result", Refresh: "This page loads itself again every %d seconds.", Seconds: "seconds", Reload: "Reload",
-		Ahead: "Tests before yours: %d.", Turn: "Your turn comes at the latest at", GiveUp: "Give up this test",
+		Result: "Result", Refresh: "This page loads itself again every %d seconds.", Ahead: "Tests before yours: %d.", Turn: "Your turn comes at the latest at", GiveUp: "Give up this test",
 		Write: "Write the mail", ToBoth: "The mail must go to both addresses at once. Subject and text do not matter.",
 		ByLink: "Your mail program opens with both addresses filled in.", ByCode: "Or scan this with the phone from which you send mail.",
 		CodeAlt: "QR code: a mail to both addresses", Until: "Time left: until", Again: "Start another test",
 		Copy: "Copy", Copied: "Copied", In: "in {t}", Soon: "any moment now", Lost: "No live updates at the moment. The page keeps trying.", Newest: "Newest connection:",
 		SoFar: "So far", Policy: "Result", SeeAll: "The whole report", SeeConnections: "Every connection", Print: "Print",
-		Strip: "The seven test servers", Filled: "%d of %d have been contacted.", NotYet: "not contacted yet", Server: "Server", Times: "connections",
-		Happening: "What happens now", Phase: "Phase", PhaseEnds: "It ends at", Order: "Order of the test servers", Rotates: "It changes at the earliest at",
-		NextTry: "Next attempt", Between: "probably between %s and %s", MissingTitle: "Still missing", SlowTitle: "Why it takes longer", FoundTitle: "Noticed so far",
-		Sender: "Sender", Connections: "Connections", None: "None yet. Each connection of your mail server appears here.", Omitted: "%d older ones are not listed.", Open: "still open",
+		Strip: "The seven test servers", Filled: "%d of %d have been contacted.", Server: "Server", Happening: "What happens now", Phase: "Phase", PhaseEnds: "It ends at", Order: "Order of the test servers", Rotates: "It changes at the earliest at",
+		NextTry: "Next attempt", MissingTitle: "Still missing", SlowTitle: "Why it takes longer", FoundTitle: "Noticed so far",
+		Sender: "Sender", None: "None yet. Each connection of your mail server appears here.", Omitted: "%d older ones are not listed.", Open: "still open",
 		Details: "Technical details", UTC: "Times are UTC, the newest first.",
 		Client: "Mail server", Greeting: "Greeting (EHLO)", SNI: "Wanted name (SNI)", TLS: "TLS", By: "Belongs to this test by", Number: "Number",
 		Outcomes: map[live.Outcome]string{
