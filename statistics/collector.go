@@ -249,7 +249,7 @@ func (s *sweep) countAll(ctx context.Context, c *Collector, tests []Ended, mark 
 		if m.has(h) {
 			continue
 		}
-		if n++; n > c.o.Batch {
+		if n++; n > c.o.Batch || len(m.Seen) >= maxSeen { // the rest comes later
 			if e.Opened.Before(mark) {
 				mark = e.Opened
 			}
@@ -263,7 +263,7 @@ func (s *sweep) countAll(ctx context.Context, c *Collector, tests []Ended, mark 
 			continue
 		}
 		m.count(t, c.listed)
-		m.Seen = append(m.Seen, counted{h, e.Opened.UTC().Truncate(time.Hour)})
+		m.remember(h, e.Opened)
 		s.changed[e.Opened.UTC().Format("2006-01")] = true
 	}
 	return mark, nil

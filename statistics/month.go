@@ -31,6 +31,7 @@ const (
 	maxProviders = 200
 	maxCountries = 260 // there are 249
 	maxEngines   = 8
+	maxSeen      = 12_000 // hashes: a value is less than 1 MiB
 )
 
 // The names of what has none.
@@ -102,6 +103,8 @@ type month struct {
 	Day     string    `json:"day"`
 	Engines []string  `json:"engines,omitempty"` // versions of the inference, the first one first
 	Seen    []counted `json:"seen,omitempty"`
+
+	hashes map[string]bool // of Seen; nil: not made yet
 }
 
 // counted is a test that was, by its keyed hash.
@@ -118,13 +121,28 @@ func (m *month) init() {
 func (m *month) clone() *month {
 	out := *m
 	out.Now, out.Public = m.Now.clone(), m.Public.clone()
-	out.Engines, out.Seen = slices.Clone(m.Engines), slices.Clone(m.Seen)
+	out.Engines, out.Seen, out.hashes = slices.Clone(m.Engines), slices.Clone(m.Seen), nil
 	out.init()
 	return &out
 }
 
+// has reports whether a test was counted.
 func (m *month) has(hash string) bool {
-	return slices.ContainsFunc(m.Seen, func(c counted) bool { return c.Hash == hash })
+	if m.hashes == nil {
+		m.hashes = make(map[string]bool)
+		for _, c := range m.Seen {
+			m.hashes[c.Hash] = true
+		}
+	}
+	return m.hashes[hash]
+}
+
+// remember that a test was counted.
+func (m *month) remember(hash string, opened time.Time) {
+	m.Seen = append(m.Seen, counted{hash, opened.UTC().Truncate(time.Hour)})
+	if m.hashes != nil {
+		m.hashes[hash] = true
+	}
 }
 
 // count adds a test. listed says which providers may be named.

@@ -202,6 +202,25 @@ func TestForgets(t *testing.T) {
 	}
 }
 
+// More tests than a value has room for are counted all the same, each once.
+func TestManyTests(t *testing.T) {
+	m, c := newMemory(), &clock{start()}
+	for i := range 15 {
+		m.add(1000, start().Add(time.Duration(i)*2*time.Hour), dane("mail.example", "DE"))
+	}
+	m.mark = start().Add(40 * time.Hour)
+	s := open(t, m, c)
+	for range 45 {
+		sweep(t, s)
+		if n := len(m.values["statistics/2026-11"]); n >= 1<<20 {
+			t.Fatalf("a value of %d octets", n)
+		}
+	}
+	if p := published(t, s, c); len(p.Months) != 1 || p.Months[0].Sum != 15_000 {
+		t.Errorf("months: %+v", p.Months)
+	}
+}
+
 // A sweep counts a batch, the next one the rest; what was counted is not asked
 // for again.
 func TestBatches(t *testing.T) {
