@@ -23,7 +23,6 @@ type teller struct {
 	l      report.Language
 	zone   string
 	reader *policyinfer.Reader
-	open   bool // no verdict yet: it is said what does not suffice for one
 }
 
 // connection returns row n of the test.
@@ -187,7 +186,7 @@ func (t teller) unread(c *evidence.Connection, o Outcome) string {
 
 // caution says that a refusal without a reason counts only if it is repeated.
 func (t teller) caution(s policyinfer.Seen) string {
-	if s.Delivered || s.Explicit || !t.open || sightOf(s).refused == unknownReason {
+	if s.Delivered || s.Explicit || sightOf(s).refused == unknownReason {
 		return ""
 	}
 	return phrase{
@@ -208,10 +207,10 @@ func (t teller) doubts(seen []policyinfer.Seen) (out []string) {
 			"Ein Empfänger wurde nicht genannt; für welche Testadresse das war, ist deshalb nicht bekannt.",
 		}.in(t.l))
 	}
-	if t.open && s.Explicit && sightOf(s).refused != unknownReason {
+	if s.Explicit && sightOf(s).refused != unknownReason {
 		out = append(out, phrase{
-			"One refusal may have other reasons, so more has to be seen for a verdict.",
-			"Eine einzelne Ablehnung kann auch andere Gründe haben; für ein Ergebnis muss mehr zu sehen sein.",
+			"One refusal alone makes no verdict, since it may have other reasons.",
+			"Eine einzelne Ablehnung reicht für ein Ergebnis nicht, da sie andere Gründe haben kann.",
 		}.in(t.l))
 	}
 	return out

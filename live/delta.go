@@ -2,8 +2,10 @@ package live
 
 import "slices"
 
-// Delta returns the rows of now that are new since before, or have changed. All
-// of them if before is nil.
+// Delta returns the rows of now that are new since before, or have changed: all
+// of them if before is nil. A row changes while its connection is open, and when
+// connections before it turn out to be, or not to be, of this test: then rows
+// after the last one (Omitted and Connections together) are to be forgotten.
 func Delta(before, now *Status) []Connection {
 	if now == nil {
 		return nil

@@ -16,11 +16,11 @@ const maxFindings = 20
 // Of puts a snapshot into words: in the language of the test itself if l is
 // empty. It is pure, and leaves s as it is.
 func Of(s Snapshot, l report.Language) *Status {
-	if l == "" && s.Input != nil {
-		l = s.Input.Language
-	}
 	if l == "" && s.Booking != nil {
 		l = s.Booking.Language
+	}
+	if l == "" && s.Input != nil {
+		l = s.Input.Language
 	}
 	if l != report.German {
 		l = report.English
@@ -108,7 +108,7 @@ func (out *Status) tell(s Snapshot, l report.Language) {
 	} else {
 		out.Verdict = verdictOf(in.Verdict, said, in.Service)
 	}
-	t := teller{l: l, zone: in.Service, reader: policyinfer.NewReader(h), open: running}
+	t := teller{l: l, zone: in.Service, reader: policyinfer.NewReader(h)}
 	out.rows(t, h.Connections)
 	if out.State == Running || out.State == Concluded {
 		out.Next = t.expected(h, s.Now)
