@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 )
 
 // ErrNotPending is in the error of Retry and Drop for a message that does not
@@ -14,26 +15,30 @@ var ErrNotPending = errors.New("no such message is pending")
 // Retry has a pending message sent now. An attempt that is under way goes on, and
 // its outcome decides.
 func (s *Sender) Retry(ctx context.Context, id string) error {
-	return s.change(ctx, id, func(pending []item, i int) []item {
-		pending[i].Due = s.o.Now()
-		return pending
-	})
+	return s.change(ctx, id, func(q *queue, i int) { q.Pending[i].Due = s.o.Now() })
 }
 
 // Drop gives a pending message up. An attempt that is under way may still deliver
 // it.
 func (s *Sender) Drop(ctx context.Context, id string) error {
-	return s.change(ctx, id, func(pending []item, i int) []item { return slices.Delete(pending, i, i+1) })
+	return s.change(ctx, id, func(q *queue, i int) {
+		d := q.Pending[i].delivery()
+		d.Due, d.Ended, d.LastError = time.Time{}, s.o.Now(), "dropped by the operator"
+		// Who tells of the test again, e.g. after a restart, does not revive it.
+		q.Ended = remember(q.Ended, d)
+		q.Pending = slices.Delete(q.Pending, i, i+1)
+	})
 }
 
-func (s *Sender) change(ctx context.Context, id string, f func(pending []item, i int) []item) error {
+func (s *Sender) change(ctx context.Context, id string, f func(q *queue, i int)) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	i := slices.IndexFunc(s.queue.Pending, func(it item) bool { return it.ID == id })
 	if i < 0 {
 		return fmt.Errorf("webhook message %q: %w", id, ErrNotPending)
 	}
-	next := queue{Pending: f(slices.Clone(s.queue.Pending), i), Ended: s.queue.Ended}
+	next := queue{Pending: slices.Clone(s.queue.Pending), Ended: s.queue.Ended}
+	f(&next, i)
 	if err := s.store(ctx, keyQueue, next); err != nil {
 		return err
 	}

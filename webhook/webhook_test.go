@@ -438,3 +438,49 @@ func TestKey(t *testing.T) {
 		}
 	}
 }
+
+func TestOperator(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.receiver.answer = func(rw http.ResponseWriter, _ *http.Request, n int) {
+			if n == 1 {
+				rw.Header().Set("Retry-After", "3600")
+				rw.WriteHeader(http.StatusServiceUnavailable)
+			}
+		}
+		s := w.sender(t)
+		defer run(t, s)()
+		if err := s.Completed(t.Context(), event("AAAAAA")); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Minute)
+		id := s.Deliveries()[0].ID
+		if err := s.Retry(t.Context(), id); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Minute)
+		if d := s.Deliveries(); !d[0].Delivered || d[0].Attempts != 2 {
+			t.Errorf("after a retry: %+v", d)
+		}
+		if err := s.Retry(t.Context(), id); !errors.Is(err, webhook.ErrNotPending) {
+			t.Errorf("retry of what was delivered: %v", err)
+		}
+		w.receiver.answer = func(rw http.ResponseWriter, _ *http.Request, _ int) { rw.WriteHeader(http.StatusBadGateway) }
+		if err := s.Completed(t.Context(), event("BBBBBB")); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Second)
+		id = s.Deliveries()[0].ID
+		if err := s.Drop(t.Context(), id); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Completed(t.Context(), event("BBBBBB")); err != nil {
+			t.Fatal(err)
+		}
+		before := len(w.receiver.got())
+		time.Sleep(time.Hour)
+		if d := s.Deliveries(); len(w.receiver.got()) != before || d[0].LastError != "dropped by the operator" || d[0].Ended.IsZero() {
+			t.Errorf("after a drop: %+v", d)
+		}
+	})
+}
