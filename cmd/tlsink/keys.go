@@ -45,7 +45,7 @@ func (c *keysListCmd) Run(e *env) error {
 	if err != nil {
 		return err
 	}
-	return printKeys(e.stdout, cfg.Zone, keys)
+	return printKeys(e.stdout, cfg.Zone, cfg.Slots, keys)
 }
 
 type keysRollCmd struct {

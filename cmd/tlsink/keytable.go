@@ -14,7 +14,7 @@ import (
 
 // printKeys writes a table for a terminal of 100 columns: names are those below
 // the zone, and why something does not go on stands below the table, once.
-func printKeys(w io.Writer, zone string, keys []certs.KeyStatus) error {
+func printKeys(w io.Writer, zone string, slots int, keys []certs.KeyStatus) error {
 	const day, minute = time.DateOnly, "2006-01-02 15:04"
 	at := func(t time.Time, layout string) string {
 		if t.IsZero() {
@@ -49,6 +49,11 @@ func printKeys(w io.Writer, zone string, keys []certs.KeyStatus) error {
 	}
 	if err := table.Flush(); err != nil {
 		return err
+	}
+	if slots > 1 {
+		if _, err := fmt.Fprintf(w, "\nEvery host has the same keys in all %d slots.\n", slots); err != nil {
+			return err
+		}
 	}
 	for _, reason := range order {
 		if _, err := fmt.Fprintf(w, "\n%s:\n  %s\n", strings.Join(reasons[reason], ", "), reason); err != nil {

@@ -24,7 +24,7 @@ func TestPrintKeys(t *testing.T) {
 		{Host: "default", Certificate: ca, Algorithm: certs.ECDSA, Next: at},
 	}
 	var out strings.Builder
-	if err := printKeys(&out, "sink.example.org", keys); err != nil {
+	if err := printKeys(&out, "sink.example.org", 9, keys); err != nil {
 		t.Fatal(err)
 	}
 	want := `HOST        CERTIFICATE  KEY    TLSA 3 1 1 …      VALID TO    NEXT (UTC)        STATE
@@ -35,6 +35,8 @@ ut          ca           rsa    -                 not issued  -                 
 ut          ca           ecdsa  -                 not issued  -                 failed 12 times
 default     ca           rsa    -                 not issued  2026-03-01 12:30  waiting
 default     ca           ecdsa  -                 not issued  2026-03-01 12:30  waiting
+
+Every host has the same keys in all 9 slots.
 
 mx06.et ecdsa:
   the CA is down

@@ -181,7 +181,8 @@ func (n *externalNames) rollWait() time.Duration {
 }
 
 // own validates what the name servers themselves say, from the DS records of the
-// parent: caches would hide what was changed just now.
+// parent: caches would hide what was changed just now. The resolver's own begins
+// empty.
 func (n *externalNames) own(ctx context.Context) (doctor.Resolver, error) {
 	world := n.service.network.resolver
 	a, err := world.Lookup(ctx, n.service.cfg.Zone, dns.TypeDS)
@@ -192,7 +193,7 @@ func (n *externalNames) own(ctx context.Context) (doctor.Resolver, error) {
 	if err != nil {
 		return world, nil //nolint:nilerr // as the world will say
 	}
-	o := dnssec.Options{CacheEntries: -1}
+	var o dnssec.Options
 	for _, rr := range a.RRs {
 		if _, ok := rr.(*dns.DS); ok {
 			o.TrustAnchors = append(o.TrustAnchors, rr)

@@ -383,10 +383,13 @@ func (c *selfCheck) own(ctx context.Context) (doctor.Resolver, error) {
 	for _, ds := range zone.DS() {
 		anchors = append(anchors, ds)
 	}
-	o := dnssec.Options{TrustAnchors: anchors, Servers: []string{"own zone"}, Exchange: c.service.network.exchange, CacheEntries: -1}
+	o := dnssec.Options{TrustAnchors: anchors, Servers: []string{"own zone"}, Exchange: c.service.network.exchange} // with a cache for this check
 	switch {
 	case c.at.DNS != "":
 		o.Servers[0] = c.at.DNS
+		if o.Exchange == nil {
+			o.Exchange = overTCP
+		}
 	case o.Exchange == nil:
 		// Somebody else serves the zone to the world; what is in it still counts.
 		o.Exchange = func(ctx context.Context, q *dns.Msg, network, _ string) (*dns.Msg, error) {
@@ -394,6 +397,14 @@ func (c *selfCheck) own(ctx context.Context) (doctor.Resolver, error) {
 		}
 	}
 	return dnssec.New(o)
+}
+
+// overTCP asks our own name server. Over UDP it limits how often a network is told
+// that a name does not exist, and slots have many that must not.
+func overTCP(ctx context.Context, q *dns.Msg, _, server string) (*dns.Msg, error) {
+	client := dns.Client{Net: "tcp"}
+	m, _, err := client.ExchangeContext(ctx, q, server)
+	return m, err
 }
 
 // checkedQueue lets a report wait for a check that began after its verdict: a
