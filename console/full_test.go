@@ -15,8 +15,6 @@ import (
 	"github.com/tlsink/tlsink/report"
 )
 
-func ptr[T any](v T) *T { return &v }
-
 // full returns a console over an operator who has something of everything.
 func full(t *testing.T) *desk {
 	t.Helper()
@@ -96,7 +94,7 @@ func connectionNo(i int) evidence.Connection {
 	c := evidence.Connection{
 		ID: evidence.ConnID(fmt.Sprintf("c%d", i)), Start: at, End: at.Add(3 * time.Second), Client: "192.0.2.1:4711", Local: "203.0.113.1:25", Phase: evidence.Downgrade,
 		EHLO: true, Server: 1, Destination: "et", Helo: []string{"mail.sender.example"}, Replies: []string{"220 sink", "250 ok"}, Status: evidence.StatusMail,
-		Ending: evidence.EndingQuit, Attribution: evidence.ByMail, MailFrom: ptr("joe@sender.example"),
+		Ending: evidence.EndingQuit, Attribution: evidence.ByMail, MailFrom: new("joe@sender.example"),
 		Transactions: []evidence.Transaction{{
 			MailFrom: "joe@sender.example", RcptTo: []string{"en@et3.sink.example"}, MessageID: "<1@sender.example>", Reply: 451, Time: at,
 			Message: &evidence.Message{SPF: evidence.SPF{Result: "pass", Domain: "sender.example"}, DKIM: []evidence.DKIM{{Domain: "sender.example", Result: "pass"}}, DMARC: evidence.DMARC{Result: "pass"}},
@@ -105,8 +103,8 @@ func connectionNo(i int) evidence.Connection {
 	if i%2 == 1 {
 		c.Phase, c.StartTLSOffered, c.StartTLS, c.Server = evidence.Secure, true, true, 5
 		c.TLS = &evidence.TLS{
-			SNI: ptr("mx05.et3.sink.example"), ClientVersions: []string{"TLS 1.3", "TLS 1.2"}, Version: ptr("TLS 1.3"), Cipher: ptr("TLS_AES_128_GCM_SHA256"),
-			Stage: evidence.StageCertificate, Certificate: "ca", TLSA: "mismatch", Alert: ptr("bad certificate"),
+			SNI: new("mx05.et3.sink.example"), ClientVersions: []string{"TLS 1.3", "TLS 1.2"}, Version: new("TLS 1.3"), Cipher: new("TLS_AES_128_GCM_SHA256"),
+			Stage: evidence.StageCertificate, Certificate: "ca", TLSA: "mismatch", Alert: new("bad certificate"),
 		}
 		c.Anomalies = []string{evidence.AnomalyPipelined}
 	}

@@ -64,8 +64,8 @@ func infest(v reflect.Value, depth int, text string) {
 			v.Set(reflect.ValueOf(start))
 			return
 		}
-		for i := range v.NumField() {
-			infest(v.Field(i), depth+1, text)
+		for _, field := range v.Fields() {
+			infest(field, depth+1, text)
 		}
 	}
 }

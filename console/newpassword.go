@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"unicode"
 	"unicode/utf8"
 )
 
@@ -11,7 +12,7 @@ import (
 // is a word that everybody tries. The error never repeats the password.
 func CheckNewPassword(password, zone string) error {
 	switch {
-	case !utf8.ValidString(password) || strings.ContainsAny(password, "\x00\r\n"):
+	case !utf8.ValidString(password) || strings.ContainsFunc(password, unicode.IsControl):
 		return errors.New("the password has characters that can not be typed into a form")
 	case utf8.RuneCountInString(password) < MinPassword:
 		return fmt.Errorf("the password is too short: use at least %d characters, for example four random words", MinPassword)

@@ -104,6 +104,7 @@ func TestCheckNewPassword(t *testing.T) {
 		"letmeinletmein":              false,
 		"changeme changeme":           false,
 		"with a\nline break in it":    false,
+		"with a\ttabulator in it":     false,
 		"not \xff utf-8 but long":     false,
 		strings.Repeat("long x", 300): false,
 	} {
