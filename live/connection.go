@@ -82,11 +82,15 @@ func (t teller) text(c *evidence.Connection, seen []policyinfer.Seen, o Outcome)
 	if meaning.empty() {
 		return t.unread(c, o)
 	}
-	if exception, ok := t.exception(c); ok {
-		meaning = plainly(o)
-		return sentences(t.prelude(c), words.met.with(t.l, c.Server), meaning.with(t.l, c.Server, t.who(c)), exception.in(t.l))
+	met := words.met
+	if met == pretended && !c.EHLO {
+		met = phrase{} // nobody pretended anything: see prelude
 	}
-	return sentences(t.prelude(c), words.met.with(t.l, c.Server), meaning.with(t.l, c.Server, t.who(c)), t.caution(s))
+	after := t.caution(s)
+	if exception, ok := t.exception(c); ok {
+		meaning, after = plainly(o), exception.in(t.l)
+	}
+	return sentences(t.prelude(c), met.with(t.l, c.Server), meaning.with(t.l, c.Server, t.who(c)), after)
 }
 
 // weightiest is what to tell of several: plaintext before encrypted, the mail

@@ -57,7 +57,7 @@ func rhythm(gaps []time.Duration) (from, to time.Duration, why phrase) {
 		}
 	}
 	last := gaps[n-1]
-	slack := min(time.Minute, last/4)
+	slack := min(max(time.Minute, last/10), last/4)
 	if n == 1 {
 		return last - slack, 2*last + slack, phrase{
 			"Your provider came again after %[1]s; most mail servers wait as long once more, or twice as long.",
@@ -77,7 +77,7 @@ func rhythm(gaps []time.Duration) (from, to time.Duration, why phrase) {
 			"So far your provider came again after %[1]s; some wait longer and longer.",
 			"Bisher kam Ihr Anbieter nach %[1]s wieder; manche warten von Mal zu Mal länger.",
 		}
-	case last > before && last < 3*before:
+	case last > before && last < 3*before && (n == 2 || gaps[n-3] <= before || alike(gaps[n-3], before)):
 		return last - slack, time.Duration(float64(last)*float64(last)/float64(before)) + slack, phrase{
 			"Your provider waits longer and longer (so far %[1]s).",
 			"Ihr Anbieter wartet von Mal zu Mal länger (bisher %[1]s).",

@@ -168,8 +168,8 @@ var sights = [...]sight{
 			"%[2]s übergab die E-Mail, verschlüsselt. MTA-STS erlaubt das, DANE nicht; wer gar nichts prüft, hätte es auch getan.",
 		},
 		phrase{
-			"%[2]s refused it and left without handing over the mail. Of the usual rules only DANE demands that.",
-			"%[2]s lehnte es ab und ging, ohne die E-Mail zu übergeben. Von den üblichen Regeln verlangt das nur DANE.",
+			"%[2]s refused it and left without handing over the mail. DANE demands that; MTA-STS alone would have accepted it.",
+			"%[2]s lehnte es ab und ging, ohne die E-Mail zu übergeben. DANE verlangt das; MTA-STS allein hätte es angenommen.",
 		},
 	},
 	{

@@ -144,7 +144,7 @@ func TestWordsAgreeWithTheTable(t *testing.T) {
 	}{
 		{scenario.MX03, "DANE forbids that, and so does MTA-STS", "DANE and MTA-STS demand it"},
 		{scenario.MX04, "By DANE that is right", "DANE alone would have accepted it"},
-		{scenario.MX05, "MTA-STS allows that and DANE does not", "only DANE demands that"},
+		{scenario.MX05, "MTA-STS allows that and DANE does not", "MTA-STS alone would have accepted it"},
 		{scenario.MX06, "Everyone who encrypts does that", "nothing is concluded"},
 	} {
 		words := sightOf(policyinfer.Seen{Face: scenario.Named(tt.host, scenario.HostKind(tt.host)), TLS: true})
@@ -205,9 +205,10 @@ func TestRhythm(t *testing.T) {
 		{"Postfix after three", []time.Duration{5 * m, 5 * m}, 10 * m, 8 * m, "longer and longer"},
 		{"Postfix after four", []time.Duration{5 * m, 5 * m, 10 * m}, 20 * m, 13 * m, "longer and longer"},
 		{"Postfix after five", []time.Duration{5 * m, 5 * m, 10 * m, 20 * m}, 40 * m, 24 * m, "longer and longer"},
-		{"Postfix at its longest", []time.Duration{40 * m, 67 * m, 67 * m, 68 * m}, 67 * m, 4 * m, "steady"},
+		{"Postfix at its longest", []time.Duration{40 * m, 67 * m, 67 * m, 68 * m}, 67 * m, 15 * m, "steady"},
 		{"every quarter of an hour", []time.Duration{15 * m, 15 * m, 15 * m}, 15 * m, 3 * m, "steady"},
 		{"about every quarter", []time.Duration{14 * m, 16 * m, 15 * m}, 16 * m, 5 * m, "steady"},
+		{"once longer", []time.Duration{20 * m, 5 * m, 10 * m}, 15 * m, 20 * m, "no steady pace"},
 		{"irregular", []time.Duration{3 * m, 30 * m, 4 * m}, 20 * m, 30 * m, "no steady pace"},
 		{"compressed", []time.Duration{6 * time.Second, 6 * time.Second, 6 * time.Second}, 6 * time.Second, 4 * time.Second, "steady"},
 		{"at the same moment", []time.Duration{0, 0, 0}, 0, 0, "steady"},
