@@ -5,12 +5,17 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
+	"net/http/httptest"
+	"os"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/tlsink/tlsink/console"
 	"github.com/tlsink/tlsink/history"
 )
 
@@ -117,4 +122,75 @@ func silentAbout(t *testing.T, log string, r history.TestRecord, s *mta) {
 			}
 		}
 	}
+}
+
+// What people do on the web stands in the log by the id that their browser got
+// with the answer; never what they typed, nor the way to their test.
+func TestLogFollowsTheWeb(t *testing.T) {
+	const password, wrong = "correct horse battery staple", "wrong-password-1234"
+	hoursOf(t, func(c *config) { c.Console.Enabled, c.Slots = true, 2 }, func(w *world) {
+		w.halt()
+		log := new(logged)
+		w.log = slog.New(tracing{slog.NewJSONHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug})})
+		w.start()
+		hash, err := console.HashPassword(password, rand.NewChaCha8([32]byte{1}))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(w.service().cfg.consolePassword(), []byte(hash+"\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Minute)
+		ask := func(method, path, form string, status int) *httptest.ResponseRecorder {
+			t.Helper()
+			r := httptest.NewRequest(method, "https://"+worldZone+path, strings.NewReader(form))
+			r.RemoteAddr = "203.0.113.77:40000"
+			if form != "" {
+				r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+			}
+			r.Header.Set("X-Request-Id", "chosen-by-the-client")
+			rec := httptest.NewRecorder()
+			w.service().web.Handler().ServeHTTP(rec, r)
+			if rec.Code != status {
+				t.Errorf("%s %s: status %d, want %d: %s", method, path, rec.Code, status, rec.Body)
+			}
+			id := rec.Header().Get("X-Request-Id")
+			if lines := messages(log.with(t, "request", id)); id == "" || !slices.Contains(lines, "request") {
+				t.Errorf("%s %s: request %q says %q", method, path, id, lines)
+			}
+			return rec
+		}
+		page := ask("POST", "/start", "l=en", 303).Header().Get("Location")
+		capability := strings.TrimPrefix(page, "/t/")
+		body := ask("GET", page, "", 200).Body.String()
+		token := regexp.MustCompile(`en[a-z2-7]{10}@`).FindString(body)
+		if len(capability) < 22 || token == "" {
+			t.Fatalf("page %q, token %q", page, token)
+		}
+		ask("GET", page+"?x=1", "", 200)
+		ask("GET", page+".json", "", 404) // there is no report yet
+		ask("GET", page+"/nothing", "", 404)
+		ask("GET", "/api/v1/tests/"+capability, "", 200)
+		ask("GET", "/statistics", "", 200)
+		ask("GET", "/statistics.csv", "", 200)
+		ask("POST", "/console/login", "password="+wrong, 403)
+		time.Sleep(time.Hour)
+		cookie := ask("POST", "/console/login", "password="+strings.ReplaceAll(password, " ", "+"), 303).Header().Get("Set-Cookie")
+		secret, _, _ := strings.Cut(cookie, ";")
+		_, secret, _ = strings.Cut(secret, "=")
+		for _, one := range []string{capability, strings.TrimSuffix(token, "@"), password, "battery", wrong, secret, "chosen-by-the-client"} {
+			if one == "" || strings.Contains(log.all(), one) {
+				t.Errorf("the log holds %q", one)
+			}
+		}
+		got := scraped(t, w)
+		for name, want := range map[string]float64{
+			`tlsink_console_logins_total{result="ok"}`: 1, `tlsink_console_logins_total{result="failed"}`: 1, `tlsink_http_requests_total{code="303",method="POST",route="/start"}`: 1,
+			`tlsink_lease_wait_seconds_count`: 1, `tlsink_lease_queue_length`: 0, `tlsink_blocks{kind="network"}`: 0,
+		} {
+			if got[name] != want {
+				t.Errorf("%s is %v, want %v", name, got[name], want)
+			}
+		}
+	})
 }
