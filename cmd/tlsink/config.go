@@ -287,7 +287,7 @@ func unknownKeys(meta toml.MetaData) []problem {
 
 // setDefaults fills what is zero. It is the only place for defaults.
 func (c *config) setDefaults() {
-	setDefault(&c.Slots, 1)
+	setDefault(&c.Slots, 9)
 	for _, l := range []struct {
 		to   *[]string
 		port string
@@ -375,6 +375,14 @@ func (c *config) timing() assess.Timing {
 		Margin: time.Duration(t.Margin), Attempt: time.Duration(t.Attempt), Close: time.Duration(t.Close), Forget: time.Duration(t.Forget),
 		DateSkew: time.Duration(t.DateSkew), GiveUp: time.Duration(t.GiveUp),
 	}.WithDefaults()
+}
+
+// localAddress is the one that we connect from; the zero one lets the system choose.
+func (c *config) localAddress() netip.Addr {
+	if c.Mail.LocalAddress == "" {
+		return netip.Addr{}
+	}
+	return netip.MustParseAddr(c.Mail.LocalAddress) // it was checked
 }
 
 // from is the header From of reports.

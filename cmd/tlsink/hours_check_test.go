@@ -161,7 +161,7 @@ func TestSelfCheckFindsEachFault(t *testing.T) {
 				if since := time.Since(got.fault.BrokenSince); f.effect == doctor.Broken && since > 11*time.Minute {
 					t.Errorf("broken since %v", got.fault.BrokenSince)
 				}
-				if status := (pages{s}).Status(w.t.Context()); status.Broken != got.fault.Broken || status.Unverifiable != got.fault.Unverifiable {
+				if status := (site{s}).Status(w.t.Context()); status.Broken != got.fault.Broken || status.Unverifiable != got.fault.Unverifiable {
 					t.Errorf("status page: %+v", status)
 				}
 				repair()

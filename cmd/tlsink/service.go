@@ -20,16 +20,20 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/tlsink/tlsink/assess"
+	"github.com/tlsink/tlsink/blocklist"
 	"github.com/tlsink/tlsink/certs"
 	"github.com/tlsink/tlsink/certs/acme"
 	"github.com/tlsink/tlsink/deliver"
 	"github.com/tlsink/tlsink/dnssec"
 	"github.com/tlsink/tlsink/evidence"
 	"github.com/tlsink/tlsink/history"
+	"github.com/tlsink/tlsink/lease"
+	"github.com/tlsink/tlsink/live"
 	"github.com/tlsink/tlsink/mailauth"
 	"github.com/tlsink/tlsink/mailer"
 	"github.com/tlsink/tlsink/metrics"
 	"github.com/tlsink/tlsink/mxrotator"
+	"github.com/tlsink/tlsink/operate"
 	"github.com/tlsink/tlsink/scenario"
 	"github.com/tlsink/tlsink/sink"
 	"github.com/tlsink/tlsink/statistics"
@@ -69,6 +73,13 @@ type service struct {
 	mailer  *mailer.Mailer
 	check   *selfCheck
 	analyst *analyst // nil: switched off
+
+	blocks      *blocklist.List
+	leases      *lease.Manager // slots of tests that are started on the web
+	hub         *live.Hub      // tests as people follow them
+	completions *completions   // tells webhooks
+	operator    *operate.Operator
+	api         http.Handler
 
 	recorder   *metrics.Recorder
 	observed   *observedStore        // store, as assess writes to it
@@ -117,35 +128,30 @@ func newService(ctx context.Context, cfg config, n network, log *slog.Logger) (_
 	if err = s.openNames(ctx); err != nil {
 		return nil, err
 	}
-	s.observed = newObservedStore(s.store, s.recorder, s.log.With("part", "history"))
-	if s.assess, err = assess.New(ctx, assess.Options{
-		Zone: cfg.Zone, Slots: cfg.Slots, Store: s.observed, Timing: cfg.timing(), Now: time.Now, Rand: rand.Reader,
-		Downgrade: assess.Downgrade(cfg.Downgrade.Mode), Own: cfg.destinations(), Logger: log.With("part", "assess"), Queries: s.queries, Decided: s.check.decided, ResultURL: cfg.resultURL,
-	}); err != nil {
-		return nil, err
-	}
-	if err = s.openSink(); err != nil {
-		return nil, err
-	}
-	if err = s.openRotator(); err != nil {
-		return nil, err
-	}
-	if err = s.openStatistics(ctx); err != nil {
-		return nil, err
-	}
-	if err = s.openWeb(); err != nil {
-		return nil, err
-	}
-	if err = s.openAnalyst(); err != nil {
-		return nil, err
-	}
-	if err = s.openMailer(); err != nil {
-		return nil, err
+	s.openLive()
+	for _, open := range []func(context.Context) error{
+		s.openBlocks, s.openCompletions, s.openLeases, s.openAssess, s.openSink, s.openRotator, s.openAnalyst, s.openMailer,
+		s.openStatistics, s.openOperator, s.openWeb,
+	} {
+		if err = open(ctx); err != nil {
+			return nil, err
+		}
 	}
 	return s, nil
 }
 
-func (s *service) openSink() error {
+func (s *service) openAssess(ctx context.Context) (err error) {
+	s.observed = newObservedStore(s.store, s.recorder, s.log.With("part", "history"))
+	s.assess, err = assess.New(ctx, assess.Options{
+		Zone: s.cfg.Zone, Slots: s.cfg.Slots, Store: s.observed, Timing: s.cfg.timing(), Now: time.Now, Rand: rand.Reader,
+		Downgrade: assess.Downgrade(s.cfg.Downgrade.Mode), Own: s.cfg.destinations(), Logger: s.log.With("part", "assess"),
+		Queries: s.queries, Decided: s.check.decided, ResultURL: s.cfg.resultURL,
+		Claim: s.leases.Claim, Used: s.leases.Used, Changed: s.hub.Touch, Ended: s.testEnded, Blocked: s.blockedClient,
+	})
+	return err
+}
+
+func (s *service) openSink(context.Context) error {
 	inspector, err := mailauth.New(mailauth.Options{
 		Zone: s.cfg.Zone, Slots: s.cfg.Slots, Resolver: lookups{s.network.resolver}, Logger: s.log.With("part", "mailauth"),
 	})
@@ -153,7 +159,8 @@ func (s *service) openSink() error {
 		return err
 	}
 	s.sink, err = sink.New(sink.Options{
-		Zone: s.cfg.Zone, Slots: s.cfg.Slots, Director: observedDirector{s.assess, s.recorder, s.log.With("part", "sink")}, Certificates: s.certs, Inspector: inspector, Mailbox: s.store, Observer: s.recorder,
+		Zone: s.cfg.Zone, Slots: s.cfg.Slots, Certificates: s.certs, Inspector: inspector, Mailbox: s.store, Observer: s.recorder,
+		Director: blockingDirector{observedDirector{s.assess, s.recorder, s.log.With("part", "sink")}, s.blocks}, Leased: s.leases.Leased,
 		NewID: s.store.NewConnID, Now: time.Now, Logger: s.log.With("part", "sink"),
 		Limits: s.cfg.sinkLimits(),
 	})
@@ -163,12 +170,13 @@ func (s *service) openSink() error {
 // publishTimeout is for all name servers to have a change.
 const publishTimeout = 2 * time.Minute
 
-func (s *service) openRotator() (err error) {
+func (s *service) openRotator(context.Context) (err error) {
 	s.rotator, err = mxrotator.New(mxrotator.Options{
 		Zone: s.cfg.Zone, Slots: s.cfg.Slots, Provider: s.names, Interval: s.cfg.timing().Rotation, TTL: time.Duration(s.cfg.DNS.TTL), Timeout: publishTimeout, Seed: mathrand.Uint64(),
 		Need: s.needs,
 		OnState: func(slot int, at time.Time, mx map[string]int) {
 			s.assess.RecordState(slot, evidence.State{Time: at, MX: mx})
+			s.hub.TouchAll()
 		},
 		Logger: s.log.With("part", "mxrotator"),
 	})
@@ -184,22 +192,14 @@ func (s *service) needs() map[int]mxrotator.Need {
 	return out
 }
 
-func (s *service) openWeb() (err error) {
-	s.web, err = web.New(web.Options{
-		Zone: s.cfg.Zone, Slots: s.cfg.Slots, Certificates: s.certs, Source: pages{s}, Fetched: s.fetched, Served: s.served, Statistics: s.statisticsPages(), Version: moduleVersion(),
-		Now: time.Now, Logger: s.log.With("part", "web"),
-	})
-	return err
-}
-
-func (s *service) openMailer() error {
+func (s *service) openMailer(context.Context) error {
 	transport, err := s.observedTransport(&s.cfg)
 	if err != nil {
 		return err
 	}
 	m := s.cfg.mailerSettings(transport)
 	s.mailer, err = mailer.New(mailer.Options{
-		Queue: analysedQueue{checkedQueue{reportQueue{s.store}, s.check}, s.analyst}, Transport: m.Transport, Signer: s.dkim, Render: s.render, From: s.cfg.from(), Now: time.Now,
+		Queue: analysedQueue{checkedQueue{reportQueue{s.store}, s.check}, s.analyst}, Transport: m.Transport, Signer: s.dkim, Render: s.render, Trace: traceReport, From: s.cfg.from(), Now: time.Now,
 		Rand:   mathrand.New(mathrand.NewPCG(mathrand.Uint64(), mathrand.Uint64())), //nolint:gosec // jitter
 		Logger: s.log.With("part", "mailer"), Limits: m.Limits, FirstRetry: m.FirstRetry, GiveUp: m.GiveUp, AttemptTimeout: m.AttemptTimeout,
 	})
@@ -225,9 +225,7 @@ func (s *service) transport(cfg *config) (mailer.Transport, error) {
 	opts := deliver.Options{
 		Resolver: s.network.resolver, Roots: roots, Dial: s.network.dial, LocalName: scenario.ServiceHost(cfg.Zone), Logger: s.log.With("part", "deliver"),
 	}
-	if cfg.Mail.LocalAddress != "" {
-		opts.LocalAddr = netip.MustParseAddr(cfg.Mail.LocalAddress)
-	}
+	opts.LocalAddr = cfg.localAddress()
 	fetch := opts.Dial
 	if opts.Dial == nil {
 		opts.Dial, fetch = strangers(s.mayConnect(cfg.Mail.Private), opts.LocalAddr), strangers(s.mayConnect(cfg.Mail.Private), netip.Addr{})
@@ -288,6 +286,14 @@ func (s *service) run(ctx context.Context, l *listeners) error {
 	if s.analyst != nil {
 		g.Go(func() error { return s.analyst.run(gctx) })
 	}
+	g.Go(func() error { return s.leases.Run(gctx) })
+	g.Go(func() error { return s.completions.run(gctx) })
+	g.Go(func() error { return s.completions.sender.Run(gctx) })
+	g.Go(func() error {
+		<-gctx.Done()
+		s.hub.Close() // ends the streams, which the pages would wait for
+		return nil
+	})
 	if s.statistics != nil {
 		g.Go(func() error { return s.statistics.Run(gctx) })
 	}

@@ -1,0 +1,174 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/tlsink/tlsink/api"
+	"github.com/tlsink/tlsink/assess"
+	"github.com/tlsink/tlsink/history"
+	"github.com/tlsink/tlsink/lease"
+	"github.com/tlsink/tlsink/live"
+	"github.com/tlsink/tlsink/operate"
+	"github.com/tlsink/tlsink/report"
+	"github.com/tlsink/tlsink/webhook"
+)
+
+// completions tells webhooks of tests that are over.
+type completions struct {
+	service *service
+	sender  *webhook.Sender
+	ids     chan string
+}
+
+// maxCompletions is how many tests may end while the worker is busy.
+const maxCompletions = 1000
+
+// openCompletions makes s.completions.
+func (s *service) openCompletions(context.Context) error {
+	roots, err := s.roots(&s.cfg)
+	if err != nil {
+		return err
+	}
+	o := webhook.Options{
+		State: values{s.store}, Hosts: s.cfg.API.WebhookHosts, Dial: s.network.dial, Roots: roots, Loopback: s.cfg.DNS.Private, Service: s.cfg.Zone,
+		Now: time.Now, Rand: rand.Reader, Logger: s.log.With("part", "webhook"),
+		Attempted: func(r webhook.Result, _ time.Duration) { s.recorder.WebhookAttempted(string(r)) },
+	}
+	if o.Dial == nil {
+		o.Dial = strangers(s.mayConnect(s.cfg.Mail.Private), s.cfg.localAddress())
+	}
+	for _, w := range s.cfg.Webhook {
+		o.Targets = append(o.Targets, webhook.Target{URL: w.URL, Secret: w.secret().read})
+	}
+	s.completions = &completions{service: s, ids: make(chan string, maxCompletions)}
+	s.completions.sender, err = webhook.New(o)
+	return err
+}
+
+// add tells that a test may be over. It does not block.
+func (c *completions) add(id string) {
+	if c == nil {
+		return // still opening
+	}
+	select {
+	case c.ids <- id:
+	default:
+	}
+}
+
+// run calls webhooks until ctx ends.
+func (c *completions) run(ctx context.Context) error {
+	c.catchUp(ctx)
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case id := <-c.ids:
+			if err := c.completed(ctx, id); err != nil && ctx.Err() == nil {
+				c.service.log.Error("webhooks not told of a test", "test", id, "err", err)
+			}
+		}
+	}
+}
+
+// lately is how long ago a test may have ended that a crash kept untold.
+const lately = 10 * time.Minute
+
+// catchUp tells of tests that ended just before a crash. What was told stays
+// told once.
+func (c *completions) catchUp(ctx context.Context) {
+	now := time.Now()
+	list, err := c.service.store.Tests(ctx, history.TestFilter{Since: now.Add(-2 * c.service.cfg.timing().Close), Limit: maxCompletions})
+	if err != nil && ctx.Err() == nil {
+		c.service.log.Error("webhooks not told of tests that ended before the start", "err", err)
+	}
+	for _, r := range list {
+		if !r.Open() && (now.Sub(r.Acked) < lately || now.Sub(r.Closed) < lately) {
+			c.add(r.Test.ID)
+		}
+	}
+}
+
+// completed tells of one test, if it is over. To tell again changes nothing.
+func (c *completions) completed(ctx context.Context, id string) error {
+	if !c.sender.Wanted(id) {
+		return nil
+	}
+	v, err := c.service.assess.View(id)
+	switch {
+	case errors.Is(err, history.ErrNotFound):
+		t, ok := c.service.leases.ByID(id)
+		if !ok || t.State != lease.Expired {
+			return nil
+		}
+		return c.sender.Completed(ctx, webhook.Event{
+			Test: id, State: string(live.Expired), Started: t.Created, Ended: time.Now(), Link: c.service.cfg.resultURL(t.Capability),
+		})
+	case err != nil:
+		return fmt.Errorf("test %s: %w", id, err)
+	case v.Record.Open():
+		return nil
+	}
+	return c.sender.Completed(ctx, c.event(v))
+}
+
+func (c *completions) event(v assess.View) webhook.Event {
+	in := c.service.input(v)
+	status := live.Of(live.Snapshot{ID: v.Record.Test.ID, Zone: c.service.cfg.Zone, Now: time.Now(), Input: &in}, report.English)
+	e := webhook.Event{
+		Test: v.Record.Test.ID, State: v.Record.State, Sender: status.Sender, Started: v.Record.Test.Started, Attempts: status.Attempts,
+		Ended: v.Record.Acked, Link: c.service.cfg.resultURL(v.Record.Capability),
+	}
+	if e.Ended.IsZero() {
+		e.Ended = v.Record.Closed
+	}
+	if w := status.Verdict; w != nil {
+		verdict := webhook.Verdict(*w)
+		e.Verdict = &verdict
+	}
+	return e
+}
+
+// webhooks is how programs name a URL of their own. Its errors are those of
+// package api.
+type webhooks struct{ *webhook.Sender }
+
+var _ api.Webhooks = webhooks{}
+
+// Register implements api.Webhooks.
+func (w webhooks) Register(ctx context.Context, testID, url string) (string, error) {
+	secret, err := w.Sender.Register(ctx, testID, url)
+	if errors.Is(err, webhook.ErrBusy) {
+		err = errors.Join(api.ErrBusy, err)
+	}
+	return secret, err
+}
+
+// deliveries are calls of webhooks, as operators see them.
+func (c *completions) deliveries() []operate.Delivery {
+	out := []operate.Delivery{}
+	for _, d := range c.sender.Deliveries() {
+		state := operate.ReportQueued
+		switch {
+		case d.Delivered:
+			state = operate.ReportSent
+		case !d.Ended.IsZero():
+			state = operate.ReportGivenUp
+		}
+		out = append(out, operate.Delivery{ID: d.ID, Test: d.Test, Host: d.Host, State: state, Created: d.Created, Due: d.Due, Attempts: d.Attempts, LastError: d.LastError})
+	}
+	return out
+}
+
+// ForgetPerson implements operate.Forgetter.
+func (c *completions) ForgetPerson(ctx context.Context, _ string, tests []string) (n int, err error) {
+	before := len(c.sender.Deliveries())
+	for _, id := range tests {
+		err = errors.Join(err, c.sender.Forget(ctx, id))
+	}
+	return before - len(c.sender.Deliveries()), err
+}
