@@ -371,7 +371,7 @@ func TestWhatATestMayOwn(t *testing.T) {
 		{"SNI of its slot", func(x *test) { x.rec.Test.Slot = 1 }, evidence.Connection{Start: noon, Slot: 1, TLS: &evidence.TLS{SNI: &sni}}, true},
 		{"no SNI", func(x *test) { x.rec.Test.Slot = 1 }, evidence.Connection{Start: noon, TLS: &evidence.TLS{}}, true},
 	} {
-		if got := running(c.change).mayOwn(c.conn, 2*time.Minute); got != c.want {
+		if got := running(c.change).mayOwn(&c.conn, 2*time.Minute); got != c.want {
 			t.Errorf("%s: %v, want %v", c.name, got, c.want)
 		}
 	}

@@ -24,43 +24,19 @@ func (a *Assessor) evidence(t *test) evidence.History {
 func (a *Assessor) evidenceLocked(t *test) evidence.History {
 	now := a.o.Now()
 	h := evidence.History{Test: t.rec.Test, Until: now}
-	h.Connections = append(h.Connections, t.own...)
-	leftOut := t.dropped
-	since := t.adopts(a.o.Timing.DateSkew)
-	kin := slices.DeleteFunc(a.kin(t), func(o *test) bool { return !o.ended().IsZero() && o.ended().Before(since) })
-	for _, c := range t.clients {
-		leftOut += c.dropped
-		for _, conn := range c.loose {
-			switch {
-			case !t.mayOwn(conn, a.o.Timing.DateSkew):
-			case t.exact(a.o.Zone, conn):
-				conn.Attribution = evidence.BySlot
-				h.Connections = append(h.Connections, conn)
-			case a.anyMayOwn(conn, t, kin, c.tests):
-				leftOut++
-			default:
-				conn.Attribution = evidence.ByAddress
-				h.Connections = append(h.Connections, conn)
-			}
-		}
+	parts, leftOut := a.parts(t, now)
+	h.Connections = make([]evidence.Connection, len(parts))
+	for i, p := range parts {
+		h.Connections[i] = *p.Connection
+		h.Connections[i].Attribution = p.by
 	}
-	for id, conn := range a.conns {
-		if t.clients[conn.client.key] == conn.client && conn.test != t && (!conn.named || conn.slot == t.rec.Test.Slot) {
-			// It may still become part of the last attempt.
-			h.Connections = append(h.Connections, evidence.Connection{ID: id, Start: conn.start, End: now, Client: conn.remote.String(), Ending: evidence.EndingOpen, Attribution: evidence.ByAddress})
-		}
-	}
-	// The order of contacts matters: ids are given in order of arrival.
-	slices.SortFunc(h.Connections, func(x, y evidence.Connection) int {
-		return cmp.Or(x.Start.Compare(y.Start), cmp.Compare(x.ID, y.ID))
-	})
 	// Silence means nothing where something may be missing; the record says so
 	// to everyone who infers from it again. What came after the verdict was not
 	// left out of it.
 	if t.running() {
 		t.rec.Test.LeftOut, h.Test.LeftOut = leftOut, leftOut
 	}
-	from := earlier(t.first, since).Add(-a.o.Timing.Margin)
+	from := earlier(t.first, t.adopts(a.o.Timing.DateSkew)).Add(-a.o.Timing.Margin)
 	for _, s := range a.states[t.rec.Test.Slot] {
 		h.States = append(h.States, s)
 		if len(h.States) > 1 && !s.Time.After(from) {
@@ -70,9 +46,52 @@ func (a *Assessor) evidenceLocked(t *test) evidence.History {
 	return h
 }
 
+// part is a connection of a test, and why it is.
+type part struct {
+	*evidence.Connection
+	by evidence.Attribution
+}
+
+// parts lists the connections of t, in order of arrival, and counts those that
+// were left out.
+func (a *Assessor) parts(t *test, now time.Time) (parts []part, leftOut int) {
+	for i := range t.own {
+		parts = append(parts, part{&t.own[i], t.own[i].Attribution})
+	}
+	leftOut = t.dropped
+	since := t.adopts(a.o.Timing.DateSkew)
+	kin := slices.DeleteFunc(a.kin(t), func(o *test) bool { return !o.ended().IsZero() && o.ended().Before(since) })
+	for _, c := range t.clients {
+		leftOut += c.dropped
+		for i := range c.loose {
+			conn := &c.loose[i]
+			switch {
+			case !t.mayOwn(conn, a.o.Timing.DateSkew):
+			case t.exact(a.o.Zone, conn):
+				parts = append(parts, part{conn, evidence.BySlot})
+			case a.anyMayOwn(conn, t, kin, c.tests):
+				leftOut++
+			default:
+				parts = append(parts, part{conn, evidence.ByAddress})
+			}
+		}
+	}
+	for id, conn := range a.conns {
+		if t.clients[conn.client.key] == conn.client && conn.test != t && (!conn.named || conn.slot == t.rec.Test.Slot) {
+			// It may still become part of the last attempt.
+			parts = append(parts, part{&evidence.Connection{ID: id, Start: conn.start, End: now, Client: conn.remote.String(), Ending: evidence.EndingOpen}, evidence.ByAddress})
+		}
+	}
+	// The order of contacts matters: ids are given in order of arrival.
+	slices.SortFunc(parts, func(x, y part) int {
+		return cmp.Or(x.Start.Compare(y.Start), cmp.Compare(x.ID, y.ID))
+	})
+	return parts, leftOut
+}
+
 // anyMayOwn reports whether a connection without mail could be that of a test
 // in the lists, other than t.
-func (a *Assessor) anyMayOwn(conn evidence.Connection, t *test, lists ...[]*test) bool {
+func (a *Assessor) anyMayOwn(conn *evidence.Connection, t *test, lists ...[]*test) bool {
 	for _, list := range lists {
 		if slices.ContainsFunc(list, func(o *test) bool { return o != t && o.mayOwn(conn, a.o.Timing.DateSkew) }) {
 			return true
@@ -146,6 +165,7 @@ func (a *Assessor) evaluate(ctx context.Context, t *test) {
 		return
 	}
 	now := a.o.Now()
+	t.inferred = now
 	batch := a.conclude(t, &v, now)
 	if !now.Before(t.due) {
 		t.dirty = false

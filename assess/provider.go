@@ -105,7 +105,7 @@ func (a *Assessor) shared(t *test, group []*test) map[*test][]evidence.Connectio
 			seen[c] = true
 			for _, conn := range c.loose {
 				owner := a.nearest(key, conn, group)
-				if owner == nil || !owner.mayOwn(conn, a.o.Timing.DateSkew) || a.anyMayOwn(conn, owner, others) {
+				if owner == nil || !owner.mayOwn(&conn, a.o.Timing.DateSkew) || a.anyMayOwn(&conn, owner, others) {
 					continue
 				}
 				conn.Attribution = evidence.ByAddress

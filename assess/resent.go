@@ -51,7 +51,7 @@ func (a *Assessor) splitResent(t *test, v policyinfer.Verdict, last evidence.Con
 		a.o.Logger.Warn("no test opened", "test", t.rec.Test.ID, "connection", last, "err", err)
 		return nil, history.Batch{}
 	}
-	t.own = before
+	t.keep(before)
 	t.rec.Note = "ended: the mail was sent again, and the sender then behaved in another way"
 	known := a.engine.Infer(a.evidenceLocked(t), policyinfer.Options{})
 	batch := a.finish(t, &known, now)

@@ -77,7 +77,7 @@ func (a *Assessor) share(t *test) {
 
 // usedSlot notes who uses the names of slots, once a connection is over.
 func (a *Assessor) usedSlot(c *client, final evidence.Connection) {
-	if slot, named := slotNamed(a.o.Zone, final); named && slot > 0 {
+	if slot, named := slotNamed(a.o.Zone, &final); named && slot > 0 {
 		a.o.Used(slot)
 	}
 	for _, r := range final.Refused {
@@ -114,7 +114,7 @@ func (a *Assessor) over(t *test) {
 }
 
 // slotNamed returns the slot that the SNI of a connection names.
-func slotNamed(zone string, c evidence.Connection) (slot int, ok bool) {
+func slotNamed(zone string, c *evidence.Connection) (slot int, ok bool) {
 	if c.TLS == nil || c.TLS.SNI == nil {
 		return 0, false
 	}
@@ -126,7 +126,7 @@ func slotNamed(zone string, c evidence.Connection) (slot int, ok bool) {
 // sender's because it names the slot of t. It has to say an EHLO name that the
 // sender's mails come with: what is tried by hand on a mail server is not what
 // the mail server does.
-func (t *test) exact(zone string, c evidence.Connection) bool {
+func (t *test) exact(zone string, c *evidence.Connection) bool {
 	if !t.rec.Leased || t.rec.Shared || c.MailFrom != nil && !t.sentBy(*c.MailFrom) {
 		return false
 	}

@@ -21,7 +21,8 @@ import (
 // may own what it owns can still come.
 type test struct {
 	rec     history.TestRecord
-	own     []evidence.Connection // with its mails, in order of arrival
+	own     []evidence.Connection   // with its mails, in order of arrival
+	place   map[evidence.ConnID]int // of each in own
 	clients map[netip.Prefix]*client
 	copies  map[copyKey]bool // copies that were answered; true: with 250
 	date    time.Time        // when the first mail was written, as far as known
@@ -32,6 +33,8 @@ type test struct {
 	dirty   bool      // evidence came since verdict
 	due     time.Time // when the attempt in progress will be over
 	unsaved bool      // the last write about it failed
+
+	inferred time.Time // when verdict was made
 
 	// What it may have in common with other tests of its provider, see kin.
 	traits   map[trait]bool
@@ -68,16 +71,27 @@ func (t *test) sentBy(mailFrom string) bool { return strings.EqualFold(t.rec.Tes
 func (t *test) put(c evidence.Connection, most int) {
 	t.note(c)
 	c = t.itsPart(c)
-	for i := range t.own {
-		if t.own[i].ID == c.ID {
-			t.own[i] = c
-			return
+	i, known := t.place[c.ID]
+	switch {
+	case known:
+		t.own[i] = c
+	case len(t.own) < most:
+		if t.place == nil {
+			t.place = make(map[evidence.ConnID]int)
 		}
-	}
-	if len(t.own) < most {
+		t.place[c.ID] = len(t.own)
 		t.own = append(t.own, c)
-	} else {
+	default:
 		t.dropped++
+	}
+}
+
+// keep leaves t only some of its connections.
+func (t *test) keep(own []evidence.Connection) {
+	t.own = own
+	clear(t.place)
+	for i, c := range own {
+		t.place[c.ID] = i
 	}
 }
 
@@ -140,7 +154,7 @@ func (t *test) adopts(skew time.Duration) time.Time {
 }
 
 // mayOwn reports whether a connection without mail of ours may be the test's.
-func (t *test) mayOwn(c evidence.Connection, skew time.Duration) bool {
+func (t *test) mayOwn(c *evidence.Connection, skew time.Duration) bool {
 	if c.MailFrom != nil && !t.sentBy(*c.MailFrom) {
 		return false
 	}

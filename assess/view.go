@@ -45,8 +45,14 @@ func (a *Assessor) View(id string) (View, error) {
 		h.Connections = slices.DeleteFunc(h.Connections, func(c evidence.Connection) bool { return c.Ending == evidence.EndingOpen && len(c.Helo) == 0 })
 		var around []evidence.Query
 		h.Queries, around = a.queries(t)
-		r := t.rec
+		r, standing := t.rec, t.verdict
+		if t.dirty || a.fault.Broken != "" {
+			standing = nil
+		}
 		a.mu.Unlock()
+		if standing != nil { // nothing came since
+			return View{Record: r, History: h, Verdict: *standing, Around: around}, nil
+		}
 		return View{Record: r, History: h, Verdict: a.engine.Infer(h, policyinfer.Options{}), Around: around}, nil
 	}
 	var around []evidence.Query
