@@ -6,6 +6,7 @@ import (
 	"net/mail"
 	"net/netip"
 	"strings"
+	"unicode/utf8"
 
 	"golang.org/x/net/idna"
 	"golang.org/x/net/publicsuffix"
@@ -84,7 +85,10 @@ func canonicalDomain(s string) (string, error) {
 		return "", fmt.Errorf("%q is no domain such as spam.example", s)
 	}
 	name, err := idna.Lookup.ToASCII(strings.TrimSuffix(s, "."))
-	if err != nil || name == "" || len(name) > 253 {
+	if err != nil || name == "" || len(name) > 253 || !utf8.ValidString(s) {
+		return bad()
+	}
+	if again, err := idna.Lookup.ToASCII(name); err != nil || again != name {
 		return bad()
 	}
 	labels := strings.Split(name, ".")
