@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"strings"
 	"sync"
 	"testing"
@@ -68,11 +69,7 @@ func (n *needs) set(slot int, hosts ...scenario.Host) {
 func (n *needs) current() map[int]mxrotator.Need {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	out := make(map[int]mxrotator.Need)
-	for slot, need := range n.of {
-		out[slot] = need
-	}
-	return out
+	return maps.Clone(n.of)
 }
 
 // Slots that nobody uses cost no change of DNS, and their order is known.
@@ -125,7 +122,7 @@ func TestSlotFollowsItsTest(t *testing.T) {
 		pass(time.Second)
 		n.set(3, mx03)
 		b.Trigger(3) // at 111 s: MinGap after the last change
-		if at, ok := b.NextTurn(3); !ok || at.Sub(time.Now()) != 59*time.Second {
+		if at, ok := b.NextTurn(3); !ok || time.Until(at) != 59*time.Second {
 			t.Errorf("next turn of slot 3 in %v, %v; want 59 s", time.Until(at), ok)
 		}
 		pass(39 * time.Minute)

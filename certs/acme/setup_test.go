@@ -61,8 +61,8 @@ func (m *memory) Save(ctx context.Context, key string, value []byte) error {
 type provider struct {
 	mu       sync.Mutex
 	txt      map[string][]string // by name
-	appended int // records
-	changes  int // calls that succeeded
+	appended int                 // records
+	changes  int                 // calls that succeeded
 	fail     error
 	failGone error
 	onAppend func()
