@@ -90,7 +90,7 @@ func whyNot(c evidence.Connection, n neighbours) Why {
 	}
 	switch {
 	case c.Data:
-		w.Text = "It handed over a mail that no test has: a bounce that nothing tells from others, one test more than may run at once, or mail of a test that was deleted."
+		w.Text = "It handed over a mail that no test has: a bounce that nothing tells from others, a blocked sender, one test more than may run at once, or mail of a test that was deleted."
 	case c.MailFrom != nil && len(could) == 0:
 		w.Text = fmt.Sprintf("It said MAIL FROM:<%s> and handed over no message. No open test of that sender had this client, and a test begins with a message.", *c.MailFrom)
 	case len(w.Others) == 0:
@@ -98,7 +98,7 @@ func whyNot(c evidence.Connection, n neighbours) Why {
 	case len(could) == 0:
 		w.Text = "Tests had this client around that time, but none of them can own it."
 	case len(could) > 1:
-		w.Text = "Several tests could own it: " + strings.Join(could, ", ") + ". So it belongs to none, and each of them counts it as left out."
+		w.Text = "Several tests could own it: " + some(could) + ". So it belongs to none, and each of them counts it as left out."
 	case owner.State == history.StateRunning:
 		w.Text = fmt.Sprintf("Only test %s could own it, which still runs and counts it if no test of the same provider could own it, too. It is given to the test with its verdict.", owner.Test.ID)
 	case !owner.Concluded.IsZero() && c.Start.After(owner.Concluded):
@@ -110,4 +110,13 @@ func whyNot(c evidence.Connection, n neighbours) Why {
 		w.Text += " There are more tests around that time than were looked at."
 	}
 	return w
+}
+
+// some lists the first of many.
+func some(list []string) string {
+	const most = 10
+	if len(list) <= most {
+		return strings.Join(list, ", ")
+	}
+	return fmt.Sprintf("%s and %d more", strings.Join(list[:most], ", "), len(list)-most)
 }

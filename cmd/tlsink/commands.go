@@ -1,21 +1,26 @@
 package main
 
 import (
-	"cmp"
+	"bufio"
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"net/url"
-	"slices"
+	"os"
 	"strings"
 	"text/tabwriter"
 	"time"
 	"unicode"
+	"unicode/utf16"
+	"unicode/utf8"
 
-	"github.com/tlsink/tlsink/evidence"
+	"golang.org/x/term"
+
 	"github.com/tlsink/tlsink/history"
+	"github.com/tlsink/tlsink/operate"
 )
 
 // configFlag names the configuration of the service that is asked.
@@ -31,120 +36,6 @@ func (c configFlag) ask(e *env, method, path string) ([]byte, error) {
 	return control(e.ctx, cfg.DataDir, method, path)
 }
 
-type historyCmd struct {
-	List        historyListCmd        `cmd:"" help:"List the tests, the newest first."`
-	Show        historyShowCmd        `cmd:"" help:"Show the report of a test."`
-	Export      historyExportCmd      `cmd:"" help:"Print the history of a test as JSON Lines."`
-	Connections historyConnectionsCmd `cmd:"" help:"List connections, the newest first, also those of no test."`
-}
-
-type historyListCmd struct {
-	configFlag
-	JSON bool `name:"json" help:"Print JSON."`
-}
-
-// Run lists tests.
-func (c *historyListCmd) Run(e *env) error {
-	b, err := c.ask(e, http.MethodGet, "/tests")
-	if err != nil {
-		return err
-	}
-	if c.JSON {
-		_, err := e.stdout.Write(b)
-		return err
-	}
-	var tests []testLine
-	if err := json.Unmarshal(b, &tests); err != nil {
-		return fmt.Errorf("answer of the running service: %w", err)
-	}
-	if len(tests) == 0 {
-		fmt.Fprintln(e.stderr, "no tests yet: mail to the test addresses starts one")
-		return nil
-	}
-	w := tabwriter.NewWriter(e.stdout, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "TEST\tSTARTED (UTC)\tSENDER\tSTATE\tPOLICY\tATTEMPTS\tREPORT")
-	for _, t := range tests {
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%d\t%.60s\n", t.ID, t.Started.UTC().Format(time.DateTime), printable(t.Sender), t.State, t.Policy, t.Attempts, printable(t.Report))
-	}
-	return w.Flush()
-}
-
-type historyShowCmd struct {
-	configFlag
-	Test string `arg:"" help:"Test, e.g. 7KQ2PX."`
-}
-
-// Run prints a report.
-func (c *historyShowCmd) Run(e *env) error {
-	b, err := c.ask(e, http.MethodGet, "/tests/"+url.PathEscape(c.Test)+"/report")
-	if err == nil {
-		_, err = e.stdout.Write(b)
-	}
-	return err
-}
-
-type historyExportCmd struct {
-	configFlag
-	Test string `arg:"" help:"Test, e.g. 7KQ2PX."`
-}
-
-// Run prints a history.
-func (c *historyExportCmd) Run(e *env) error {
-	b, err := c.ask(e, http.MethodGet, "/tests/"+url.PathEscape(c.Test)+"/history")
-	if err == nil {
-		_, err = e.stdout.Write(b)
-	}
-	return err
-}
-
-type historyConnectionsCmd struct {
-	configFlag
-	Since      time.Duration `default:"1h" help:"How far to look back."`
-	Unattached bool          `help:"Only those that belong to no test."`
-	JSON       bool          `name:"json" help:"Print all that was recorded, as JSON Lines."`
-}
-
-// Run lists connections: also those of scanners, and of clients that never
-// came as far as a mail.
-func (c *historyConnectionsCmd) Run(e *env) error {
-	since := time.Now().Add(-c.Since)
-	b, err := c.ask(e, http.MethodGet, "/connections?since="+url.QueryEscape(since.Format(time.RFC3339Nano)))
-	if err != nil {
-		return err
-	}
-	var list []connectionLine
-	if err := json.Unmarshal(b, &list); err != nil {
-		return fmt.Errorf("answer of the running service: %w", err)
-	}
-	if c.Unattached {
-		list = slices.DeleteFunc(list, func(c connectionLine) bool { return c.Test != "" })
-	}
-	if c.JSON {
-		return printLines(e.stdout, list)
-	}
-	w := tabwriter.NewWriter(e.stdout, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "CONNECTION\tSTARTED (UTC)\tSECONDS\tCLIENT\tNAME\tSERVER\tSTATUS\tENDING\tTEST\tANOMALIES")
-	for _, c := range list {
-		seconds := "open"
-		if c.Ending != evidence.EndingOpen {
-			seconds = fmt.Sprintf("%.1f", c.End.Sub(c.Start).Seconds())
-		}
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%.40s\t%d\t%s\t%s\t%s\t%.120s\n", c.ID, c.Start.UTC().Format(time.DateTime), seconds, c.Client,
-			cmp.Or(printable(strings.Join(c.Helo, " ")), "-"), c.Server, c.Status, c.Ending, cmp.Or(c.Test, "-"), printable(strings.Join(c.Anomalies, "; ")))
-	}
-	return w.Flush()
-}
-
-func printLines[T any](w io.Writer, list []T) error {
-	enc := json.NewEncoder(w)
-	for _, v := range list {
-		if err := enc.Encode(v); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
 // printable makes text from strangers fit for a terminal and a table.
 func printable(s string) string {
 	return strings.Map(func(r rune) rune {
@@ -154,6 +45,35 @@ func printable(s string) string {
 		return '\uFFFD'
 	}, s)
 }
+
+// writeJSON writes one value, fit for a terminal.
+func writeJSON(w io.Writer, v any) error {
+	b, err := json.Marshal(v)
+	if err == nil {
+		_, err = w.Write(append(plainJSON(b), '\n'))
+	}
+	return err
+}
+
+// plainJSON escapes what could steer a terminal: JSON leaves some of it as it is.
+func plainJSON(b []byte) []byte {
+	if !bytes.ContainsFunc(b, steers) {
+		return b
+	}
+	out := make([]byte, 0, len(b)+64)
+	for _, r := range string(b) {
+		if !steers(r) {
+			out = utf8.AppendRune(out, r)
+			continue
+		}
+		for _, u := range utf16.Encode([]rune{r}) {
+			out = fmt.Appendf(out, "\\u%04x", u)
+		}
+	}
+	return out
+}
+
+func steers(r rune) bool { return !unicode.IsPrint(r) && r != '\n' && r != '\r' }
 
 type inboxCmd struct {
 	configFlag
@@ -200,17 +120,100 @@ func (c *inboxCmd) Run(e *env) error {
 type forgetCmd struct {
 	configFlag
 	Address string `arg:"" help:"Mail address of the sender."`
+	DryRun  bool   `help:"Only say what would be deleted."`
+	Yes     bool   `help:"Do not ask, on a terminal."`
 }
 
 // Run deletes what is kept of a sender: tests, connections, reports, mail to
-// postmaster.
+// postmaster. Without a terminal it does not ask: requests are worked off by
+// scripts.
 func (c *forgetCmd) Run(e *env) error {
 	if !strings.Contains(c.Address, "@") {
 		return fmt.Errorf("address %q is not local-part@domain", c.Address)
 	}
-	b, err := c.ask(e, http.MethodDelete, "/people/"+url.PathEscape(c.Address))
+	path := "/people/" + url.PathEscape(c.Address)
+	if c.DryRun || !c.Yes && interactive(e.stdin) {
+		b, err := c.ask(e, http.MethodGet, path)
+		if err != nil {
+			return err
+		}
+		var p operate.Preview
+		if err := json.Unmarshal(b, &p); err != nil {
+			return fmt.Errorf("answer of the running service: %w", err)
+		}
+		more := ""
+		if p.More {
+			more = " and more"
+		}
+		fmt.Fprintf(e.stdout, "%s%s, %s, %s to postmaster, and connections\n", counts(len(p.Tests), "test"), more, counts(p.Reports, "report"), counts(p.Mailbox, "mail"))
+		if c.DryRun {
+			return nil
+		}
+		if err := confirm(e, "Delete everything of this address", false); err != nil {
+			return err
+		}
+	}
+	b, err := c.ask(e, http.MethodDelete, path)
+	if err != nil {
+		return err
+	}
+	var f operate.Forgotten
+	if err := json.Unmarshal(b, &f); err != nil {
+		return fmt.Errorf("answer of the running service: %w", err)
+	}
+	fmt.Fprintf(e.stdout, "%d records deleted\n", f.Records)
+	return nil
+}
+
+type purgeCmd struct {
+	configFlag
+	OlderThan string `help:"Delete what had its last activity longer ago, e.g. 7d or 12h. Default: retention_days." placeholder:"AGE"`
+	Yes       bool   `help:"Do not ask."`
+}
+
+// Run deletes old evidence.
+func (c *purgeCmd) Run(e *env) error {
+	v, what := make(url.Values), "what is older than retention_days"
+	if c.OlderThan != "" {
+		q, err := operate.ParseQuery(url.Values{"from": {c.OlderThan}}, time.Now())
+		if err != nil || !strings.ContainsAny(c.OlderThan, "dhms") {
+			return fmt.Errorf("--older-than %q: want an age such as 7d or 12h", c.OlderThan)
+		}
+		v.Set("before", q.From.UTC().Format(time.RFC3339Nano))
+		what = "what is older than " + c.OlderThan
+	}
+	if err := confirm(e, "Delete "+what+"; running tests and pending reports stay", c.Yes); err != nil {
+		return err
+	}
+	b, err := c.ask(e, http.MethodPost, "/purge?"+v.Encode())
 	if err == nil {
-		fmt.Fprintf(e.stdout, "%s records deleted\n", strings.TrimSpace(string(b)))
+		fmt.Fprintf(e.stdout, "%s tests and connections deleted\n", strings.TrimSpace(string(b)))
 	}
 	return err
+}
+
+// interactive reports whether somebody can be asked.
+func interactive(in io.Reader) bool {
+	f, ok := in.(*os.File)
+	return ok && term.IsTerminal(int(f.Fd())) //nolint:gosec // a file descriptor
+}
+
+// confirm asks before something is lost. Where nobody can be asked, --yes must
+// say so.
+func confirm(e *env, question string, yes bool) error {
+	if yes {
+		return nil
+	}
+	if !interactive(e.stdin) {
+		return fmt.Errorf("%s? There is no terminal to ask on: confirm it with --yes", question)
+	}
+	fmt.Fprintf(e.stderr, "%s? [y/N] ", question)
+	line, err := bufio.NewReader(io.LimitReader(e.stdin, 100)).ReadString('\n')
+	if err != nil && !errors.Is(err, io.EOF) {
+		return err
+	}
+	if a := strings.ToLower(strings.TrimSpace(line)); a != "y" && a != "yes" {
+		return errors.New("nothing was changed")
+	}
+	return nil
 }

@@ -228,7 +228,7 @@ func (s *service) doctorHelp(ctx context.Context) (doctorHelp, error) {
 }
 
 // doctorRoutes adds what `tlsink doctor` asks.
-func (s *service) doctorRoutes(handle func(pattern string, f func(w io.Writer, r *http.Request) error)) {
+func (s *service) doctorRoutes(handle func(pattern string, f handler)) {
 	handle("GET /doctor", func(w io.Writer, r *http.Request) error {
 		h, err := s.doctorHelp(r.Context())
 		if err != nil {

@@ -11,14 +11,15 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/tlsink/tlsink/evidence"
+	"github.com/tlsink/tlsink/operate"
 )
 
 // connections returns what is recorded, by client address.
-func (p *process) connections(t *testing.T) map[string]connectionLine {
+func (p *process) connections(t *testing.T) map[string]operate.ConnectionRow {
 	t.Helper()
-	out := make(map[string]connectionLine)
+	out := make(map[string]operate.ConnectionRow)
 	for line := range strings.Lines(p.ask(t, "history", "connections", "--json")) {
-		var c connectionLine
+		var c operate.ConnectionRow
 		if err := json.Unmarshal([]byte(line), &c); err != nil {
 			t.Fatal(err)
 		}
@@ -27,9 +28,9 @@ func (p *process) connections(t *testing.T) map[string]connectionLine {
 	return out
 }
 
-func (p *process) tests(t *testing.T) []testLine {
+func (p *process) tests(t *testing.T) []operate.TestRow {
 	t.Helper()
-	var out []testLine
+	var out []operate.TestRow
 	if err := json.Unmarshal([]byte(p.ask(t, "history", "list", "--json")), &out); err != nil {
 		t.Fatal(err)
 	}
@@ -165,7 +166,7 @@ func TestMisbehavingClients(t *testing.T) {
 				t.Errorf("replies %v, want the last to be %d", codes, c.last)
 			}
 			_ = s.conn.Close()
-			var got connectionLine
+			var got operate.ConnectionRow
 			for got.Ending == "" || got.Ending == evidence.EndingOpen { // written behind our back
 				got = p.connections(t)[s.local]
 			}
@@ -232,7 +233,7 @@ func TestConnectionsOfNoTestAreListed(t *testing.T) {
 	mta.mail("b@sender.example", "en@et.sink.example", mailText("b@sender.example", "1@sender.example"))
 	mta.cmd(221, "QUIT")
 	mta.rest()
-	var got map[string]connectionLine
+	var got map[string]operate.ConnectionRow
 	for got[scanner.local].Ending != evidence.EndingQuit || got[mta.local].Ending != evidence.EndingQuit {
 		got = p.connections(t)
 	}

@@ -134,7 +134,7 @@ func (c configFlag) print(e *env, method, path string) error {
 }
 
 // keyRoutes are the part of the control socket that is about keys.
-func (s *service) keyRoutes(handle func(pattern string, f func(w io.Writer, r *http.Request) error)) {
+func (s *service) keyRoutes(handle func(pattern string, f handler)) {
 	handle("GET /keys", func(w io.Writer, _ *http.Request) error { return json.NewEncoder(w).Encode(s.certs.Status()) })
 	handle("POST /keys/rolls", func(w io.Writer, r *http.Request) error {
 		hosts, err := s.certs.Roll(r.Context(), r.URL.Query()["host"]...)

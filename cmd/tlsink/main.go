@@ -33,6 +33,12 @@ type cli struct {
 	Reload  reloadCmd  `cmd:"" help:"Have the running sink read its configuration again, like SIGHUP."`
 	Infer   inferCmd   `cmd:"" help:"Infer a sender's policy from recorded histories (JSON Lines)."`
 	History historyCmd `cmd:"" help:"Look at the tests of the running sink."`
+	Tests   testsCmd   `cmd:"" help:"Search, explain, export and delete the tests of the running sink."`
+	Queue   queueCmd   `cmd:"" help:"Look at the queue of reports; retry and drop."`
+	Blocks  blocksCmd  `cmd:"" help:"Refuse clients and senders."`
+	Slots   slotsCmd   `cmd:"" help:"List the slots that tests can lease."`
+	Purge   purgeCmd   `cmd:"" help:"Delete old evidence now."`
+	Actions actionsCmd `cmd:"" help:"List what operators changed."`
 	Inbox   inboxCmd   `cmd:"" help:"Read mail to postmaster and abuse."`
 	Forget  forgetCmd  `cmd:"" help:"Delete everything of a sender, on request."`
 	Console consoleCmd `cmd:"" help:"Set the password of the operator's console."`

@@ -10,6 +10,8 @@ import (
 
 	"github.com/miekg/dns"
 	"go.etcd.io/bbolt"
+
+	"github.com/tlsink/tlsink/operate"
 )
 
 // fails runs `tlsink serve`, which has to end with status 1 and one line that
@@ -326,7 +328,7 @@ func TestInbox(t *testing.T) {
 	if left := p.ask(t, "inbox"); strings.Contains(left, "\n"+id+" ") || strings.Count(left, "\n") != len(to) {
 		t.Errorf("after the deletion of %s:\n%s", id, left)
 	}
-	var tests []testLine
+	var tests []operate.TestRow
 	if err := json.Unmarshal([]byte(p.ask(t, "history", "list", "--json")), &tests); err != nil || len(tests) != 0 {
 		t.Errorf("mail to the operator made tests: %v %v", tests, err)
 	}

@@ -1,0 +1,119 @@
+package main
+
+import (
+	"cmp"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/tlsink/tlsink/operate"
+)
+
+type blocksCmd struct {
+	List   blocksListCmd   `cmd:"" default:"withargs" help:"List what is blocked."`
+	Add    blocksAddCmd    `cmd:"" help:"Refuse clients of a network, senders of a domain, or one sender."`
+	Remove blocksRemoveCmd `cmd:"" help:"End blocks."`
+}
+
+type blocksListCmd struct {
+	configFlag
+	JSON bool `name:"json" help:"Print JSON."`
+}
+
+// Run lists blocks.
+func (c *blocksListCmd) Run(e *env) error {
+	var list []operate.Block
+	if done, err := c.list(e, "/blocks", c.JSON, &list); done || err != nil {
+		return err
+	}
+	if len(list) == 0 {
+		fmt.Fprintln(e.stderr, "nothing is blocked")
+		return nil
+	}
+	w := tabwriter.NewWriter(e.stdout, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w, "BLOCK\tKIND\tWHAT\tSINCE (UTC)\tUNTIL (UTC)\tREASON")
+	for _, b := range list {
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", printable(b.ID), b.Kind, printable(b.Value), date(b.Since), date(b.Until), cmp.Or(printable(b.Reason), "-"))
+	}
+	return w.Flush()
+}
+
+type blocksAddCmd struct {
+	configFlag
+	What   string        `arg:"" help:"IP address, network (192.0.2.0/24), domain (spam.example, with its subdomains) or mail address."`
+	Reason string        `required:"" help:"Why; only operators see it." placeholder:"TEXT"`
+	For    time.Duration `help:"How long. Default: until removed." placeholder:"DURATION"`
+	Wide   bool          `help:"Also what blocks very many: a large part of all addresses, or a whole top-level domain."`
+}
+
+// Run adds a block.
+func (c *blocksAddCmd) Run(e *env) error {
+	v := url.Values{"what": {c.What}, "reason": {c.Reason}}
+	if c.For < 0 {
+		return fmt.Errorf("--for %v: want a positive duration, e.g. 24h", c.For)
+	}
+	if c.For > 0 {
+		v.Set("until", time.Now().Add(c.For).UTC().Format(time.RFC3339Nano))
+	}
+	if c.Wide {
+		v.Set("wide", "true")
+	}
+	b, err := c.ask(e, http.MethodPost, "/blocks?"+v.Encode())
+	if err != nil {
+		return err
+	}
+	var block operate.Block
+	if err := json.Unmarshal(b, &block); err != nil {
+		return fmt.Errorf("answer of the running service: %w", err)
+	}
+	fmt.Fprintf(e.stdout, "%s: %s %s is blocked\n", printable(block.ID), block.Kind, printable(block.Value))
+	return nil
+}
+
+type blocksRemoveCmd struct {
+	configFlag
+	Blocks []string `arg:"" help:"Blocks, as \x60tlsink blocks\x60 names them."`
+}
+
+// Run ends blocks.
+func (c *blocksRemoveCmd) Run(e *env) error {
+	var failed error
+	for _, id := range c.Blocks {
+		if _, err := c.ask(e, http.MethodDelete, "/blocks/"+url.PathEscape(id)); err != nil {
+			failed = errors.Join(failed, err)
+			continue
+		}
+		fmt.Fprintf(e.stdout, "%s is no longer blocked\n", printable(id))
+	}
+	return failed
+}
+
+// actionsCmd lists what operators did.
+type actionsCmd struct {
+	configFlag
+	JSON bool `name:"json" help:"Print JSON."`
+}
+
+// Run lists actions.
+func (c *actionsCmd) Run(e *env) error {
+	var list []operate.AuditRecord
+	if done, err := c.list(e, "/actions", c.JSON, &list); done || err != nil {
+		return err
+	}
+	if len(list) == 0 {
+		fmt.Fprintln(e.stderr, "no operator has changed anything yet")
+		return nil
+	}
+	w := tabwriter.NewWriter(e.stdout, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w, "TIME (UTC)\tWHO\tACTION\tOBJECT\tRECORDS\tDETAIL")
+	for _, r := range list {
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%d\t%s\n", date(r.Time), printable(strings.TrimSpace(r.Actor.Kind+" "+r.Actor.Name)), printable(r.Action),
+			cmp.Or(printable(r.Object), "-"), r.Count, cmp.Or(printable(strings.TrimSpace(r.Detail+" "+r.Error)), "-"))
+	}
+	return w.Flush()
+}
