@@ -43,10 +43,10 @@ func TestSignedMessages(t *testing.T) {
 			if own {
 				key, other = other, key
 			}
-			if err := verify(key, c, c.at); err != nil {
+			if err := verify(key, c.header, []byte(c.body), c.at); err != nil {
 				t.Errorf("%s: %v", c.path, err)
 			}
-			if err := verify(other, c, c.at); err == nil {
+			if err := verify(other, c.header, []byte(c.body), c.at); err == nil {
 				t.Errorf("%s: the secret of another verifies, too", c.path)
 			}
 			var m struct {
@@ -175,7 +175,7 @@ func TestRetries(t *testing.T) {
 					if call.body != calls[0].body || call.header.Get("webhook-id") != calls[0].header.Get("webhook-id") {
 						t.Errorf("attempt %d has another body or identifier", i+1)
 					}
-					if err := verify(operatorSecret, call, call.at); err != nil {
+					if err := verify(operatorSecret, call.header, []byte(call.body), call.at); err != nil {
 						t.Errorf("attempt %d: %v", i+1, err)
 					}
 				}
@@ -422,7 +422,8 @@ func TestLoopbackOverHTTP(t *testing.T) {
 	if got := <-done; got != webhook.Delivered {
 		t.Errorf("result %q", got)
 	}
-	if err := verify(secret, r.got()[0], time.Now()); err != nil {
+	got := r.got()[0]
+	if err := verify(secret, got.header, []byte(got.body), time.Now()); err != nil {
 		t.Error(err)
 	}
 }
