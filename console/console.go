@@ -93,6 +93,14 @@ type console struct {
 // HTTPS only. It sets its own headers and limits its bodies. Without a
 // password file it says 404, until there is one.
 func New(o Options) (http.Handler, error) {
+	c, err := newConsole(o)
+	if err != nil {
+		return nil, err
+	}
+	return c.guard(c.routes()), nil
+}
+
+func newConsole(o Options) (*console, error) {
 	if err := o.defaults(); err != nil {
 		return nil, err
 	}
@@ -111,7 +119,7 @@ func New(o Options) (http.Handler, error) {
 	case err != nil:
 		o.Logger.Error("nobody can log in to the console: its password can not be read", "err", err)
 	}
-	return c.guard(c.routes()), nil
+	return c, nil
 }
 
 // visit is one request of an operator.

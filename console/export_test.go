@@ -1,6 +1,10 @@
 package console
 
-import "time"
+import (
+	"net/http"
+	"net/netip"
+	"time"
+)
 
 // CheapHash is HashPassword at a cost that tests can afford.
 func CheapHash(password string) string {
@@ -21,6 +25,33 @@ func Matches(s, password string) bool {
 	return err == nil && h.matches(password)
 }
 
+// NewBusy is New while a password is checked that takes until release is called.
+func NewBusy(o Options) (h http.Handler, release func(), err error) {
+	c, err := newConsole(o)
+	if err != nil {
+		return nil, nil, err
+	}
+	c.hashing <- struct{}{}
+	return c.guard(c.routes()), func() { <-c.hashing }, nil
+}
+
+// Tries are the tries of clients.
+type Tries struct{ t *tries }
+
+// NewTries returns Tries.
+func NewTries(now func() time.Time) Tries { return Tries{newTries(now)} }
+
+// Begin is begin, of a device if it is named, else of a network.
+func (t Tries) Begin(network netip.Prefix, device string) time.Duration {
+	if device != "" {
+		network = netip.Prefix{}
+	}
+	return t.t.begin(whoTries{network, device})
+}
+
+// Len is how many clients are remembered.
+func (t Tries) Len() int { return len(t.t.clients) }
+
 // Bounds of the package.
 const (
 	SessionCookie = sessionCookie
@@ -30,6 +61,7 @@ const (
 	WorldWait     = worldWait
 	MaxSessions   = maxSessions
 	MaxClients    = maxClients
+	MaxWaiting    = maxWaiting
 	DeviceAge     = deviceAge
 )
 

@@ -3,10 +3,13 @@ package console_test
 import (
 	"fmt"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"os"
 	"strconv"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -351,5 +354,70 @@ func TestManySessions(t *testing.T) {
 	expect(t, "the newest", second.get("/console/"), http.StatusOK)
 	if n := strings.Count(first.get("/console/").Body.String(), "<code>"); n != console.MaxSessions {
 		t.Errorf("%d sessions", n)
+	}
+}
+
+// TestOneHashAtATime: logins wait for each other, and not more than a few.
+func TestOneHashAtATime(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		d := newDesk(t)
+		h, release, err := console.NewBusy(console.Options{Zone: zone, Operator: d.operator, PasswordFile: d.file, Now: d.clock})
+		if err != nil {
+			t.Fatal(err)
+		}
+		d.handler = h
+		var waiting sync.WaitGroup
+		var in atomic.Int32
+		from := func(n int) *browser {
+			b := d.browser()
+			b.client = fmt.Sprintf("198.51.100.%d:1", n)
+			return b
+		}
+		for n := range console.MaxWaiting {
+			waiting.Go(func() {
+				if from(n).login(password).Code == http.StatusSeeOther {
+					in.Add(1)
+				}
+			})
+		}
+		synctest.Wait()
+		w := from(99).login(password)
+		expect(t, "one too many", w, http.StatusServiceUnavailable, "Try again in a few seconds")
+		if w.Header().Get("Retry-After") == "" {
+			t.Error("no Retry-After")
+		}
+		if in.Load() > 0 {
+			t.Errorf("%d passwords were checked beside another one", in.Load())
+		}
+		release()
+		waiting.Wait()
+		if in.Load() != console.MaxWaiting {
+			t.Errorf("%d of %d who waited were let in", in.Load(), console.MaxWaiting)
+		}
+	})
+}
+
+// TestTriesAreBounded: whoever comes, memory and waits are bounded.
+func TestTriesAreBounded(t *testing.T) {
+	t.Parallel()
+	now := start
+	tries := console.NewTries(func() time.Time { return now })
+	for n := range 3 * console.MaxClients {
+		now = now.Add(time.Millisecond)
+		tries.Begin(netip.Prefix{}, fmt.Sprint(n))
+	}
+	if n := tries.Len(); n > console.MaxClients {
+		t.Errorf("%d clients are remembered", n)
+	}
+	for n := range 200 {
+		network := netip.PrefixFrom(netip.AddrFrom4([4]byte{192, 0, 2, byte(n)}), 32)
+		if wait := tries.Begin(network, ""); wait < 0 || wait > console.WorldWait {
+			t.Fatalf("a stranger waits %v", wait)
+		}
+	}
+	now = now.Add(24 * time.Hour)
+	if wait := tries.Begin(netip.MustParsePrefix("203.0.113.1/32"), ""); wait != 0 {
+		t.Errorf("a day later: %v", wait)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -110,8 +111,18 @@ func (c *console) check(v *visit) error {
 	result, ok := c.o.Operator.SelfCheck()
 	body := struct {
 		operate.SelfCheck
-		None bool
-	}{result, !ok || result.At.IsZero()}
+		None      bool
+		Wrong, Of int
+	}{SelfCheck: result, None: !ok || result.At.IsZero(), Of: len(result.Results)}
+	// What is wrong comes first: with many slots there are many results.
+	rank := map[string]int{"wrong": -2, "cannot": -1}
+	body.Results = slices.Clone(result.Results)
+	slices.SortStableFunc(body.Results, func(a, b operate.CheckResult) int { return rank[a.Status] - rank[b.Status] })
+	for _, r := range body.Results {
+		if r.Status == "wrong" {
+			body.Wrong++
+		}
+	}
 	return c.show(v, http.StatusOK, page{Title: "Self-check", Name: "check", Here: "/console/check", Body: body})
 }
 

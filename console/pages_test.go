@@ -47,7 +47,7 @@ func TestPages(t *testing.T) {
 		"/console/tests/T1/compare?with=t2":  {"between T2 and T1: nothing", "What changed between T2 and T1"},
 		"/console/connections":               {"c500", "It said nothing.", "Why it belongs to no test"},
 		"/console/connections/c1":            {"It came from an address of the test.", "/console/blocks?what=192.0.2.1", "mx05.et3.sink.example"},
-		"/console/check":                     {"the certificate has expired", "look at the log of certificates", "can not be tested", "Broken since"},
+		"/console/check":                     {"the certificate has expired", "look at the log of certificates", "can not be tested", "Broken since", "3 results, 1 of them wrong"},
 		"/console/queue":                     {"451 4.7.1 try again later", `action="/console/queue/T1/retry"`, `action="/console/queue/T1/drop"`, "hooks.example", "?cursor=more"},
 		"/console/blocks":                    {"198.51.100.0/24", "scans", "200 (reached)"},
 		"/console/blocks?what=192.0.2.9":     {`value="192.0.2.9"`},
