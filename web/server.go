@@ -5,7 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
-	"log/slog"
+	"log"
 	"net"
 	"net/http"
 	"time"
@@ -61,8 +61,7 @@ func (s *Server) Serve(ctx context.Context, httpListeners, httpsListeners []net.
 		WriteTimeout:      s.o.Limits.WriteTimeout,
 		IdleTimeout:       s.o.Limits.IdleTimeout,
 		MaxHeaderBytes:    s.o.Limits.MaxHeaderBytes,
-		// Handshake errors of strangers and the like.
-		ErrorLog: slog.NewLogLogger(s.o.Logger.Handler(), slog.LevelDebug),
+		ErrorLog:          log.New(errorLog{s.o.Logger}, "", 0),
 	}
 	limit := newConnLimit(s.o.Limits.Connections, s.o.Limits.PerClient)
 	group, groupCtx := errgroup.WithContext(ctx)
