@@ -4,9 +4,11 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"io"
 	"log/slog"
 	"math/rand/v2"
 	"net/http/httptest"
+	"net/netip"
 	"os"
 	"regexp"
 	"slices"
@@ -109,6 +111,20 @@ func TestLogFollowsATest(t *testing.T) {
 	})
 }
 
+// noTLS says something else to the HTTPS port.
+func noTLS(t *testing.T, w *world, client netip.Addr) {
+	t.Helper()
+	c, err := w.dialer(client)(w.t.Context(), "tcp", netip.AddrPortFrom(serviceIP(), 443).String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if _, err := c.Write([]byte("EHLO client.example\r\n")); err != nil {
+		t.Fatal(err)
+	}
+	_, _ = io.ReadAll(c) // until it is closed
+}
+
 // silentAbout fails if a log holds a person, or the way to a result.
 func silentAbout(t *testing.T, log string, r history.TestRecord, s *mta) {
 	t.Helper()
@@ -162,15 +178,14 @@ func TestLogFollowsTheWeb(t *testing.T) {
 		}
 		page := ask("POST", "/start", "l=en", 303).Header().Get("Location")
 		capability := strings.TrimPrefix(page, "/t/")
-		body := ask("GET", page, "", 200).Body.String()
-		token := regexp.MustCompile(`en[a-z2-7]{10}@`).FindString(body)
+		ask("GET", page, "", 200)
+		token := regexp.MustCompile(`en[2-9a-z]{10}@`).FindString(ask("GET", "/api/v1/tests/"+capability, "", 200).Body.String())
 		if len(capability) < 22 || token == "" {
-			t.Fatalf("page %q, token %q", page, token)
+			t.Errorf("page %q, token %q", page, token)
 		}
 		ask("GET", page+"?x=1", "", 200)
 		ask("GET", page+".json", "", 404) // there is no report yet
 		ask("GET", page+"/nothing", "", 404)
-		ask("GET", "/api/v1/tests/"+capability, "", 200)
 		ask("GET", "/statistics", "", 200)
 		ask("GET", "/statistics.csv", "", 200)
 		ask("POST", "/console/login", "password="+wrong, 403)
@@ -182,6 +197,10 @@ func TestLogFollowsTheWeb(t *testing.T) {
 			if one == "" || strings.Contains(log.all(), one) {
 				t.Errorf("the log holds %q", one)
 			}
+		}
+		noTLS(t, w, clientIP(9))
+		if said := log.all(); !strings.Contains(said, "http server") || strings.Contains(said, clientIP(9).String()) {
+			t.Error("the log says nothing of a handshake that failed, or whose it was")
 		}
 		got := scraped(t, w)
 		for name, want := range map[string]float64{
