@@ -23,14 +23,14 @@ const secret = "geheim.person"
 // strangers could write.
 type dice struct {
 	*rand.Rand
-	text string
+	text, long string
 }
 
 func (d dice) of(list ...string) string { return list[d.IntN(len(list))] }
 
 // stranger is what a client may write: with an address, and what is in the corpus.
 func (d dice) stranger() string {
-	return d.of("", "mta.example", secret+"@example.org", "<script>alert(1)</script>", "a\x1b[2J\n\u202e\u200b", d.text, strings.Repeat("x", 9000), "mx04.et."+zone)
+	return d.of("", "mta.example", secret+"@example.org", "<script>alert(1)</script>", "a\x1b[2J\n\u202e\u200b", d.text, d.long, "mx04.et."+zone)
 }
 
 func (d dice) text2() *string {
@@ -127,7 +127,7 @@ func FuzzOf(f *testing.F) {
 	}
 	f.Add(uint64(1), "\"geheim.person\"@example.org and %s %[1]d")
 	f.Fuzz(func(t *testing.T, seed uint64, text string) {
-		d := dice{rand.New(rand.NewPCG(seed, 7)), text}
+		d := dice{rand.New(rand.NewPCG(seed, 7)), text, strings.Repeat("x", 9000)}
 		s := d.snapshot()
 		for _, l := range []report.Language{report.English, report.German, ""} {
 			checkStatus(t, live.Of(s, l))
