@@ -96,22 +96,21 @@ func (c *complaints) check(t *testing.T, site string) {
 }
 
 // site serves the pages of one test to a browser.
-func site(t *testing.T, b *board, change func(*fixture, *web.Options)) *httptest.Server {
+func site(t *testing.T, b *board, change func(*web.Options)) (*fixture, *httptest.Server) {
 	t.Helper()
-	f := newFixture(t, func(o *web.Options) {
-		o.Live, o.Leases, o.Privacy, o.Now = b, &leases{}, settings(), time.Now
+	f := watched(t, b, func(o *web.Options) {
 		o.Limits.PagesPerMinute = 100_000
+		if change != nil {
+			change(o)
+		}
 	})
-	if change != nil {
-		change(f, nil)
-	}
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		r = r.Clone(r.Context())
 		r.Host, r.TLS = zone, &tls.ConnectionState{}
 		f.server.Handler().ServeHTTP(w, r)
 	}))
 	t.Cleanup(server.Close)
-	return server
+	return f, server
 }
 
 // What is shown in a browser, and as screenshots in the directory that
@@ -135,22 +134,24 @@ func TestPagesInBrowser(t *testing.T) {
 		{"expired", test, expired()},
 		{"running", test, recorded(t, "postfix-dane", 7, report.StateRunning)},
 		{"running-de", test + "?l=de", recorded(t, "postfix-may-multi", 40, report.StateRunning)},
+		{"comparison", test + "/compare?with=" + earlier, recorded(t, "postfix-dane", 0, report.StateAcked)},
+		{"comparison-wrong-de", test + "/compare?with=x&l=de", recorded(t, "postfix-dane", 0, report.StateAcked)},
 		{"done", test, recorded(t, "postfix-dane", 0, report.StateAcked)},
 		{"done-de", test + "?l=de", recorded(t, "postfix-may", 0, report.StateAcked)},
 	}
 	seen := listen(ctx, t)
 	for _, c := range shown {
-		server := site(t, boardOf(c.snapshot), func(f *fixture, _ *web.Options) {
-			if c.snapshot.Input != nil {
-				f.source.in = *c.snapshot.Input
-			}
-		})
+		f, server := site(t, boardOf(c.snapshot), nil)
+		if c.snapshot.Input != nil {
+			f.source.in = *c.snapshot.Input
+			f.source.earlier = *recorded(t, "postfix-may", 0, report.StateAcked).Input
+		}
 		for _, width := range []int64{360, 1100} {
 			for _, scheme := range []string{"light", "dark"} {
 				name := fmt.Sprintf("%s-%d-%s", c.name, width, scheme)
 				t.Run(name, func(t *testing.T) {
 					look(ctx, t, server.URL+c.path, width, scheme, name)
-					if c.name != "missing" {
+					if c.name != "missing" && c.name != "comparison-wrong-de" { // whose status the browser does not like
 						seen.check(t, server.URL)
 					}
 				})
@@ -233,3 +234,91 @@ const inspect = `(() => {
   for (const e of document.querySelectorAll('[id]')) { if (ids.has(e.id)) out.push('twice: ' + e.id); ids.add(e.id); }
   return out.slice(0, 20);
 })()`
+
+// until waits for something to be true on a page.
+func until(ctx context.Context, t *testing.T, expression string) {
+	t.Helper()
+	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(50 * time.Millisecond) {
+		ok, err := chromedp.Run(ctx, chromedp.Evaluate[bool](expression))
+		if err != nil {
+			t.Fatalf("%s: %v", expression, err)
+		}
+		if ok {
+			return
+		}
+		if time.Now().After(deadline) {
+			html, err := chromedp.Run(ctx, chromedp.Evaluate[string](`document.body.innerHTML`))
+			t.Fatalf("never: %s\n%s\n%v", expression, html, err)
+		}
+	}
+}
+
+// A page that stays open shows what happens, without being loaded again; what a
+// person has opened stays open, and the focus stays where it was.
+func TestLivePageInBrowser(t *testing.T) {
+	ctx := browser(t)
+	b := boardOf(waiting())
+	f, server := site(t, b, nil)
+	seen := listen(ctx, t)
+	if err := chromedp.Do(ctx, chromedp.EmulateViewport(1100, 900), chromedp.Navigate(server.URL+"/t/"+capability)); err != nil {
+		t.Fatal(err)
+	}
+	until(ctx, t, `window.loaded = true`) // lost if the page is loaded again
+	until(ctx, t, `document.querySelectorAll("[data-copy] + button").length === 2`)
+
+	b.set(told(recorded(t, "postfix-dane", 2, report.StateRunning)))
+	until(ctx, t, `document.querySelector("h1").textContent === "Your test is running" && document.querySelectorAll("#rows > li").length === 2`)
+	until(ctx, t, `document.title.startsWith("Your test is running")`)
+	until(ctx, t, `document.querySelector("#c1 summary").click() || document.querySelector("#c1 summary").focus() || document.querySelector("#c1 details").open`)
+
+	b.set(told(recorded(t, "postfix-dane", 40, report.StateRunning)))
+	until(ctx, t, `document.querySelectorAll("#rows > li").length === 40 && document.querySelector("#rows > li").id === "c40"`)
+	until(ctx, t, `document.querySelector("#c1 details").open && document.activeElement === document.querySelector("#c1 summary")`)
+
+	// The row itself changes, while the focus is in it.
+	change := told(recorded(t, "postfix-dane", 40, report.StateRunning))
+	b.set(func(l report.Language) *live.Status {
+		st := *change(l)
+		st.Connections = append([]live.Connection{}, st.Connections...)
+		st.Connections[0].Text = "Changed."
+		return &st
+	})
+	until(ctx, t, `document.querySelector("#c1").textContent.includes("Changed.") && document.querySelector("#c1 details").open && document.activeElement === document.querySelector("#c1 summary")`)
+
+	// The oldest ones leave the list.
+	b.set(func(l report.Language) *live.Status {
+		st := *change(l)
+		st.Connections, st.Omitted = st.Connections[10:], 10
+		return &st
+	})
+	until(ctx, t, `document.querySelectorAll("#rows > li").length === 30 && !document.getElementById("c10")`)
+
+	f.source.set(*recorded(t, "postfix-dane", 0, report.StateAcked).Input, report.NotAuthenticated)
+	b.set(told(recorded(t, "postfix-dane", 0, report.StateAcked)))
+	until(ctx, t, `document.querySelector("#p-report h1") !== null && document.querySelector("#p-links img").naturalWidth > 0`)
+	until(ctx, t, `window.loaded`)
+	for b.open() > 0 { // the stream has ended
+		time.Sleep(20 * time.Millisecond)
+	}
+	seen.check(t, server.URL)
+}
+
+// Where no stream is possible, the page asks again, and says so.
+func TestPageWithoutStreamInBrowser(t *testing.T) {
+	ctx := browser(t)
+	b := boardOf(waiting())
+	_, server := site(t, b, func(o *web.Options) { o.Limits.Streams = 1 })
+	hog, err := http.Get(server.URL + "/t/" + capability + "/events") //nolint:noctx // ends with the server
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := chromedp.Do(ctx, chromedp.Navigate(server.URL+"/t/"+capability)); err != nil {
+		t.Fatal(err)
+	}
+	until(ctx, t, `(window.loaded = true) && document.getElementById("lost").textContent.startsWith("No live updates")`)
+	b.set(told(recorded(t, "postfix-dane", 2, report.StateRunning)))
+	until(ctx, t, `document.querySelectorAll("#rows > li").length === 2 && window.loaded`)
+	closed(t, hog.Body)
+	b.set(told(recorded(t, "postfix-dane", 3, report.StateRunning)))
+	until(ctx, t, `document.querySelectorAll("#rows > li").length === 3 && document.getElementById("lost").textContent === "" && window.loaded`)
+}

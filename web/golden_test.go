@@ -102,7 +102,7 @@ func TestPrivacyTellsTheSettings(t *testing.T) {
 		{"operator", func(p *web.Privacy) { p.Operator = "Foundation" }, "Foundation", "Foundation"},
 		{"contact", func(p *web.Privacy) { p.Contact = "a@example.org" }, `<a href="mailto:a@example.org">`, `<a href="mailto:a@example.org">`},
 		{"address", func(p *web.Privacy) { p.Contact = "https://example.org/x" }, `<a href="https://example.org/x">`, `<a href="https://example.org/x">`},
-		{"retention", func(p *web.Privacy) { p.Retention = 45 * 24 * time.Hour }, "45 days", "45 Tagen"},
+		{"retention", func(p *web.Privacy) { p.Retention = 45 * 24 * time.Hour }, "45 days", "45 Tage nach"},
 		{"a day", func(p *web.Privacy) { p.Retention = 24 * time.Hour }, "1 day ", "1 Tag "},
 		{"wait", func(p *web.Privacy) { p.Wait = 25 * time.Minute }, "within 25 minutes", "innerhalb von 25 Minuten"},
 		{"quarantine", func(p *web.Privacy) { p.Quarantine = 36 * time.Hour }, "rest for 36 hours", "ruhen danach: 36 Stunden"},

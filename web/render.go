@@ -21,6 +21,7 @@ var partNames = [...]string{"head", "line", "how", "verdict", "report", "strip",
 // A rendering is a test in HTML, in one language. It does not change, and all
 // who look at the test share it.
 type rendering struct {
+	status   *live.Status
 	language report.Language
 	title    string
 	version  string // identifies the content
@@ -88,7 +89,7 @@ func (s *Server) rendered(ctx context.Context, key roomKey) (*rendering, bool, e
 	if err != nil || !ok {
 		return nil, ok, err
 	}
-	out, err := s.render(ctx, key, st)
+	out, err := s.render(ctx, key, st, nil)
 	return out, true, err
 }
 
@@ -120,14 +121,15 @@ func (s *Server) resultOnly(ctx context.Context, key roomKey) (*rendering, bool,
 	return out, true, nil
 }
 
-// render makes the parts of a page.
-func (s *Server) render(ctx context.Context, key roomKey, st *live.Status) (*rendering, error) {
+// render makes the parts of a page. Rows are those of an earlier rendering, if
+// there is one and they have not changed since.
+func (s *Server) render(ctx context.Context, key roomKey, st *live.Status, before *rendering) (*rendering, error) {
 	l := report.Language(st.Language)
 	around := wordsOf(l)
 	view := testView{
 		Status: st, W: around, Link: testAddress(key.capability), Site: "https://" + s.o.Zone, Leases: s.o.Leases != nil,
 	}
-	out := &rendering{language: l, title: around.title(st), final: st.State.Over(), parts: make(map[string]template.HTML), since: make(map[string][]byte)}
+	out := &rendering{status: st, language: l, title: around.title(st), final: st.State.Over(), parts: make(map[string]template.HTML), since: make(map[string][]byte)}
 	if concluded(st.State) {
 		in, ok, err := s.o.Source.Result(ctx, key.capability)
 		if err != nil {
@@ -153,16 +155,40 @@ func (s *Server) render(ctx context.Context, key roomKey, st *live.Status) (*ren
 		}
 		content = append(content, []byte(out.parts[name]))
 	}
-	for i := range st.Connections {
-		c := rowView{&st.Connections[i], around}
-		r := row{id: fmt.Sprintf("c%d", c.Number)}
-		if r.html, err = execute("row", c); err != nil {
-			return nil, err
-		}
-		out.rows = append(out.rows, r)
+	if out.rows, err = rowsOf(st, around, before); err != nil {
+		return nil, err
+	}
+	for _, r := range out.rows {
 		content = append(content, []byte(r.html))
 	}
 	out.version = digest(content...)
+	return out, nil
+}
+
+// rowsOf renders the connections that are new or have changed.
+func rowsOf(st *live.Status, around words, before *rendering) ([]row, error) {
+	kept := make(map[int]row)
+	if before != nil {
+		for i, c := range before.status.Connections {
+			kept[c.Number] = before.rows[i]
+		}
+		for _, c := range live.Delta(before.status, st) {
+			delete(kept, c.Number)
+		}
+	}
+	out := make([]row, 0, len(st.Connections))
+	for i := range st.Connections {
+		c := rowView{&st.Connections[i], around}
+		r, ok := kept[c.Number]
+		if !ok {
+			html, err := execute("row", c)
+			if err != nil {
+				return nil, err
+			}
+			r = row{id: fmt.Sprintf("c%d", c.Number), html: html}
+		}
+		out = append(out, r)
+	}
 	return out, nil
 }
 

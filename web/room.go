@@ -135,7 +135,8 @@ func (s *Server) follow(ctx context.Context, r *room, w Watcher) {
 			return
 		}
 		st = next
-		now, err := s.render(ctx, r.key, st)
+		before, _, _ := r.look()
+		now, err := s.render(ctx, r.key, st, before)
 		if err != nil {
 			if ctx.Err() == nil {
 				s.o.Logger.Error("render a test", "err", err)

@@ -37,11 +37,12 @@ var start = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 
 // source is a web.Source with one test.
 type source struct {
-	mu     sync.Mutex
-	in     report.Input
-	status web.Status
-	err    error
-	panics bool
+	mu      sync.Mutex
+	in      report.Input
+	earlier report.Input // behind another capability
+	status  web.Status
+	err     error
+	panics  bool
 }
 
 func (s *source) Result(_ context.Context, c string) (report.Input, bool, error) {
@@ -53,6 +54,9 @@ func (s *source) Result(_ context.Context, c string) (report.Input, bool, error)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if c == earlier && s.earlier.Service != "" {
+		return s.earlier, true, nil
+	}
 	return s.in, c == capability, nil
 }
 
