@@ -69,9 +69,12 @@ func invalid(field, value, detail, hint string) problem {
 	return p
 }
 
-func malformed(detail, hint string) problem {
+// bodyHint says what a body looks like.
+const bodyHint = `Send one JSON object, e.g. {"language": "en"}.`
+
+func malformed(detail string) problem {
 	p := newProblem(idMalformed, "The request cannot be read", http.StatusBadRequest)
-	p.Detail, p.Hint = detail, hint
+	p.Detail, p.Hint = detail, bodyHint
 	return p
 }
 

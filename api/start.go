@@ -150,19 +150,18 @@ func isUTF8(charset string) bool { return charset == "" || strings.EqualFold(cha
 // readObject reads one JSON object and nothing else. A member that is there
 // twice is refused, since readers differ in which one counts.
 func readObject(body io.Reader) (map[string]json.RawMessage, error) {
-	const hint = `Send one JSON object, e.g. {"language": "en"}.`
 	text, err := io.ReadAll(body)
 	if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
 		p := newProblem(idTooLarge, "The body is too large", http.StatusRequestEntityTooLarge)
-		p.Detail, p.Hint = fmt.Sprintf("At most %d octets are read.", maxBody), hint
+		p.Detail, p.Hint = fmt.Sprintf("At most %d octets are read.", maxBody), bodyHint
 		return nil, p
 	}
 	if err != nil {
-		return nil, malformed("The body did not come to its end.", hint)
+		return nil, malformed("The body did not come to its end.")
 	}
 	dec := json.NewDecoder(bytes.NewReader(text))
 	if t, err := dec.Token(); err != nil || t != json.Delim('{') {
-		return nil, malformed("The body is no JSON object.", hint)
+		return nil, malformed("The body is no JSON object.")
 	}
 	members := make(map[string]json.RawMessage)
 	for dec.More() {
@@ -173,7 +172,7 @@ func readObject(body io.Reader) (map[string]json.RawMessage, error) {
 			err = dec.Decode(&raw)
 		}
 		if err != nil || !ok {
-			return nil, malformed("The body is no valid JSON.", hint)
+			return nil, malformed("The body is no valid JSON.")
 		}
 		if _, twice := members[name]; twice {
 			return nil, invalid(shorten(name), "", "This member is there twice.", "Name it once.")
@@ -181,10 +180,10 @@ func readObject(body io.Reader) (map[string]json.RawMessage, error) {
 		members[name] = raw
 	}
 	if _, err := dec.Token(); err != nil {
-		return nil, malformed("The body is no valid JSON.", hint)
+		return nil, malformed("The body is no valid JSON.")
 	}
 	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
-		return nil, malformed("Something follows the JSON object.", hint)
+		return nil, malformed("Something follows the JSON object.")
 	}
 	return members, nil
 }

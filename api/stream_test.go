@@ -44,8 +44,15 @@ func online(t *testing.T, h http.Handler) func(ctx context.Context, network, add
 	}
 }
 
+// answer is one that may still come.
+type answer struct {
+	status int
+	header http.Header
+	body   io.Reader
+}
+
 // get asks without waiting for the end of the answer.
-func get(t *testing.T, dial func(ctx context.Context, network, address string) (net.Conn, error), path string, header map[string]string) *http.Response {
+func get(t *testing.T, dial func(ctx context.Context, network, address string) (net.Conn, error), path string, header map[string]string) answer {
 	t.Helper()
 	tr := &http.Transport{DialContext: dial, DisableKeepAlives: true}
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://lab.example/api/v1"+path, http.NoBody)
@@ -60,7 +67,7 @@ func get(t *testing.T, dial func(ctx context.Context, network, address string) (
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { resp.Body.Close() })
-	return resp
+	return answer{resp.StatusCode, resp.Header, resp.Body}
 }
 
 // more returns s with that many of its connections.
@@ -129,7 +136,7 @@ func TestStream(t *testing.T) {
 		running := tests[capRunning]
 		w.change(capRunning, more(running, 3))
 		dial := online(t, w.handler(t, nil))
-		events := read(t, get(t, dial, "/tests/"+capRunning+"/events", nil).Body)
+		events := read(t, get(t, dial, "/tests/"+capRunning+"/events", nil).body)
 		first := next(t, events)
 		if first.name != "snapshot" || len(first.st.Connections) != 3 || first.id == "" {
 			t.Fatalf("first event %q with %d connections", first.name, len(first.st.Connections))
@@ -159,8 +166,8 @@ func TestStream(t *testing.T) {
 			t.Errorf("after the end: %v", e)
 		}
 		resp := get(t, dial, "/tests/"+capRunning+"/events", map[string]string{"Last-Event-ID": last.id})
-		if resp.StatusCode != http.StatusNoContent {
-			t.Errorf("status %d for who has the end", resp.StatusCode)
+		if resp.status != http.StatusNoContent {
+			t.Errorf("status %d for who has the end", resp.status)
 		}
 		if n := w.hub.Watchers(); n != 0 {
 			t.Errorf("%d watchers are left", n)
@@ -175,10 +182,10 @@ func TestResumedStream(t *testing.T) {
 		running := tests[capRunning]
 		w.change(capRunning, more(running, 3))
 		dial := online(t, w.handler(t, nil))
-		first := next(t, read(t, get(t, dial, "/tests/"+capRunning+"/events", nil).Body))
+		first := next(t, read(t, get(t, dial, "/tests/"+capRunning+"/events", nil).body))
 		present := map[string]string{"Last-Event-ID": first.id}
 
-		events := read(t, get(t, dial, "/tests/"+capRunning+"/events", present).Body)
+		events := read(t, get(t, dial, "/tests/"+capRunning+"/events", present).body)
 		if comment := <-events; comment != "still here" {
 			t.Fatalf("%v, want nothing new", comment)
 		}
@@ -187,10 +194,10 @@ func TestResumedStream(t *testing.T) {
 			t.Errorf("event %q with %d connections, want what is new", e.name, len(e.st.Connections))
 		}
 		// Who has missed something gets all of it.
-		if e := next(t, read(t, get(t, dial, "/tests/"+capRunning+"/events", present).Body)); e.name != "snapshot" || len(e.st.Connections) != 4 {
+		if e := next(t, read(t, get(t, dial, "/tests/"+capRunning+"/events", present).body)); e.name != "snapshot" || len(e.st.Connections) != 4 {
 			t.Errorf("event %q with %d connections, want all", e.name, len(e.st.Connections))
 		}
-		if e := next(t, read(t, get(t, dial, "/tests/"+capRunning+"/events", map[string]string{"Last-Event-ID": "<script>"}).Body)); e.name != "snapshot" {
+		if e := next(t, read(t, get(t, dial, "/tests/"+capRunning+"/events", map[string]string{"Last-Event-ID": "<script>"}).body)); e.name != "snapshot" {
 			t.Errorf("event %q for a made-up identifier", e.name)
 		}
 	})
@@ -224,8 +231,8 @@ func TestStreamEndsAfterAnHour(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, tests)
 		began := time.Now()
-		events := read(t, get(t, online(t, w.handler(t, nil)), "/tests/"+capRunning+"/events", nil).Body)
-		for range events { //nolint:revive // to its end
+		events := read(t, get(t, online(t, w.handler(t, nil)), "/tests/"+capRunning+"/events", nil).body)
+		for range events { // to its end
 		}
 		if took := time.Since(began); took < time.Hour || took > time.Hour+time.Minute {
 			t.Errorf("it lasted %v", took)
@@ -242,23 +249,23 @@ func TestLongPoll(t *testing.T) {
 		dial := online(t, w.handler(t, nil))
 		path := "/tests/" + capRunning + "?wait=40"
 		began := time.Now()
-		etag := get(t, dial, path, nil).Header.Get("ETag") // no tag: nothing to wait for
+		etag := get(t, dial, path, nil).header.Get("ETag") // no tag: nothing to wait for
 		if took := time.Since(began); took > time.Second || etag == "" {
 			t.Errorf("answered after %v with tag %q", took, etag)
 		}
 		have := map[string]string{"If-None-Match": etag}
 		began = time.Now()
 		resp := get(t, dial, path, have)
-		if took := time.Since(began); resp.StatusCode != http.StatusNotModified || took != 40*time.Second {
-			t.Errorf("status %d after %v, want 304 after 40 s, longer than the server's own deadline", resp.StatusCode, took)
+		if took := time.Since(began); resp.status != http.StatusNotModified || took != 40*time.Second {
+			t.Errorf("status %d after %v, want 304 after 40 s, longer than the server's own deadline", resp.status, took)
 		}
 		time.AfterFunc(10*time.Second, func() { w.change(capRunning, more(running, 4)) })
 		began = time.Now()
 		resp = get(t, dial, path, have)
-		if took := time.Since(began).Round(time.Second); resp.StatusCode != http.StatusOK || took != 10*time.Second {
-			t.Errorf("status %d after %v, want the change", resp.StatusCode, took)
+		if took := time.Since(began).Round(time.Second); resp.status != http.StatusOK || took != 10*time.Second {
+			t.Errorf("status %d after %v, want the change", resp.status, took)
 		}
-		if again := resp.Header.Get("ETag"); again == etag || again == "" {
+		if again := resp.header.Get("ETag"); again == etag || again == "" {
 			t.Errorf("tag %q of another status", again)
 		}
 	})

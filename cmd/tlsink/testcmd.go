@@ -136,9 +136,7 @@ func (r *testRun) do(ctx context.Context, requirements []requirement) (*testOutc
 	}
 	fmt.Fprintf(r.env.stderr, "follow it at %s\n", printable(started.Link))
 	view := &sendingView{run: r, ctx: ctx, testView: newTestView(r.progress(), r.cmd.JSON, time.Now)}
-	inner := *r.env
-	inner.ctx = ctx
-	last, err := followTest(&inner, r.client, started.Capability, r.cmd.Language, view)
+	last, err := followTest(ctx, r.client, started.Capability, r.cmd.Language, view)
 	view.end()
 	if last == nil {
 		last = started.Status
@@ -147,12 +145,12 @@ func (r *testRun) do(ctx context.Context, requirements []requirement) (*testOutc
 		err = errTimeUp
 	}
 	if err != nil && !last.State.Over() {
-		r.giveUp(started.Capability)
+		r.giveUp(ctx, started.Capability)
 	}
 	out := &testOutcome{server: r.cmd.Server, last: last, requirements: requirements, took: time.Since(r.began)}
 	if v := last.Verdict; v != nil && v.Conclusive {
 		if policyinfer.Name(v.Policy) == policyinfer.Mixed {
-			out.hosts = r.hosts(started.Capability)
+			out.hosts = r.hosts(ctx, started.Capability)
 		}
 		if errors.Is(err, errTimeUp) {
 			err = nil // it was only waiting for the mail to be handed over
@@ -175,9 +173,9 @@ func (r *testRun) progress() io.Writer {
 
 // giveUp gives the addresses back if no mail has come; if one has, the test
 // goes on without us.
-func (r *testRun) giveUp(capability string) {
+func (r *testRun) giveUp(ctx context.Context, capability string) {
 	const patience = 5 * time.Second
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.env.ctx), patience)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), patience)
 	defer cancel()
 	if err := r.client.Cancel(ctx, capability); err == nil {
 		fmt.Fprintln(r.env.stderr, "the test was given up")
@@ -186,8 +184,8 @@ func (r *testRun) giveUp(capability string) {
 
 // hosts returns the verdict of each host of a sender whose hosts differ; none if
 // it cannot be had.
-func (r *testRun) hosts(capability string) []policyinfer.HostVerdict {
-	b, err := r.client.Report(context.WithoutCancel(r.env.ctx), capability)
+func (r *testRun) hosts(ctx context.Context, capability string) []policyinfer.HostVerdict {
+	b, err := r.client.Report(context.WithoutCancel(ctx), capability)
 	var doc struct {
 		Verdict policyinfer.Verdict `json:"verdict"`
 	}

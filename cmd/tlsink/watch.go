@@ -77,7 +77,7 @@ func (c *watchCmd) Run(e *env) error {
 		return stopTest(e, err)
 	}
 	view := newTestView(e.stdout, c.JSON, time.Now)
-	last, err := followTest(e, cl, capability, c.Language, view)
+	last, err := followTest(e.ctx, cl, capability, c.Language, view)
 	view.end()
 	switch {
 	case err != nil:
@@ -147,20 +147,20 @@ func (c *watchCmd) local(ctx context.Context) (*client.Client, string, error) {
 
 // followTest shows what becomes of a test, and returns how it stood at last. An
 // error may come with a status: how far it was.
-func followTest(e *env, cl *client.Client, capability, language string, view testView) (last *live.Status, err error) {
+func followTest(ctx context.Context, cl *client.Client, capability, language string, view testView) (last *live.Status, err error) {
 	type step struct {
 		st  *live.Status
 		err error
 	}
-	ctx, cancel := context.WithCancel(e.ctx)
+	following, cancel := context.WithCancel(ctx)
 	defer cancel()
 	steps := make(chan step)
 	go func() {
 		defer close(steps)
-		for st, err := range cl.Follow(ctx, capability, language, func(err error, pause time.Duration) { view.trouble(err, pause) }) {
+		for st, err := range cl.Follow(following, capability, language, func(err error, pause time.Duration) { view.trouble(err, pause) }) {
 			select {
 			case steps <- step{st, err}:
-			case <-ctx.Done():
+			case <-following.Done():
 				return
 			}
 		}
@@ -171,13 +171,13 @@ func followTest(e *env, cl *client.Client, capability, language string, view tes
 		select {
 		case next, ok := <-steps:
 			switch {
-			case !ok && e.ctx.Err() != nil:
+			case !ok && ctx.Err() != nil:
 				return last, errInterrupted
 			case !ok && last == nil:
 				return nil, errors.New("the server tells nothing about this test")
 			case !ok:
 				return last, nil
-			case next.err != nil && e.ctx.Err() != nil:
+			case next.err != nil && ctx.Err() != nil:
 				return last, errInterrupted
 			case next.err != nil:
 				return last, next.err

@@ -83,7 +83,7 @@ func TestWatchExitStatus(t *testing.T) {
 // TestWatchOnThisHost asks through the control socket.
 func TestWatchOnThisHost(t *testing.T) {
 	s := newScripted(t, stepRunning(1), stepOver(live.Acked, "dane", true))
-	dir, err := os.MkdirTemp("", "w") // short: it is a part of a socket's name
+	dir, err := os.MkdirTemp("", "w") //nolint:usetesting // short: it is a part of a socket's name
 	if err != nil {
 		t.Fatal(err)
 	}
