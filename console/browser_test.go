@@ -193,7 +193,7 @@ func TestKeyboardInBrowser(t *testing.T) {
 	d.tabTo("a.c-skip")
 	d.press("a.c-skip", kb.Enter, "main:focus")
 	d.tabTo("input#domain")
-	d.press("input#domain", "sender.example"+kb.Enter, `a[href="/console/tests"]`)
+	d.press("input#domain", "sender.example"+kb.Enter, `.c-buttons a[href="/console/tests"]`)
 	if q := d.operator.queries[len(d.operator.queries)-1]; q.Domain != "sender.example" {
 		t.Errorf("searched for %+v", q)
 	}
