@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"log/slog"
+	"maps"
 	"net/netip"
 	"strings"
 	"sync"
@@ -78,19 +79,26 @@ type observedStore struct {
 	log     *slog.Logger
 
 	mu    sync.Mutex
-	tests map[string]openTest // those that are open, by id
+	tests map[string]seenTest // by id: those that are open, and were lately
 }
 
-// openTest is what is remembered of an open test.
-type openTest struct {
+// seenTest is what is remembered of a test. One that has ended stays for a while:
+// if the disk fails it may be written again.
+type seenTest struct {
 	state  string
 	opened time.Time
+	over   bool
 }
+
+const (
+	maxSeenTests = 10_000             // then those that are over are forgotten
+	openAtMost   = 7 * 24 * time.Hour // whatever is older was deleted
+)
 
 var _ assess.Store = (*observedStore)(nil)
 
 func newObservedStore(s *history.Store, m *metrics.Recorder, log *slog.Logger) *observedStore {
-	return &observedStore{Store: s, metrics: m, log: log, tests: make(map[string]openTest)}
+	return &observedStore{Store: s, metrics: m, log: log, tests: make(map[string]seenTest)}
 }
 
 // Tests implements assess.Store. What is open at the start is not opened now.
@@ -101,7 +109,7 @@ func (s *observedStore) Tests(ctx context.Context, f history.TestFilter) ([]hist
 		defer s.mu.Unlock()
 		for _, r := range list {
 			if _, known := s.tests[r.Test.ID]; !known && r.Open() {
-				s.tests[r.Test.ID] = openTest{r.State, r.Opened}
+				s.tests[r.Test.ID] = seenTest{state: r.State, opened: r.Opened}
 			}
 		}
 	}
@@ -151,18 +159,16 @@ func (s *observedStore) observe(b history.Batch) {
 	defer s.mu.Unlock()
 	for _, r := range b.Tests {
 		was, known := s.tests[r.Test.ID]
-		switch {
-		case !known && !r.Open():
-			continue // it was over before
-		case !known:
+		if !known {
 			s.metrics.TestOpened()
+			if len(s.tests) >= maxSeenTests {
+				maps.DeleteFunc(s.tests, func(_ string, t seenTest) bool { return t.over || time.Since(t.opened) > openAtMost })
+			}
 		}
-		s.changed(r, was.state)
-		if r.Open() {
-			s.tests[r.Test.ID] = openTest{r.State, r.Opened}
-		} else {
-			delete(s.tests, r.Test.ID)
+		if !was.over {
+			s.changed(r, was.state)
 		}
+		s.tests[r.Test.ID] = seenTest{state: r.State, opened: r.Opened, over: was.over || !r.Open()}
 	}
 	for _, a := range b.Attach {
 		s.log.Debug("connection belongs to a test", "test", a.Test, "connection", a.Connection, "by", a.Attribution)
@@ -173,10 +179,14 @@ func (s *observedStore) observe(b history.Batch) {
 func (s *observedStore) oldest() (at time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, t := range s.tests {
-		if t.state == history.StateRunning && (at.IsZero() || t.opened.Before(at)) {
-			at = t.opened
+	for id, t := range s.tests {
+		if t.state != history.StateRunning || !at.IsZero() && !t.opened.Before(at) {
+			continue
 		}
+		if _, err := s.Test(id); errors.Is(err, history.ErrNotFound) {
+			continue // an operator deleted it, or it waits for the disk
+		}
+		at = t.opened
 	}
 	return at
 }
