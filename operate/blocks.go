@@ -9,7 +9,7 @@ import (
 )
 
 // Blocks lists what is blocked, the last added first.
-func (o *Operator) Blocks() []Block { return o.o.Blocks.Entries() }
+func (o *Operator) Blocks() []Block { return append([]Block{}, o.o.Blocks.Entries()...) }
 
 // AddBlock blocks a network, a domain of senders or one sender. Tests that run
 // go on; new connections and mails are refused.

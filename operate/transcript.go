@@ -215,7 +215,11 @@ func (t *transcript) facts(tx evidence.Transaction) {
 		t.add(LineMail, "no message came")
 		return
 	}
-	t.add(LineMail, "message %s, answered %d", tx.MessageID, tx.Reply)
+	answer := "not answered"
+	if tx.Reply != 0 {
+		answer = fmt.Sprintf("answered %d", tx.Reply)
+	}
+	t.add(LineMail, "message %s, %s", tx.MessageID, answer)
 	if tx.TLSRequiredNo {
 		t.add(LineMail, "TLS-Required: No")
 	}
