@@ -19,6 +19,7 @@ import (
 	"github.com/chromedp/cdproto/network"
 	"github.com/chromedp/cdproto/runtime"
 	"github.com/chromedp/chromedp"
+	"github.com/chromedp/chromedp/kb"
 
 	"github.com/tlsink/tlsink/live"
 	"github.com/tlsink/tlsink/report"
@@ -303,22 +304,74 @@ func TestLivePageInBrowser(t *testing.T) {
 	seen.check(t, server.URL)
 }
 
+// Without a script the page loads itself again, a test can be started and given
+// up, and details open.
+func TestPagesWithoutScriptInBrowser(t *testing.T) {
+	ctx := browser(t)
+	b := boardOf(waiting())
+	_, server := site(t, b, func(o *web.Options) { o.Limits.RefreshInSeconds = 1 })
+	if _, err := chromedp.Call(ctx, emulation.SetScriptExecutionDisabled, emulation.SetScriptExecutionDisabledParams{Value: true}); err != nil {
+		t.Fatal(err)
+	}
+	if err := chromedp.Do(ctx, chromedp.Navigate(server.URL+"/en"), chromedp.Click("button.primary")); err != nil {
+		t.Fatal(err)
+	}
+	until(ctx, t, `location.pathname === "/t/`+capability+`" && document.querySelector(".mail") !== null && document.querySelectorAll("[data-copy] + button").length === 0`)
+	b.set(told(recorded(t, "postfix-dane", 2, report.StateRunning)))
+	until(ctx, t, `document.querySelectorAll("#rows > li").length === 2`)
+	if b.open() != 0 {
+		t.Error("a stream is open")
+	}
+}
+
+// Everything can be reached and used with the keyboard alone, in the order of
+// the page, and what has the focus is to be seen.
+func TestKeyboardInBrowser(t *testing.T) {
+	ctx := browser(t)
+	_, server := site(t, boardOf(waiting()), nil)
+	if err := chromedp.Do(ctx, chromedp.EmulateViewport(360, 800), chromedp.Navigate(server.URL+"/t/"+capability)); err != nil {
+		t.Fatal(err)
+	}
+	until(ctx, t, `document.querySelectorAll("[data-copy] + button").length === 2`)
+	const focused = `(() => {
+	  const e = document.activeElement, box = e.getBoundingClientRect(), style = getComputedStyle(e);
+	  if (box.width < 2 || box.right < 0 || style.outlineStyle === "none") return "not to be seen: " + e.outerHTML;
+	  return e.textContent.trim();
+	})()`
+	for _, want := range []string{"Skip to the content", "tlsink", "Deutsch", "Copy", "Copy", "Write the mail", "Give up this test", "Start", "Privacy", "Status of this service"} {
+		if err := chromedp.Do(ctx, chromedp.KeyEvent(kb.Tab)); err != nil {
+			t.Fatal(err)
+		}
+		got, err := chromedp.Run(ctx, chromedp.Evaluate[string](focused))
+		if err != nil || got != want {
+			t.Errorf("the focus is on %q, want %q; %v", got, want, err)
+		}
+	}
+}
+
 // Where no stream is possible, the page asks again, and says so.
 func TestPageWithoutStreamInBrowser(t *testing.T) {
 	ctx := browser(t)
 	b := boardOf(waiting())
 	_, server := site(t, b, func(o *web.Options) { o.Limits.Streams = 1 })
-	hog, err := http.Get(server.URL + "/t/" + capability + "/events") //nolint:noctx // ends with the server
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, server.URL+"/t/"+capability+"/events", http.NoBody)
 	if err != nil {
 		t.Fatal(err)
 	}
+	hog, err := http.DefaultClient.Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer hog.Body.Close()
 	if err := chromedp.Do(ctx, chromedp.Navigate(server.URL+"/t/"+capability)); err != nil {
 		t.Fatal(err)
 	}
 	until(ctx, t, `(window.loaded = true) && document.getElementById("lost").textContent.startsWith("No live updates")`)
 	b.set(told(recorded(t, "postfix-dane", 2, report.StateRunning)))
 	until(ctx, t, `document.querySelectorAll("#rows > li").length === 2 && window.loaded`)
-	closed(t, hog.Body)
+	if err := hog.Body.Close(); err != nil {
+		t.Error(err)
+	}
 	b.set(told(recorded(t, "postfix-dane", 3, report.StateRunning)))
 	until(ctx, t, `document.querySelectorAll("#rows > li").length === 3 && document.getElementById("lost").textContent === "" && window.loaded`)
 }

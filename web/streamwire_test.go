@@ -62,7 +62,7 @@ func TestStreamOutlivesTheTimeoutsOfTheServer(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				defer closed(t, res.Body)
+				defer res.Body.Close()
 				if want := map[string]int{"http/1.1": 1, "h2": 2}[protocol]; res.ProtoMajor != want || res.StatusCode != 200 {
 					t.Fatalf("%s, status %s", res.Proto, res.Status)
 				}

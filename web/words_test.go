@@ -1,6 +1,7 @@
 package web
 
 import (
+	"maps"
 	"reflect"
 	"regexp"
 	"strings"
@@ -53,9 +54,7 @@ func TestWordsOfBothLanguages(t *testing.T) {
 func texts(v reflect.Value, name string) map[string]string {
 	out := make(map[string]string)
 	add := func(inner reflect.Value, name string) {
-		for k, s := range texts(inner, name) {
-			out[k] = s
-		}
+		maps.Copy(out, texts(inner, name))
 	}
 	switch v.Kind() {
 	case reflect.String:
