@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/tlsink/tlsink/evidence"
+	"github.com/tlsink/tlsink/history"
 	"github.com/tlsink/tlsink/operate"
 	"github.com/tlsink/tlsink/report"
 )
@@ -59,7 +60,7 @@ func (v *visit) actor() operate.Actor {
 }
 
 func isNotFound(err error) bool {
-	return errors.Is(err, errNotFound) || errors.Is(err, operate.ErrNotFound)
+	return errors.Is(err, errNotFound) || errors.Is(err, history.ErrNotFound)
 }
 
 // problemOf returns what somebody asked for wrongly, in words; "" if err is

@@ -20,6 +20,7 @@ import (
 
 	"github.com/tlsink/tlsink/console"
 	"github.com/tlsink/tlsink/evidence"
+	"github.com/tlsink/tlsink/history"
 	"github.com/tlsink/tlsink/operate"
 )
 
@@ -232,7 +233,7 @@ func (f *fake) Test(_ context.Context, id string) (operate.Test, error) {
 	if t, ok := f.test[id]; ok || f.err != nil {
 		return t, f.err
 	}
-	return operate.Test{}, fmt.Errorf("test %q: %w", id, operate.ErrNotFound)
+	return operate.Test{}, fmt.Errorf("test %q: %w", id, history.ErrNotFound)
 }
 
 func (f *fake) Why(context.Context, string) (operate.Explanation, error) { return f.why, f.err }
@@ -250,7 +251,7 @@ func (f *fake) Connection(_ context.Context, id evidence.ConnID) (operate.Connec
 	if c, ok := f.connection[id]; ok || f.err != nil {
 		return c, f.err
 	}
-	return operate.ConnectionRow{}, fmt.Errorf("connection %q: %w", id, operate.ErrNotFound)
+	return operate.ConnectionRow{}, fmt.Errorf("connection %q: %w", id, history.ErrNotFound)
 }
 
 func (f *fake) SelfCheck() (operate.SelfCheck, bool) { return f.check, !f.check.At.IsZero() }

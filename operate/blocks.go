@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"github.com/tlsink/tlsink/blocklist"
+	"github.com/tlsink/tlsink/history"
 )
 
 // Blocks lists what is blocked, the last added first.
@@ -37,7 +38,7 @@ func (o *Operator) AddBlock(ctx context.Context, who Actor, b BlockRequest) (Blo
 func (o *Operator) RemoveBlock(ctx context.Context, who Actor, id string) error {
 	e, err := o.o.Blocks.Remove(ctx, id)
 	if errors.Is(err, blocklist.ErrNotFound) {
-		return fmt.Errorf("block %q: %w", clip(id), ErrNotFound)
+		return fmt.Errorf("block %q: %w", clip(id), history.ErrNotFound)
 	}
 	if err != nil {
 		return err

@@ -93,7 +93,7 @@ func TestExportHistories(t *testing.T) {
 	if read != 10 {
 		t.Errorf("%d histories were read", read)
 	}
-	if _, err := w.ExportHistories(t.Context(), &out, operate.Query{ID: "NOSUCH"}); !errors.Is(err, operate.ErrNotFound) {
+	if _, err := w.ExportHistories(t.Context(), &out, operate.Query{ID: "NOSUCH"}); !errors.Is(err, history.ErrNotFound) {
 		t.Errorf("a test that does not exist: %v", err)
 	}
 	fails := errors.New("no more room")

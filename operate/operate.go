@@ -16,9 +16,6 @@ import (
 	"github.com/tlsink/tlsink/report"
 )
 
-// ErrNotFound is in the error of an action on something that does not exist.
-var ErrNotFound = history.ErrNotFound
-
 // ErrConflict is in the error of an action that comes too late, or that this
 // service is not set up for.
 var ErrConflict = errors.New("not possible")
@@ -81,7 +78,7 @@ type Forgetter interface {
 }
 
 // Deliveries are the notifications of webhooks. Retry and Drop return an error
-// that wraps ErrNotFound for one that is not pending.
+// that wraps history.ErrNotFound for one that is not pending.
 type Deliveries interface {
 	Deliveries() []Delivery
 	Retry(ctx context.Context, id string) error
@@ -116,7 +113,8 @@ func (o *Options) check() error {
 }
 
 // Operator carries out the operator's actions. Its methods are safe for
-// concurrent use.
+// concurrent use. The error of an action on something that does not exist wraps
+// history.ErrNotFound.
 type Operator struct {
 	o      Options
 	secret []byte     // of subject

@@ -234,7 +234,7 @@ func TestListLoadsNoHistories(t *testing.T) {
 	if x, err := w.Test(t.Context(), "t1"); err != nil || x.Report == nil || x.Report.State != operate.ReportRetried || x.Row.Policy != "dane" {
 		t.Errorf("test: %+v %v", x, err)
 	}
-	if _, err := w.Test(t.Context(), "NOSUCH"); !errors.Is(err, operate.ErrNotFound) {
+	if _, err := w.Test(t.Context(), "NOSUCH"); !errors.Is(err, history.ErrNotFound) {
 		t.Errorf("a test that does not exist: %v", err)
 	}
 	if o, err := w.Overview(t.Context()); err != nil || len(o.Running) != 2 || len(o.Recent) != 3 || o.Stats.Tests != 3 {
@@ -254,7 +254,7 @@ func TestQueue(t *testing.T) {
 	if p, err := w.Reports(t.Context(), operate.ReportQuery{}); err != nil || len(p.Reports) != 3 || p.Reports[1].State != operate.ReportGivenUp || p.Reports[2].State != operate.ReportSent {
 		t.Errorf("%+v %v", p, err)
 	}
-	for id, want := range map[string]error{"t1": nil, "T2": nil, "T3": operate.ErrConflict, "T4": operate.ErrNotFound} {
+	for id, want := range map[string]error{"t1": nil, "T2": nil, "T3": operate.ErrConflict, "T4": history.ErrNotFound} {
 		if err := w.RetryReport(t.Context(), who, id); !errors.Is(err, want) {
 			t.Errorf("retry %s: %v, want %v", id, err, want)
 		}
@@ -262,7 +262,7 @@ func TestQueue(t *testing.T) {
 	if due, err := w.store.Due(w.now, 0); err != nil || len(due) != 2 || w.kicked != 2 {
 		t.Errorf("%d due, %d kicks, %v", len(due), w.kicked, err)
 	}
-	for id, want := range map[string]error{"T1": nil, "T4": operate.ErrNotFound} {
+	for id, want := range map[string]error{"T1": nil, "T4": history.ErrNotFound} {
 		if err := w.DropReport(t.Context(), who, id); !errors.Is(err, want) {
 			t.Errorf("drop %s: %v, want %v", id, err, want)
 		}
@@ -342,7 +342,7 @@ func TestDeleteAndPurge(t *testing.T) {
 	w := newWorld(t)
 	w.commit(history.Batch{Tests: []history.TestRecord{test("T1", "a@sender.example", "192.0.2.1", -60_000), test("T2", "a@sender.example", "192.0.2.1", 5000), running("T3", "a@sender.example", "192.0.2.1", 9000)}})
 	cli := operate.Actor{Kind: "cli"}
-	if _, err := w.DeleteTest(t.Context(), cli, "nosuch"); !errors.Is(err, operate.ErrNotFound) {
+	if _, err := w.DeleteTest(t.Context(), cli, "nosuch"); !errors.Is(err, history.ErrNotFound) {
 		t.Errorf("deleted what is not there: %v", err)
 	}
 	if r, err := w.Retention(); err != nil || r.Days != 30 || r.Stats.Tests != 3 || !r.OldestTest.Equal(at(-60_000)) {
@@ -380,7 +380,7 @@ func TestBlocks(t *testing.T) {
 	if err != nil || len(w.Blocks()) != 1 {
 		t.Fatalf("%+v %v", e, err)
 	}
-	if err := w.RemoveBlock(t.Context(), cli, "nosuch"); !errors.Is(err, operate.ErrNotFound) {
+	if err := w.RemoveBlock(t.Context(), cli, "nosuch"); !errors.Is(err, history.ErrNotFound) {
 		t.Errorf("removed what is not there: %v", err)
 	}
 	if err := w.RemoveBlock(t.Context(), cli, e.ID); err != nil || len(w.Blocks()) != 0 {

@@ -13,6 +13,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/tlsink/tlsink/history"
 	"github.com/tlsink/tlsink/operate"
 )
 
@@ -84,7 +85,7 @@ func statusOf(err error) int {
 	switch {
 	case invalid:
 		return http.StatusBadRequest
-	case errors.Is(err, operate.ErrNotFound):
+	case errors.Is(err, history.ErrNotFound):
 		return http.StatusNotFound
 	case errors.Is(err, operate.ErrConflict):
 		return http.StatusConflict

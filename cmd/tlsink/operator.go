@@ -99,7 +99,7 @@ func (q webhookQueue) Drop(ctx context.Context, id string) error {
 
 func pending(err error) error {
 	if errors.Is(err, webhook.ErrNotPending) {
-		return fmt.Errorf("%w: %w", operate.ErrNotFound, err)
+		return fmt.Errorf("%w: %w", history.ErrNotFound, err)
 	}
 	return err
 }
