@@ -158,14 +158,23 @@ func (e *endedTests) first(ctx context.Context, r history.TestRecord) (bool, err
 		e.month, e.loaded = make(map[string][]history.TestRecord), name
 		for _, o := range list {
 			if o.ReportTo != "" && o.Opened.UTC().Format("2006-01") == name {
-				key := strings.ToLower(o.ReportTo)
+				key := senderKey(o.ReportTo)
 				e.month[key] = append(e.month[key], history.TestRecord{Test: evidence.Test{ID: o.Test.ID}, Opened: o.Opened})
 			}
 		}
 	}
-	return !slices.ContainsFunc(e.month[strings.ToLower(r.ReportTo)], func(o history.TestRecord) bool {
+	return !slices.ContainsFunc(e.month[senderKey(r.ReportTo)], func(o history.TestRecord) bool {
 		return o.Opened.Before(r.Opened) || o.Opened.Equal(r.Opened) && o.Test.ID < r.Test.ID
 	}), nil
+}
+
+// senderKey is the same for the addresses that providers give to one person
+// besides the first one: user+anything@domain.
+func senderKey(address string) string {
+	address = strings.ToLower(address)
+	at := max(0, strings.LastIndexByte(address, '@'))
+	local, _, _ := strings.Cut(address[:at], "+")
+	return local + address[at:]
 }
 
 // country is that of the network that the mail came from.

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"log/slog"
+	"slices"
 
 	"github.com/tlsink/tlsink/mailer"
 )
@@ -16,7 +17,7 @@ type traceKey struct{}
 // traced returns a context whose log lines carry attributes.
 func traced(ctx context.Context, attrs ...slog.Attr) context.Context {
 	before, _ := ctx.Value(traceKey{}).([]slog.Attr)
-	return context.WithValue(ctx, traceKey{}, append(before[:len(before):len(before)], attrs...))
+	return context.WithValue(ctx, traceKey{}, append(slices.Clip(before), attrs...))
 }
 
 // traceReport is mailer.Options.Trace.
