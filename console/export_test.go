@@ -1,6 +1,7 @@
 package console
 
 import (
+	"io"
 	"net/http"
 	"net/netip"
 	"time"
@@ -67,3 +68,13 @@ const (
 
 // WaitAfter is waitAfter.
 func WaitAfter(wrong int) time.Duration { return waitAfter(wrong) }
+
+// KnownDevice is knownDevice.
+func KnownDevice(value, password string, now time.Time) string {
+	return knownDevice(value, password, now)
+}
+
+// NewDevice is newDevice.
+func NewDevice(random io.Reader, password string, until time.Time) (string, error) {
+	return newDevice(random, password, until)
+}

@@ -269,3 +269,18 @@ func TestPlainHTTP(t *testing.T) {
 		t.Errorf("over HTTPS: status %d", w.Code)
 	}
 }
+
+// TestRequestIDs: log lines carry the id that the request was given further out.
+func TestRequestIDs(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t)
+	inner := d.handler
+	d.handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("X-Request-Id", "r4711")
+		inner.ServeHTTP(w, r)
+	})
+	d.browser().login("wrong")
+	if got := d.log.String(); !strings.Contains(got, "request=r4711") || !strings.Contains(got, "client=192.0.2.7") {
+		t.Errorf("log: %s", got)
+	}
+}

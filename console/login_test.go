@@ -421,3 +421,34 @@ func TestTriesAreBounded(t *testing.T) {
 		t.Errorf("a day later: %v", wait)
 	}
 }
+
+// FuzzKnownDevice: only what was signed with this very password file is known.
+func FuzzKnownDevice(f *testing.F) {
+	const hash = "$argon2id$v=19$m=8,t=1,p=1$c2FsdHNhbHQ$c2FsdHNhbHRzYWx0c2FsdA"
+	genuine, err := console.NewDevice(strings.NewReader(strings.Repeat("x", 32)), hash, start.Add(time.Hour))
+	if err != nil {
+		f.Fatal(err)
+	}
+	for _, s := range []string{genuine, genuine + "A", "." + genuine, "a.1.b", "..", ""} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		if name := console.KnownDevice(s, hash, start); (name != "") != (s == genuine) {
+			t.Errorf("%q is known as %q", s, name)
+		}
+		if console.KnownDevice(s, "", start) != "" || console.KnownDevice(s, hash+"x", start) != "" || console.KnownDevice(s, hash, start.Add(time.Hour)) != "" {
+			t.Errorf("%q is known without, with another password, or for ever", s)
+		}
+	})
+}
+
+// TestNoRandomness: without it there is no session, and no guessable one.
+func TestNoRandomness(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t, func(o *console.Options) { o.Rand = strings.NewReader("only a few octets") })
+	b := d.browser()
+	expect(t, "login", b.login(password), http.StatusInternalServerError)
+	if len(b.cookies) > 0 {
+		t.Errorf("cookies %v", b.cookies)
+	}
+}
