@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -107,9 +108,9 @@ func TestSearchTests(t *testing.T) {
 	}
 	for name, c := range cases {
 		var want []string
-		for i := len(all) - 1; i >= 0; i-- {
-			if c.want(all[i]) {
-				want = append(want, all[i].Test.ID)
+		for _, r := range slices.Backward(all) {
+			if c.want(r) {
+				want = append(want, r.Test.ID)
 			}
 		}
 		for _, limit := range []int{0, 1000, 7} {

@@ -35,8 +35,11 @@ func TestUses(t *testing.T) {
 			got = append(got, u)
 		}
 		want := []mailer.Use{
-			{What: "address", Who: "a@x.example", Count: 2, Limit: 2}, {What: "domain", Who: "x.example", Count: 3, Limit: 4}, {What: "address", Who: "b@x.example", Count: 1, Limit: 2},
-			{What: "network", Who: "192.0.2.1/32", Count: 3, Limit: 100}, {What: "total", Count: 3, Limit: 5000},
+			{What: "address", Who: "a@x.example", Count: 2, Limit: 2},
+			{What: "domain", Who: "x.example", Count: 3, Limit: 4},
+			{What: "address", Who: "b@x.example", Count: 1, Limit: 2},
+			{What: "network", Who: "192.0.2.1/32", Count: 3, Limit: 100},
+			{What: "total", Count: 3, Limit: 5000},
 		}
 		if d := cmp.Diff(want, got); d != "" {
 			t.Errorf("(-want +got)\n%s", d)

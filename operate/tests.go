@@ -116,10 +116,10 @@ func (o *Operator) reportWords(r history.TestRecord) string {
 		return "not yet due"
 	}
 	row := reportRow(q)
-	switch {
-	case row.State == ReportRetried:
+	switch row.State {
+	case ReportRetried:
 		return "will be retried: " + row.LastError
-	case row.State == ReportGivenUp:
+	case ReportGivenUp:
 		return "given up: " + row.LastError
 	}
 	return row.State
