@@ -52,6 +52,7 @@ type Status struct {
 	Slow    string    `json:"slow,omitempty"`     // why it may take longer, e.g. a fault of this service
 	Verdict *Verdict  `json:"verdict,omitempty"`  // once there is one
 	Finding []string  `json:"findings,omitempty"` // titles of findings so far
+	Pending bool      `json:"pending,omitempty"`  // the report will soon say more: the sender's domain is being looked at
 }
 
 // MaxConnections bounds the list of a Status.

@@ -12,7 +12,6 @@ import (
 	"github.com/tlsink/tlsink/history"
 	"github.com/tlsink/tlsink/lease"
 	"github.com/tlsink/tlsink/live"
-	"github.com/tlsink/tlsink/operate"
 	"github.com/tlsink/tlsink/report"
 	"github.com/tlsink/tlsink/webhook"
 )
@@ -146,22 +145,6 @@ func (w webhooks) Register(ctx context.Context, testID, url string) (string, err
 		err = errors.Join(api.ErrBusy, err)
 	}
 	return secret, err
-}
-
-// deliveries are calls of webhooks, as operators see them.
-func (c *completions) deliveries() []operate.Delivery {
-	out := []operate.Delivery{}
-	for _, d := range c.sender.Deliveries() {
-		state := operate.ReportQueued
-		switch {
-		case d.Delivered:
-			state = operate.ReportSent
-		case !d.Ended.IsZero():
-			state = operate.ReportGivenUp
-		}
-		out = append(out, operate.Delivery{ID: d.ID, Test: d.Test, Host: d.Host, State: state, Created: d.Created, Due: d.Due, Attempts: d.Attempts, LastError: d.LastError})
-	}
-	return out
 }
 
 // ForgetPerson implements operate.Forgetter.

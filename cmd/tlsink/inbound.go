@@ -206,6 +206,7 @@ func (a *analyst) analyse(ctx context.Context, it history.QueueItem) {
 	defer func() {
 		a.end(it)
 		a.kick() // the next one
+		a.service.hub.Touch(it.TestID)
 		a.analysed()
 	}()
 	ctx = traced(ctx, slog.String("test", it.TestID))
