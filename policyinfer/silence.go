@@ -115,10 +115,12 @@ func maybeUT(test evidence.Test, c *evidence.Connection) bool {
 	return c.StartTLSOffered // a STARTTLS that was not offered changes nothing
 }
 
-// minOrderly is how many attempts must have followed the MX order, and none
-// another one, before a host that was passed over means anything: a sender
-// that tries hosts at random would look like it by chance.
-const minOrderly = 5
+// minOrderly is how many bits of order a sender must have shown, and never
+// another order, before a host that was passed over means anything: one that
+// tries hosts at random would look like it by chance. An attempt shows two, of
+// one host of four; three if the next host came second. So it takes seven
+// attempts of one host, or five of several.
+const minOrderly = 14
 
 // silentMX03: mx03 was the most preferred host for longer than its TTL and a
 // minute while the sender came, and it went elsewhere, to the most preferred
@@ -154,7 +156,7 @@ func (l *ledger) silentMX03(states []evidence.State) {
 		if a.events[i].face.Host != order[0] {
 			return
 		}
-		if orderly++; !passed {
+		if orderly += 2 + secondOf(a.events[i+1:], order); !passed {
 			continue
 		}
 		if silent++; silent == 1 {
@@ -166,6 +168,18 @@ func (l *ledger) silentMX03(states []evidence.State) {
 	if silent >= minSilentAttempts && orderly >= minOrderly && last.Sub(first) >= l.t.silence {
 		l.add(observation{face: scenario.Face{Domain: et, Host: scenario.MX03}, outcome: neverAtMX03}, conns...)
 	}
+}
+
+// secondOf returns 1 if the host that was tried after the first one of an order
+// is the second one.
+func secondOf(later []event, order []scenario.Host) int {
+	i := slices.IndexFunc(later, func(e event) bool {
+		return e.outcome == contacted && e.face.Domain == et && e.face.Host != order[0]
+	})
+	if i < 0 || later[i].weak || later[i].face.Host != order[1] {
+		return 0
+	}
+	return 1
 }
 
 // maybeMX03 reports whether c may have been meant for mx03: it ended before

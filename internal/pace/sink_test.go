@@ -30,7 +30,7 @@ type sink struct {
 	h      evidence.History
 	now    time.Time
 	began  time.Time // of the downgrade phase
-	shared bool      // on slot 0: what has no MAIL is attributed by address only
+	shared bool      // on slot 0: what has no MAIL is attributed by address only, also if it names the slot
 
 	seed, turn        uint64
 	order             mxrotator.Order
@@ -144,8 +144,11 @@ func (s *sink) connection() *evidence.Connection {
 func (s *sink) record(c *evidence.Connection, e evidence.Ending) {
 	s.now = s.now.Add(time.Duration(20+s.rng.IntN(100)) * time.Millisecond)
 	c.End, c.Ending = s.now, e
-	if s.shared && len(c.Transactions) == 0 {
+	if len(c.Transactions) == 0 {
 		c.Attribution = evidence.ByAddress
+		if !s.shared && c.TLS != nil && c.TLS.SNI != nil {
+			c.Attribution = evidence.BySlot
+		}
 	}
 	s.h.Connections = append(s.h.Connections, *c)
 }
