@@ -147,7 +147,7 @@ func TestHostileTextIsShownHarmless(t *testing.T) {
 			}
 		}
 		if where == "page" || strings.HasSuffix(where, "text/html") {
-			for _, bad := range []string{"<script", "<b>sni", "<img", "<svg onload"} {
+			for _, bad := range []string{"<script>", "<b>sni", "<img src=x", "<svg onload"} {
 				if strings.Contains(text, bad) {
 					t.Errorf("%s holds %q:\n%s", where, bad, around(text, bad))
 				}
