@@ -74,8 +74,15 @@ func TestOperatorsMistakes(t *testing.T) {
 	p := start(t, newSettings(t))
 	for want, list := range map[string][][]string{
 		"not found": {
-			{"tests", "show", "NOSUCH"}, {"tests", "why", "../x"}, {"tests", "delete", "--yes", "NOSUCH"}, {"tests", "export", "NOSUCH"}, {"history", "transcript", "NOSUCH"},
-			{"history", "connection", "a\x1bb"}, {"queue", "retry", "NOSUCH"}, {"queue", "drop", "NOSUCH"}, {"blocks", "remove", "NOSUCH"},
+			{"tests", "show", "NOSUCH"},
+			{"tests", "why", "../x"},
+			{"tests", "delete", "--yes", "NOSUCH"},
+			{"tests", "export", "NOSUCH"},
+			{"history", "transcript", "NOSUCH"},
+			{"history", "connection", "a\x1bb"},
+			{"queue", "retry", "NOSUCH"},
+			{"queue", "drop", "NOSUCH"},
+			{"blocks", "remove", "NOSUCH"},
 		},
 		"want an IP address": {{"tests", "search", "--network", "x"}, {"blocks", "add", "--reason", "x", "a b"}, {"history", "connections", "--network", "1.2.3.4/99"}},
 		"is no verdict":      {{"tests", "search", "--verdict", "best"}},
@@ -145,8 +152,18 @@ func TestOperatorsOutputIsPlain(t *testing.T) {
 	c.mail(`"=1+1\x1b[2J"@sender.example`, "en@et.sink.example", mailText("a@sender.example", "1\x1b[2J@sender.example"))
 	id := p.tests(t)[0].ID
 	for _, args := range [][]string{
-		{"tests", "list"}, {"tests", "list", "--json"}, {"tests", "show", id}, {"tests", "show", "--json", id}, {"tests", "why", id}, {"tests", "export", id}, {"history", "export", id},
-		{"tests", "export", "--format", "csv"}, {"history", "transcript", id}, {"history", "transcript", "--json", id}, {"history", "connections"}, {"history", "connections", "--json"},
+		{"tests", "list"},
+		{"tests", "list", "--json"},
+		{"tests", "show", id},
+		{"tests", "show", "--json", id},
+		{"tests", "why", id},
+		{"tests", "export", id},
+		{"history", "export", id},
+		{"tests", "export", "--format", "csv"},
+		{"history", "transcript", id},
+		{"history", "transcript", "--json", id},
+		{"history", "connections"},
+		{"history", "connections", "--json"},
 	} {
 		out := p.ask(t, args...)
 		for _, bad := range []string{"\x1b", "\u009b", "\u202e", "\x07"} {
