@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
 	"strings"
 	"syscall"
 
@@ -44,7 +43,7 @@ func (c *consolePasswordCmd) Run(e *env) error {
 		return err
 	}
 	file := cfg.consolePassword()
-	if err := replaceSecret(file, hash+"\n"); err != nil {
+	if err := replaceSecret(file, cfg.DataDir, hash+"\n"); err != nil {
 		return fmt.Errorf("console.password_file: %w", err)
 	}
 	fmt.Fprintf(e.stdout, "%s is written: the password counts from now on, and everybody has to log in again.\n", file)
@@ -56,12 +55,12 @@ func (c *consolePasswordCmd) Run(e *env) error {
 	return nil
 }
 
-// replaceSecret puts text into a file that only its owner reads: whoever owns
-// the directory, since root makes files that the service has to read.
-func replaceSecret(file, text string) error {
-	dir, err := os.Stat(filepath.Dir(file))
+// replaceSecret puts text into a file that only its owner reads. That is whoever
+// owns dataDir, since root makes files that the service has to read.
+func replaceSecret(file, dataDir, text string) error {
+	dir, err := os.Stat(dataDir)
 	if err != nil {
-		return err
+		return fmt.Errorf("data_dir: %w: start the service once, which makes it", err)
 	}
 	owner, known := dir.Sys().(*syscall.Stat_t)
 	return durable.Write(file, 0o600, func(w io.Writer) error {
@@ -125,6 +124,7 @@ func promptPassword(e *env, f *os.File, prompt string) (string, error) {
 		}
 		return string(a.text), nil
 	case <-e.ctx.Done():
-		return "", errors.Join(e.ctx.Err(), term.Restore(int(f.Fd()), state))
+		fmt.Fprintln(e.stderr)
+		return "", errors.Join(errors.New("ended: nothing was changed"), term.Restore(int(f.Fd()), state))
 	}
 }

@@ -20,10 +20,13 @@ const consoleSecret = "apple ladder quiet storm"
 func TestConsolePassword(t *testing.T) {
 	t.Parallel()
 	s := newSettings(t)
+	config, file := s.write(t), filepath.Join(s.dir(), "console-password")
+	if _, stderr, status := runCLI(t, consoleSecret+"\n", "console", "password", "--config", config); status != 1 || !strings.Contains(stderr, "start the service once") {
+		t.Errorf("without data_dir: status %d, %q", status, stderr)
+	}
 	if err := os.MkdirAll(s.dir(), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	config, file := s.write(t), filepath.Join(s.dir(), "console-password")
 	for name, c := range map[string]struct{ stdin, want string }{
 		"short":   {"eleven char\n", "too short"},
 		"common":  {"password123456\n", "tried first"},
