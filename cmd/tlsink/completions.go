@@ -20,7 +20,13 @@ import (
 type completions struct {
 	service *service
 	sender  *webhook.Sender
-	ids     chan string
+	over    chan completion
+}
+
+// completion is a test that may be over.
+type completion struct {
+	id    string
+	ended bool // it is, as soon as that is recorded
 }
 
 // maxCompletions is how many tests may end while the worker is busy.
@@ -43,18 +49,18 @@ func (s *service) openCompletions(context.Context) error {
 	for _, w := range s.cfg.Webhook {
 		o.Targets = append(o.Targets, webhook.Target{URL: w.URL, Secret: w.secret().read})
 	}
-	s.completions = &completions{service: s, ids: make(chan string, maxCompletions)}
+	s.completions = &completions{service: s, over: make(chan completion, maxCompletions)}
 	s.completions.sender, err = webhook.New(o)
 	return err
 }
 
-// add tells that a test may be over. It does not block.
-func (c *completions) add(id string) {
+// add tells that a test may be over, or has just ended. It does not block.
+func (c *completions) add(id string, ended bool) {
 	if c == nil {
 		return // still opening
 	}
 	select {
-	case c.ids <- id:
+	case c.over <- completion{id, ended}:
 	default:
 	}
 }
@@ -66,13 +72,22 @@ func (c *completions) run(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 			return nil
-		case id := <-c.ids:
-			if err := c.completed(ctx, id); err != nil && ctx.Err() == nil {
-				c.service.log.Error("webhooks not told of a test", "test", id, "err", err)
+		case t := <-c.over:
+			err := c.completed(ctx, t)
+			switch {
+			case err == nil || ctx.Err() != nil:
+			case errors.Is(err, errNotRecorded):
+				time.AfterFunc(time.Second, func() { c.add(t.id, t.ended) })
+			default:
+				c.service.log.Error("webhooks not told of a test", "test", t.id, "err", err)
+				time.AfterFunc(time.Minute, func() { c.add(t.id, t.ended) })
 			}
 		}
 	}
 }
+
+// errNotRecorded says that the end of a test is not on disk yet.
+var errNotRecorded = errors.New("the end of the test is not recorded yet")
 
 // lately is how long ago a test may have ended that a crash kept untold.
 const lately = 10 * time.Minute
@@ -87,13 +102,14 @@ func (c *completions) catchUp(ctx context.Context) {
 	}
 	for _, r := range list {
 		if !r.Open() && (now.Sub(r.Acked) < lately || now.Sub(r.Closed) < lately) {
-			c.add(r.Test.ID)
+			c.add(r.Test.ID, true)
 		}
 	}
 }
 
 // completed tells of one test, if it is over. To tell again changes nothing.
-func (c *completions) completed(ctx context.Context, id string) error {
+func (c *completions) completed(ctx context.Context, over completion) error {
+	id := over.id
 	if !c.sender.Wanted(id) {
 		return nil
 	}
@@ -109,6 +125,8 @@ func (c *completions) completed(ctx context.Context, id string) error {
 		})
 	case err != nil:
 		return fmt.Errorf("test %s: %w", id, err)
+	case v.Record.Open() && over.ended:
+		return errNotRecorded
 	case v.Record.Open():
 		return nil
 	}

@@ -38,13 +38,13 @@ func (s *service) testOfLease(id string) (exists, over bool, err error) {
 // leaseChanged has pages look at a lease again. It must not block.
 func (s *service) leaseChanged(id string) {
 	s.hub.Touch(id)
-	s.completions.add(id)
+	s.completions.add(id, false)
 }
 
 // testEnded frees the slot of a test. It must not block.
 func (s *service) testEnded(id string) {
 	s.leases.Ended(id)
-	s.completions.add(id)
+	s.completions.add(id, true)
 }
 
 // starts is how people get a slot. Its errors are those of package web.
