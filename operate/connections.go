@@ -79,10 +79,11 @@ func (o *Operator) Connection(ctx context.Context, id evidence.ConnID) (Connecti
 
 // whyNot explains why a connection belongs to no test.
 func whyNot(c evidence.Connection, n neighbours) Why {
-	w := Why{Connection: c.ID, Start: c.Start, Client: c.Client, Others: n.others(c, "")}
+	w := Why{Connection: c.ID, Start: c.Start, Client: c.Client}
+	others := n.others(c, "")
 	var could []string
 	var owner *history.TestRecord
-	for i, other := range w.Others {
+	for i, other := range others {
 		if other.Could {
 			could = append(could, other.Test)
 			owner = &n.tests[clientOf(c).String()][i]
@@ -93,7 +94,7 @@ func whyNot(c evidence.Connection, n neighbours) Why {
 		w.Text = "It handed over a mail that no test has: a bounce that nothing tells from others, a blocked sender, one test more than may run at once, or mail of a test that was deleted."
 	case c.MailFrom != nil && len(could) == 0:
 		w.Text = fmt.Sprintf("It said MAIL FROM:<%s> and handed over no message. No open test of that sender had this client, and a test begins with a message.", *c.MailFrom)
-	case len(w.Others) == 0:
+	case len(others) == 0:
 		w.Text = "No test had this client around that time: a scan, a health check, or a sender that never handed over a mail."
 	case len(could) == 0:
 		w.Text = "Tests had this client around that time, but none of them can own it."
@@ -106,6 +107,7 @@ func whyNot(c evidence.Connection, n neighbours) Why {
 	default:
 		w.Text = fmt.Sprintf("Of this client only test %s could own it. It was left out or taken back: a test of the same provider at another address could own it, too.", owner.Test.ID)
 	}
+	w.list(others)
 	if n.cut {
 		w.Text += " There are more tests around that time than were looked at."
 	}

@@ -72,7 +72,8 @@ type Why struct {
 	MessageID  string               `json:"message_id,omitempty"`
 	Sender     string               `json:"sender,omitempty"` // of the mail that ties it to the test
 	Since      time.Time            `json:"since,omitzero"`   // when its client first handed over mail of the test
-	Others     []Other              `json:"others,omitempty"`
+	Others     []Other              `json:"others,omitempty"` // those that could own it first
+	More       int                  `json:"more,omitempty"`   // others that are not listed
 }
 
 // Other is a test that shares the client of a connection.

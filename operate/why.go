@@ -2,7 +2,6 @@ package operate
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -25,8 +24,9 @@ const (
 	// day of silence.
 	around = 24 * time.Hour
 
-	mostNeighbours = 200
+	mostNeighbours = 2000
 	neighboursRead = 20_000
+	mostOthers     = 20 // that are listed for a connection
 )
 
 // clientOf returns the client of a connection; the zero Prefix if it has none.
@@ -40,14 +40,15 @@ func clientOf(c evidence.Connection) netip.Prefix {
 
 // neighbours are tests around a time, by their clients.
 type neighbours struct {
+	store   Store
 	tests   map[string][]history.TestRecord // by client
-	written map[string]time.Time            // by test; zero: not known
+	written map[string]time.Time            // by test, as far as it was needed; zero: not known
 	cut     bool                            // there are more
 }
 
 // neighbours reads the tests that clients had from a time to another.
 func (o *Operator) neighbours(ctx context.Context, clients map[string]bool, from, to time.Time) (neighbours, error) {
-	n := neighbours{tests: make(map[string][]history.TestRecord), written: make(map[string]time.Time)}
+	n := neighbours{store: o.o.Store, tests: make(map[string][]history.TestRecord), written: make(map[string]time.Time)}
 	page, err := o.o.Store.SearchTests(ctx, history.TestSearch{
 		From: from.Add(-around), To: to.Add(around), Limit: mostNeighbours, MostRead: neighboursRead,
 		Match: func(r history.TestRecord) bool {
@@ -64,13 +65,21 @@ func (o *Operator) neighbours(ctx context.Context, clients map[string]bool, from
 				n.tests[c] = append(n.tests[c], r)
 			}
 		}
-		written, err := o.o.Store.Written(r.Test.ID)
-		if err != nil && !errors.Is(err, history.ErrNotFound) {
-			return n, err
-		}
-		n.written[r.Test.ID] = written
 	}
 	return n, nil
+}
+
+// since is from when on a test may own connections of its clients.
+func (n neighbours) since(r history.TestRecord) time.Time {
+	written, known := n.written[r.Test.ID]
+	if !known {
+		written, _ = n.store.Written(r.Test.ID) // deleted meanwhile: as if it were not known
+		n.written[r.Test.ID] = written
+	}
+	if !written.IsZero() && written.Before(r.Opened) {
+		return written.Add(-dateSkew)
+	}
+	return r.Opened
 }
 
 // others says of each test of the client of a connection, but one, whether it
@@ -86,14 +95,25 @@ func (n neighbours) others(c evidence.Connection, but string) (out []Other) {
 	return out
 }
 
+// list names some of the others.
+func (w *Why) list(others []Other) {
+	slices.SortStableFunc(others, func(a, b Other) int {
+		switch {
+		case a.Could == b.Could:
+			return 0
+		case a.Could:
+			return -1
+		}
+		return 1
+	})
+	w.Others = others[:min(len(others), mostOthers)]
+	w.More = len(others) - len(w.Others)
+}
+
 // couldOwn reports whether a connection that carried none of its mail could be
 // that of a test, and why.
 func (n neighbours) couldOwn(r history.TestRecord, c evidence.Connection) (why string, could bool) {
 	at := func(t time.Time) string { return t.UTC().Format(time.DateTime) }
-	begins, written := r.Opened, n.written[r.Test.ID]
-	if !written.IsZero() && written.Before(r.Opened) {
-		begins = written.Add(-dateSkew)
-	}
 	end := ended(r)
 	switch {
 	case c.MailFrom != nil && !strings.EqualFold(*c.MailFrom, r.Test.Sender):
@@ -102,8 +122,8 @@ func (n neighbours) couldOwn(r history.TestRecord, c evidence.Connection) (why s
 		return fmt.Sprintf("the connection named slot %d, the test has slot %d", c.Slot, r.Test.Slot), false
 	case !end.IsZero() && c.Start.After(end):
 		return "it had ended at " + at(end), false
-	case c.Start.Before(begins):
-		return "its mail was written later, at " + at(begins), false
+	case c.Start.Before(r.Opened) && c.Start.Before(n.since(r)):
+		return "its mail was written later, at " + at(n.since(r)), false
 	case c.Start.Before(r.Opened):
 		return "its mail had been written, although none came before " + at(r.Opened), true
 	}
@@ -198,7 +218,7 @@ func whyIn(r history.TestRecord, c evidence.Connection, since map[netip.Prefix]e
 		} else if r.State == history.StateRunning {
 			w.Text += " As long as the test runs, that may change."
 		}
-		w.Others = n.others(c, r.Test.ID)
+		w.list(n.others(c, r.Test.ID))
 	default:
 		w.Text = "The history says nothing about it."
 	}

@@ -171,7 +171,7 @@ func TestWhyIsBounded(t *testing.T) {
 	b.Connections = append(b.Connections, connection("loose", "192.0.2.1", 100, nil))
 	w.commit(b)
 	one, err := w.Connection(t.Context(), "loose")
-	if err != nil || len(one.Why.Others) != 200 || !strings.Contains(one.Why.Text, "There are more tests around that time") || len(one.Why.Text) > 1000 {
-		t.Errorf("%d others, %d octets, %v", len(one.Why.Others), len(one.Why.Text), err)
+	if err != nil || len(one.Why.Others) != 20 || one.Why.More != 480 || !strings.Contains(one.Why.Text, "and 490 more") || len(one.Why.Text) > 1000 {
+		t.Errorf("%d others, %d more, %q, %v", len(one.Why.Others), one.Why.More, one.Why.Text, err)
 	}
 }

@@ -198,6 +198,9 @@ func printWhy(w io.Writer, y operate.Why) {
 		}
 		fmt.Fprintf(w, "  test %s %s: %s\n", printable(o.Test), could, printable(o.Text))
 	}
+	if y.More > 0 {
+		fmt.Fprintf(w, "  and %d more tests of this client\n", y.More)
+	}
 }
 
 type testsDeleteCmd struct {
