@@ -173,7 +173,7 @@ func englishWords() words {
 		CodeAlt: "QR code: a mail to both addresses", Until: "Time left: until", Again: "Start another test",
 		Copy: "Copy", Copied: "Copied", In: "in {t}", Soon: "any moment now", Lost: "No live updates at the moment. The page keeps trying.", Newest: "Newest connection:",
 		SoFar: "So far", Policy: "Result", SeeAll: "The whole report", SeeConnections: "Every connection", Print: "Print",
-		Strip: "The seven test servers", Filled: "%d of %d have been contacted.", Server: "Server", Happening: "What happens now", Phase: "Phase", PhaseEnds: "It ends at", Order: "Order of the test servers", Rotates: "It changes at the earliest at",
+		Strip: "The seven test servers", Filled: "Contacted: %d of %d.", Server: "Server", Happening: "What happens now", Phase: "Phase", PhaseEnds: "Until", Order: "Order of the test servers", Rotates: "It changes at the earliest at",
 		NextTry: "Next attempt", MissingTitle: "Still missing", SlowTitle: "Why it takes longer", FoundTitle: "Noticed so far",
 		ID: "Test", Sender: "Sender", None: "None yet. Each connection of your mail server appears here.", Omitted: "%d older ones are not listed.", Open: "still open",
 		Details: "Technical details", UTC: "Times are UTC, the newest first.",

@@ -1,0 +1,111 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"crypto/tls"
+	"io"
+	"net"
+	"net/http"
+	"regexp"
+	"strings"
+	"testing"
+)
+
+// visitor is a browser that follows no redirect.
+func (p *process) visitor(t *testing.T) *http.Transport {
+	t.Helper()
+	tr := &http.Transport{
+		ForceAttemptHTTP2: true, TLSClientConfig: &tls.Config{RootCAs: p.roots(t), MinVersion: tls.VersionTLS12},
+		DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
+			return (&net.Dialer{}).DialContext(ctx, network, p.https)
+		},
+	}
+	t.Cleanup(tr.CloseIdleConnections)
+	return tr
+}
+
+func (p *process) press(t *testing.T, path, form string) *http.Response {
+	t.Helper()
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "https://sink.example"+path, strings.NewReader(form))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	r.Header.Set("Sec-Fetch-Site", "same-origin")
+	res, err := p.visitor(t).RoundTrip(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, _ = io.Copy(io.Discard, res.Body)
+	res.Body.Close()
+	return res
+}
+
+// A test is started by the button, its mail is sent to the addresses of its
+// page, and the stream tells of each connection.
+func TestStartedOnTheWeb(t *testing.T) {
+	t.Parallel()
+	p := start(t, newSettings(t, "slots", 3))
+	res := p.press(t, "/start", "language=de")
+	path := res.Header.Get("Location")
+	if res.StatusCode != http.StatusSeeOther || !strings.HasPrefix(path, "/t/") {
+		t.Fatalf("status %s, %v", res.Status, res.Header)
+	}
+	_, _, page := p.get(t, "https://sink.example"+path)
+	addresses := regexp.MustCompile(`<code data-copy>([a-z0-9]+)@<wbr>(et\d)\.sink\.example</code>`).FindStringSubmatch(page)
+	stream := regexp.MustCompile(`data-events="([^"]+)"`).FindStringSubmatch(page)
+	if addresses == nil || stream == nil || !strings.Contains(page, `<html lang="de">`) {
+		t.Fatalf("no addresses, no stream, or not in German:\n%s", page)
+	}
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "https://sink.example"+strings.ReplaceAll(stream[1], "&amp;", "&"), http.NoBody)
+	if err != nil {
+		t.Fatal(err)
+	}
+	events, err := p.visitor(t).RoundTrip(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer events.Body.Close()
+	to := addresses[1] + "@" + addresses[2] + ".sink.example"
+	code, text := p.connect(t, "mta.sender.example").mail("a@sender.example", to, mailText("a@sender.example", "1@sender.example"))
+	if code != 451 || link(t, text) != path {
+		t.Errorf("reply %d %s, want the link of the page", code, text)
+	}
+	lines := bufio.NewScanner(events.Body)
+	seen := ""
+	for lines.Scan() && !strings.Contains(seen, `<li id="c1"`) {
+		seen += lines.Text() + "\n"
+	}
+	if !strings.Contains(seen, "Ihr Test läuft") || !strings.Contains(seen, "Server 1 gab vor") {
+		t.Errorf("the stream says:\n%s", seen)
+	}
+	for suffix, want := range map[string]string{"": "Server 1", ".json": `"test"`, "/badge.svg": "<svg"} {
+		if status, _, body := p.get(t, "https://sink.example"+path+suffix); status != 200 || !strings.Contains(body, want) {
+			t.Errorf("%s: status %d, no %q:\n%s", suffix, status, want, body)
+		}
+	}
+	if got := p.press(t, path+"/cancel", ""); got.StatusCode != 303 || got.Header.Get("Location") != path {
+		t.Errorf("giving up a running test: %s, %v", got.Status, got.Header)
+	}
+	if strings.Contains(p.log.text(), path) {
+		t.Error("the capability is in the log")
+	}
+}
+
+// A test that is given up frees its slot later, and says so.
+func TestGivenUpOnTheWeb(t *testing.T) {
+	t.Parallel()
+	p := start(t, newSettings(t, "slots", 2))
+	path := p.press(t, "/start", "language=en").Header.Get("Location")
+	second := p.press(t, "/start", "language=en").Header.Get("Location")
+	if _, _, page := p.get(t, "https://sink.example"+second); !strings.Contains(page, "Your test waits for its turn") {
+		t.Errorf("the second one has to wait:\n%s", page)
+	}
+	if res := p.press(t, path+"/cancel", ""); res.StatusCode != 303 {
+		t.Fatalf("status %s", res.Status)
+	}
+	if _, _, page := p.get(t, "https://sink.example"+path); !strings.Contains(page, "This test has ended without a mail") {
+		t.Errorf("the page of the first one:\n%s", page)
+	}
+}
