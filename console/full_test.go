@@ -39,7 +39,7 @@ func fill(f *fake) {
 	why := operate.Why{Connection: "c1", By: evidence.ByAddress, Text: "It came from an address of the test.", Others: []operate.Other{{Test: "T2", Text: "It began later."}}}
 	f.overview = operate.Overview{
 		Now: start, Running: rows[:1], Recent: rows, Stats: history.Stats{Tests: 2, OpenTests: 1, Connections: 121, Pending: 1, FileBytes: 12 << 20},
-		Slots: []operate.Slot{{Slot: 1, State: "free"}, {Slot: 3, State: "running", Since: start.Add(-time.Hour), Test: "T1"}, {Slot: 4, State: "quarantined", Since: start, Until: start.Add(24 * time.Hour)}},
+		Slots: []operate.Slot{{Slot: 1, State: "free"}, {Slot: 3, State: "running", Since: start.Add(-time.Hour), Test: "T1"}, {Slot: 2, State: "waiting", Test: "T7"}, {Slot: 4, State: "quarantined", Since: start, Until: start.Add(24 * time.Hour)}},
 	}
 	f.check = operate.SelfCheck{At: start, Results: []operate.CheckResult{
 		{Check: "delegation", Subject: "sink.example", Status: "ok", Seen: "ns1.sink.example"},

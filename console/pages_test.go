@@ -38,7 +38,7 @@ func TestPages(t *testing.T) {
 	d := full(t)
 	in := d.in(t)
 	for path, parts := range map[string][]string{
-		"/console/":                          {"Open tests", "failed", "expired certificate", "T1", "joe@sender.example", "quarantined", "2026-03-02 12:00:00"},
+		"/console/":                          {"Open tests", "failed", "expired certificate", "T1", "joe@sender.example", "quarantined", "2026-03-02 12:00:00", "T7 <span class=\"small\">no mail yet"},
 		"/console/tests":                     {"T2", "slot 3", "so far", "Older ones may match", "?cursor=older", "/console/export/tests.csv"},
 		"/console/tests/T1":                  {"so far", "Why this verdict", "A certificate that does not match TLSA was refused.", "/console/connections/c1", "server 7", "451 later", "&lt;1@sender.example&gt;", `class="r-`},
 		"/console/tests/T2":                  {"https://sink.example/t/mfrggzdfmztwq2lknnwg23tpobyxe43u", `rel="noreferrer"`},
