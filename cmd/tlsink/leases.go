@@ -10,6 +10,7 @@ import (
 	"github.com/tlsink/tlsink/api"
 	"github.com/tlsink/tlsink/history"
 	"github.com/tlsink/tlsink/lease"
+	"github.com/tlsink/tlsink/scenario"
 	"github.com/tlsink/tlsink/web"
 )
 
@@ -39,6 +40,26 @@ func (s *service) testOfLease(id string) (exists, over bool, err error) {
 func (s *service) leaseChanged(id string) {
 	s.hub.Touch(id)
 	s.completions.add(id, false)
+}
+
+// keepAsked keeps the slots of senders that ask for our names but hand nothing
+// over yet: one that requires TLS leaves before MAIL while STARTTLS is withheld,
+// and its next attempt may be half an hour away.
+func (s *service) keepAsked() {
+	waiting := make(map[int]time.Time)
+	for _, slot := range s.leases.Slots() {
+		if slot.State == lease.Waiting {
+			waiting[slot.Slot] = slot.Since
+		}
+	}
+	if len(waiting) == 0 {
+		return
+	}
+	for _, q := range s.queries(time.Now().Add(-time.Minute)) {
+		if target, ok := scenario.Find(s.cfg.Zone, q.Name); ok && q.Type == "MX" && q.Time.After(waiting[target.Slot]) {
+			s.leases.Asked(target.Slot)
+		}
+	}
 }
 
 // testEnded frees the slot of a test. It must not block.

@@ -319,6 +319,7 @@ func (s *service) housekeep(ctx context.Context) error {
 			if slots := s.assess.Steer(); len(slots) > 0 {
 				s.rotator.Trigger(slots...)
 			}
+			s.keepAsked()
 		case <-hour.C:
 			before := time.Now().AddDate(0, 0, -s.current.Load().Retention)
 			if _, err := s.store.Purge(ctx, before); err != nil && ctx.Err() == nil {
