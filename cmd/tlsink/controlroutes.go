@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -80,14 +81,19 @@ func (s *service) testRoutes(handle func(pattern string, f handler)) {
 		return err
 	})
 	handle("GET /tests/{id}/link", func(w io.Writer, r *http.Request) error {
-		rec, err := s.store.Test(strings.ToUpper(r.PathValue("id")))
-		if err == nil && rec.Capability == "" {
-			err = fmt.Errorf("link of test %q: %w", rec.Test.ID, history.ErrNotFound)
+		id := strings.ToUpper(r.PathValue("id"))
+		rec, err := s.store.Test(id)
+		capability := rec.Capability
+		if t, ok := s.leases.ByID(id); ok && errors.Is(err, history.ErrNotFound) {
+			capability, err = t.Capability, nil // no mail has come yet
+		}
+		if err == nil && capability == "" {
+			err = fmt.Errorf("link of test %q: %w", id, history.ErrNotFound)
 		}
 		if err != nil {
 			return err
 		}
-		_, err = io.WriteString(w, rec.Capability+"\n")
+		_, err = io.WriteString(w, capability+"\n")
 		return err
 	})
 	handle("GET /tests/{id}/why", func(w io.Writer, r *http.Request) error {
@@ -189,10 +195,6 @@ func (s *service) listRoutes(handle func(pattern string, f handler)) {
 	handle("GET /actions", func(w io.Writer, _ *http.Request) error {
 		list, err := s.operator.Audit()
 		return writeAnswer(w, append([]operate.AuditRecord{}, list...), err)
-	})
-	handle("GET /overview", func(w io.Writer, r *http.Request) error {
-		o, err := s.operator.Overview(r.Context())
-		return writeAnswer(w, o, err)
 	})
 	handle("GET /retention", func(w io.Writer, _ *http.Request) error {
 		k, err := s.operator.Retention()

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"net/netip"
 	"path/filepath"
 	"strings"
@@ -208,6 +209,18 @@ func TestTestGivenUp(t *testing.T) {
 		}
 		if first.Status.State != live.Waiting || second.Status.State != live.Queued {
 			t.Fatalf("states %s and %s, want one with the only slot, and one in the queue", first.Status.State, second.Status.State)
+		}
+		// What `tlsink watch ID` asks for on this host.
+		for path, want := range map[string]string{
+			"/tests/" + first.Status.Test + "/link":      first.Capability + "\n",
+			"/api/v1/tests/" + first.Capability + "?x=1": `"field":"x"`,
+			"/tests/ABCDEF/link":                         "not found",
+		} {
+			rec := httptest.NewRecorder()
+			controlHandler(w.service()).ServeHTTP(rec, httptest.NewRequestWithContext(t.Context(), http.MethodGet, path, http.NoBody))
+			if !strings.Contains(rec.Body.String(), want) {
+				t.Errorf("%s: %d %s", path, rec.Code, rec.Body)
+			}
 		}
 		if err := c.Cancel(t.Context(), first.Capability); err != nil {
 			t.Fatal(err)
