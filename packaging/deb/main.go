@@ -134,6 +134,13 @@ func contents(root, binary string) ([]file, error) {
 		{filepath.Join(root, "docs/doctor.md"), doc + "doctor.md", 0o644},
 		{filepath.Join(root, "docs/verdicts.md"), doc + "verdicts.md", 0o644},
 		{filepath.Join(root, "docs/downgrade-modes.md"), doc + "downgrade-modes.md", 0o644},
+		{filepath.Join(root, "docs/operations.md"), doc + "operations.md", 0o644},
+		{filepath.Join(root, "docs/metrics.md"), doc + "metrics.md", 0o644},
+		{filepath.Join(root, "docs/statistics.md"), doc + "statistics.md", 0o644},
+		{filepath.Join(root, "packaging/monitoring/README.md"), doc + "monitoring/README.md", 0o644},
+		{filepath.Join(root, "packaging/monitoring/alerts.yml"), doc + "monitoring/alerts.yml", 0o644},
+		{filepath.Join(root, "packaging/monitoring/alerts_test.yml"), doc + "monitoring/alerts_test.yml", 0o644},
+		{filepath.Join(root, "packaging/monitoring/dashboard.json"), doc + "monitoring/dashboard.json", 0o644},
 		{filepath.Join(root, "LICENSE"), doc + "copyright", 0o644},
 	} {
 		b, err := os.ReadFile(f.from)
