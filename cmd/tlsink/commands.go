@@ -168,11 +168,15 @@ func (c *forgetCmd) Run(e *env) error {
 type purgeCmd struct {
 	configFlag
 	OlderThan string `help:"Delete what had its last activity longer ago, e.g. 7d or 12h. Default: retention_days." placeholder:"AGE"`
+	DryRun    bool   `help:"Only say what is kept."`
 	Yes       bool   `help:"Do not ask."`
 }
 
 // Run deletes old evidence.
 func (c *purgeCmd) Run(e *env) error {
+	if c.DryRun {
+		return c.show(e)
+	}
 	v, what := make(url.Values), "what is older than retention_days"
 	if c.OlderThan != "" {
 		q, err := operate.ParseQuery(url.Values{"from": {c.OlderThan}}, time.Now())
@@ -190,6 +194,20 @@ func (c *purgeCmd) Run(e *env) error {
 		fmt.Fprintf(e.stdout, "%s tests and connections deleted\n", strings.TrimSpace(string(b)))
 	}
 	return err
+}
+
+// show says what is kept.
+func (c *purgeCmd) show(e *env) error {
+	var k operate.Retention
+	if _, err := c.list(e, "/retention", false, &k); err != nil {
+		return err
+	}
+	w := tabwriter.NewWriter(e.stdout, 0, 0, 2, ' ', 0)
+	fmt.Fprintf(w, "kept after the last activity\t%s\n", counts(k.Days, "day"))
+	fmt.Fprintf(w, "tests\t%d, the oldest of %s\n", k.Stats.Tests, date(k.OldestTest))
+	fmt.Fprintf(w, "connections\t%d, the oldest of %s\n", k.Stats.Connections, date(k.OldestConnection))
+	fmt.Fprintf(w, "file\t%d MiB, %d MiB of them free\n", k.Stats.FileBytes>>20, k.Stats.FreeBytes>>20)
+	return w.Flush()
 }
 
 // interactive reports whether somebody can be asked.

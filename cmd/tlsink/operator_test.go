@@ -43,6 +43,8 @@ func TestOperatorsCommands(t *testing.T) {
 		{[]string{"blocks", "--json"}, []string{"[]"}, "null"},
 		{[]string{"actions", "--json"}, []string{"[]"}, "null"},
 		{[]string{"slots", "--json"}, []string{"["}, "null"},
+		{[]string{"queue", "webhooks", "--json"}, []string{"[]"}, "null"},
+		{[]string{"purge", "--dry-run"}, []string{"30 days", "tests", "2, the oldest of"}, "deleted"},
 		{[]string{"purge", "--yes"}, []string{"0 tests and connections deleted"}, "\x1b"},
 		{[]string{"forget", "--dry-run", "a@sender.example"}, []string{"1 test, 0 reports"}, "deleted"},
 	} {

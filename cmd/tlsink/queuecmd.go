@@ -18,6 +18,8 @@ type queueCmd struct {
 	Retry  queueRetryCmd  `cmd:"" help:"Try reports now, also those that were given up."`
 	Drop   queueDropCmd   `cmd:"" help:"Take reports out of the queue."`
 	Limits queueLimitsCmd `cmd:"" help:"List who has got so many reports that a limit is near or reached."`
+
+	Webhooks queueWebhooksCmd `cmd:"" help:"List calls of webhooks."`
 }
 
 type queueListCmd struct {
@@ -128,4 +130,27 @@ func (c configFlag) list(e *env, path string, asJSON bool, to any) (done bool, e
 		return false, fmt.Errorf("answer of the running service: %w", err)
 	}
 	return false, nil
+}
+
+type queueWebhooksCmd struct {
+	configFlag
+	JSON bool `name:"json" help:"Print JSON."`
+}
+
+// Run lists calls of webhooks.
+func (c *queueWebhooksCmd) Run(e *env) error {
+	var list []operate.Delivery
+	if done, err := c.list(e, "/webhooks", c.JSON, &list); done || err != nil {
+		return err
+	}
+	if len(list) == 0 {
+		fmt.Fprintln(e.stderr, "no webhook was called")
+		return nil
+	}
+	w := tabwriter.NewWriter(e.stdout, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w, "MESSAGE\tTEST\tHOST\tSTATE\tATTEMPTS\tCREATED (UTC)\tDUE (UTC)\tLAST ERROR")
+	for _, d := range list {
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%d\t%s\t%s\t%.100s\n", printable(d.ID), printable(d.Test), printable(d.Host), d.State, d.Attempts, date(d.Created), date(d.Due), cmp.Or(printable(d.LastError), "-"))
+	}
+	return w.Flush()
 }
