@@ -11,6 +11,7 @@ import (
 
 	"github.com/tlsink/tlsink/evidence"
 	"github.com/tlsink/tlsink/history"
+	"github.com/tlsink/tlsink/policyinfer"
 	"github.com/tlsink/tlsink/scenario"
 )
 
@@ -138,5 +139,30 @@ func BenchmarkLargeMessage(b *testing.B) {
 func BenchmarkLargeBegin(b *testing.B) {
 	for b.Loop() {
 		large(b, many)
+	}
+}
+
+// BenchmarkLargeStored is a page of such a test once it has its verdict.
+func BenchmarkLargeStored(b *testing.B) {
+	a, t := large(b, many)
+	a.mu.Lock()
+	v := a.engine.Infer(a.evidenceLocked(t), policyinfer.Options{})
+	batch := a.finish(t, &v, a.o.Now())
+	batch.Tests = append(batch.Tests, t.rec)
+	for _, c := range t.own {
+		batch.Attach = append(batch.Attach, history.Attachment{Connection: c.ID, Test: t.rec.Test.ID, Attribution: evidence.ByMail})
+	}
+	wait, err := a.o.Store.Begin(b.Context(), batch)
+	a.mu.Unlock()
+	if err == nil {
+		err = wait(b.Context())
+	}
+	if err != nil {
+		b.Fatal(err)
+	}
+	for b.Loop() {
+		if v, err := a.View(t.rec.Test.ID); err != nil || len(v.History.Connections) != many {
+			b.Fatalf("%d connections, %v", len(v.History.Connections), err)
+		}
 	}
 }

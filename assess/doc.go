@@ -27,6 +27,11 @@
 // test adopts nothing that happened before its mail was written (Date field).
 // What is left out is counted (evidence.Test.LeftOut).
 //
+// A test that was started on the web has a slot to itself. What names that slot
+// in SNI, from a client of the test and under an EHLO name that its mails come
+// with, is its sender's, whatever else happens at that client. That ends for good
+// once somebody else mails to the slot (history.TestRecord.Shared).
+//
 // Providers hand a mail from host to host, and their tenants may have policies
 // of their own. So it is enough that another test may be of the same provider:
 // they share a client, an EHLO organization, an authenticated MAIL FROM domain

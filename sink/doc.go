@@ -17,8 +17,9 @@
 //     message was answered with a temporary failure, the session is ended by
 //     421: when the client was silent for a while, or at its next MAIL, never
 //     within a transaction. Such endings are "server", never a refusal.
-//   - Only recipients of the zone are accepted, see recipient. A transaction
-//     is either to one test domain of one slot or to the mailbox.
+//   - Only recipients of the zone are accepted, see recipient: en and de in slot
+//     0, the token of whoever has it in any other slot. A transaction is either
+//     to one test domain of one slot or to the mailbox.
 //   - Mail to the mailbox (postmaster, abuse, report addresses) is accepted in
 //     every phase and is never evidence: of such a transaction only the
 //     reverse-path stays, without recipients, data or reply. The status of the
