@@ -56,7 +56,7 @@ var keyed = sync.OnceValues(func() (map[string][]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	if _, err := certs.Open(context.Background(), certs.Options{Dir: c.path("certs"), Zone: worldZone, Slots: 1, Issuer: ca, Now: now}); err != nil {
+	if _, err := certs.Open(context.Background(), certs.Options{Dir: c.path("certs"), Zone: worldZone, Slots: 9, Issuer: ca, Now: now}); err != nil {
 		return nil, err
 	}
 	if _, err := mailer.OpenDKIM(worldZone, "tlsink", c.path("dkim.pem")); err != nil {
