@@ -49,6 +49,7 @@ func (c *config) checkHost(h host) []problem {
 			out = append(out, other(field, s.file, text, "it must hold the secret, and the user of the service must be able to read it"))
 		}
 	}
+	out = append(out, c.checkWebhookKeys()...)
 	for _, f := range []struct {
 		field, file string
 		read        func(string) error
@@ -86,6 +87,9 @@ func (c *config) secrets() []secret {
 	if c.Certificates.CA == caACME {
 		out = append(out, c.Certificates.ACME.eabKey())
 	}
+	for _, w := range c.Webhook {
+		out = append(out, w.secret())
+	}
 	return out
 }
 
@@ -112,7 +116,7 @@ func (h host) checkDataDir(dir string) error {
 
 // warnings returns what may be meant, but often is not.
 func (c *config) warnings(h host) []problem {
-	return slices.Concat(c.warnNames(), c.warnUnused(), c.warnAddresses(h), c.warnListen(), c.warnEnvironment(), c.warnOwner(h))
+	return slices.Concat(c.warnNames(), c.warnUnused(), c.warnAddresses(h), c.warnListen(), c.warnEnvironment(), c.warnOwner(h), c.warnConsole())
 }
 
 // warnOwner is about root, whose files the user of the service can't read later.

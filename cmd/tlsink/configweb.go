@@ -1,11 +1,15 @@
 package main
 
 import (
+	"fmt"
 	"net/url"
+	"os"
 	"strings"
 	"time"
 
 	"github.com/miekg/dns"
+
+	"github.com/tlsink/tlsink/webhook"
 )
 
 // What people meet over HTTPS: pages, the API, the console, statistics.
@@ -92,7 +96,7 @@ func (c *config) checkWeb() []problem {
 		}
 	}
 	for _, w := range c.Webhook {
-		if u, err := url.Parse(w.URL); err != nil || u.Host == "" || u.User != nil || !isAPI(w.URL) {
+		if u, err := url.Parse(w.URL); err != nil || u.User != nil || !isAPI(w.URL) || u.Scheme == "http" && !c.DNS.Private {
 			out = append(out, wrong("webhook.url", w.URL, "want an https:// URL without a password"))
 		}
 		out = append(out, w.secret().check(true)...)
@@ -121,4 +125,32 @@ func (c *statisticsConfig) check() []problem {
 func isHostName(name string) bool {
 	labels, ok := dns.IsDomainName(name)
 	return ok && labels >= 2 && !strings.HasSuffix(name, ".") && !strings.ContainsAny(name, " \\/:@*\"'()<>")
+}
+
+// checkWebhookKeys looks at secrets that can be read here.
+func (c *config) checkWebhookKeys() []problem {
+	var out []problem
+	for _, w := range c.Webhook {
+		text, err := w.secret().read()
+		if err != nil {
+			continue // which is said of all secrets
+		}
+		if _, err := webhook.Key(text); err != nil {
+			field, value := "webhook.secret_file", w.SecretFile
+			if w.SecretEnv != "" {
+				field, value = "webhook.secret_env", w.SecretEnv
+			}
+			out = append(out, other(field, value, "it holds no secret of a webhook", err.Error()))
+		}
+	}
+	return out
+}
+
+// warnConsole is about a console that nobody can log in to.
+func (c *config) warnConsole() []problem {
+	file := c.consolePassword()
+	if _, err := os.Stat(file); !c.Console.Enabled || err == nil {
+		return nil
+	}
+	return []problem{other("console.enabled", "true", fmt.Sprintf("there is no password in %s, so nobody can log in", file), "set one: tlsink console password")}
 }

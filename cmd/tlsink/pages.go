@@ -55,7 +55,7 @@ func (s *service) privacy() web.Privacy {
 		p.Providers = append(p.Providers, one.Name)
 	}
 	if level, err := logLevel(c.Log.Level); err == nil {
-		p.LogsAddresses = level <= slog.LevelDebug
+		p.LogsAddresses = level <= slog.LevelDebug || c.Console.Enabled // who logs in to it
 	}
 	return p
 }
