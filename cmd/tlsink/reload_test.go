@@ -99,7 +99,7 @@ func TestReload(t *testing.T) {
 	if out := p.ask(t, "reload"); out != "reloaded: limits.message_size\nneeds a restart: slots, timing.settle\n" {
 		t.Errorf("reload printed %q", out)
 	}
-	p.configure(t, "slots", 1, "timing.settle", "10m")
+	p.configure(t, "slots", 9, "timing.settle", "10m")
 	if out := p.ask(t, "reload"); out != "reloaded: no setting has changed\n" {
 		t.Errorf("reload printed %q", out)
 	}
