@@ -195,7 +195,7 @@ func (a *Assessor) verdictFor(t *test) policyinfer.Verdict {
 		size += len(c.loose)
 	}
 	pause := time.Duration(size/quick) * time.Second
-	if t.running() && t.verdict != nil && now.Sub(t.inferred) < pause {
+	if t.running() && t.verdict != nil && now.Sub(t.inferred) < pause && now.Sub(t.rec.Opened) < a.o.Timing.Close {
 		defer a.mu.Unlock()
 		return *t.verdict
 	}

@@ -80,6 +80,9 @@ func (a *Assessor) usedSlot(c *client, final evidence.Connection) {
 	if slot, named := slotNamed(a.o.Zone, &final); named && slot > 0 {
 		a.o.Used(slot)
 	}
+	if len(final.RcptTo) > 0 && final.Slot > 0 {
+		a.o.Used(final.Slot)
+	}
 	for _, r := range final.Refused {
 		if slot, domains := domainsOf(a.o.Zone, []string{r}); len(domains) > 0 {
 			a.o.Used(slot)

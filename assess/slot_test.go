@@ -309,6 +309,22 @@ func TestKinInAnotherSlot(t *testing.T) {
 	})
 }
 
+// One mail to two slots makes two tests, also within one session: each has its
+// own part of it.
+func TestOneMailToTwoSlots(t *testing.T) {
+	part := func(slot int) evidence.Transaction {
+		return evidence.Transaction{MailFrom: "user@sender.example", RcptTo: []string{"x@" + scenario.Names(zone, slot).ET}, Data: true, MessageID: "<1@x>"}
+	}
+	for slot := range 2 {
+		x := &test{rec: history.TestRecord{Test: evidence.Test{Zone: zone, Slot: slot, Sender: "user@sender.example"}, MessageIDs: []string{"<1@x>"}}}
+		got := x.itsPart(evidence.Connection{Data: true, Transactions: []evidence.Transaction{part(0), part(1), {MailFrom: "user@sender.example"}}})
+		want := []evidence.Transaction{part(slot), {MailFrom: "user@sender.example"}}
+		if d := cmp.Diff(want, got.Transactions); d != "" || !got.Data || !slices.Equal(got.RcptTo, want[0].RcptTo) {
+			t.Errorf("slot %d: recipients %q, transactions (-want +got):\n%s", slot, got.RcptTo, d)
+		}
+	}
+}
+
 // Blocked clients are none.
 func TestBlocked(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -98,6 +98,9 @@ func (t *test) keep(own []evidence.Connection) {
 // carries reports whether a transaction may be one of the test: of its sender,
 // or its mail under another address of the same domain.
 func (t *test) carries(tx evidence.Transaction) bool {
+	if slot, domains := domainsOf(t.rec.Test.Zone, tx.RcptTo); len(domains) > 0 && slot != t.rec.Test.Slot {
+		return false // one mail may go to two slots in one session
+	}
 	if !tx.Data {
 		return t.sentBy(tx.MailFrom)
 	}
