@@ -143,7 +143,7 @@ func (s *Server) routes() http.Handler {
 		case ok && target.Role == scenario.RolePolicy:
 			s.policyHost(w, r, target.Slot)
 		case probe(r):
-			s.probe(w, r)
+			s.timed(s.probe)(w, r)
 		case !ok:
 			s.fail(w, r, http.StatusNotFound)
 		case r.TLS == nil && r.Method != http.MethodGet && r.Method != http.MethodHead:
@@ -213,12 +213,21 @@ func (s *Server) probe(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 	w.Header().Set("Cache-Control", "no-store")
 	if r.URL.Path == "/readyz" {
-		if ready, why := s.o.Ready(); !ready {
+		if ready, why := s.ready(r.Context()); !ready {
 			http.Error(w, "not ready: "+why, http.StatusServiceUnavailable)
 			return
 		}
 	}
 	_, _ = io.WriteString(w, "ok\n") // a client that left needs no answer
+}
+
+// ready reports whether tests are possible, and why not.
+func (s *Server) ready(ctx context.Context) (ready bool, why string) {
+	if s.o.Ready != nil {
+		return s.o.Ready()
+	}
+	st := s.o.Source.Status(ctx)
+	return st.Ready, st.NotReady
 }
 
 // hostOf returns the host that a request is for, in canonical form.

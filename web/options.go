@@ -177,12 +177,6 @@ func (o *Options) defaults() error {
 	if o.Served == nil {
 		o.Served = func(string, string, int, time.Duration) {}
 	}
-	if o.Ready == nil {
-		o.Ready = func() (bool, string) {
-			st := o.Source.Status(context.Background())
-			return st.Ready, st.NotReady
-		}
-	}
 	if o.Rand == nil {
 		o.Rand = rand.Reader
 	}

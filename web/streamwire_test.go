@@ -43,6 +43,16 @@ func (f *fixture) transport(l *pipes, protocol string) *http.Transport {
 	}
 }
 
+// reading reads a stream all the time: a pipe holds nothing.
+func reading(r io.Reader) (*flow, <-chan error) {
+	got, ended := &flow{}, make(chan error, 1)
+	go func() {
+		_, err := io.Copy(got, r)
+		ended <- err
+	}()
+	return got, ended
+}
+
 // A stream outlives the time that a request and its answer have, over each
 // protocol, and ends when the server does.
 func TestStreamOutlivesTheTimeoutsOfTheServer(t *testing.T) {
@@ -58,7 +68,7 @@ func TestStreamOutlivesTheTimeoutsOfTheServer(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				res, err := transport.RoundTrip(r)
+				res, err := (&http.Client{Transport: transport}).Do(r)
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -66,12 +76,7 @@ func TestStreamOutlivesTheTimeoutsOfTheServer(t *testing.T) {
 				if want := map[string]int{"http/1.1": 1, "h2": 2}[protocol]; res.ProtoMajor != want || res.StatusCode != 200 {
 					t.Fatalf("%s, status %s", res.Proto, res.Status)
 				}
-				// A pipe holds nothing, so it is read all the time.
-				got, ended := &flow{}, make(chan error, 1)
-				go func() {
-					_, err := io.Copy(got, res.Body)
-					ended <- err
-				}()
+				got, ended := reading(res.Body)
 				for i := 2; i < 8; i++ {
 					b.set(told(recorded(t, "postfix-dane", i, report.StateRunning)))
 					if text := got.take(); !strings.Contains(text, fmt.Sprintf(`id="c%d"`, i)) {

@@ -25,7 +25,8 @@ func (p *process) visitor(t *testing.T) *http.Transport {
 	return tr
 }
 
-func (p *process) press(t *testing.T, path, form string) *http.Response {
+// press sends a form, and returns the status and where it leads to.
+func (p *process) press(t *testing.T, path, form string) (status int, location string) {
 	t.Helper()
 	r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "https://sink.example"+path, strings.NewReader(form))
 	if err != nil {
@@ -37,9 +38,9 @@ func (p *process) press(t *testing.T, path, form string) *http.Response {
 	if err != nil {
 		t.Fatal(err)
 	}
+	defer res.Body.Close()
 	_, _ = io.Copy(io.Discard, res.Body)
-	res.Body.Close()
-	return res
+	return res.StatusCode, res.Header.Get("Location")
 }
 
 // A test is started by the button, its mail is sent to the addresses of its
@@ -47,10 +48,9 @@ func (p *process) press(t *testing.T, path, form string) *http.Response {
 func TestStartedOnTheWeb(t *testing.T) {
 	t.Parallel()
 	p := start(t, newSettings(t, "slots", 3))
-	res := p.press(t, "/start", "language=de")
-	path := res.Header.Get("Location")
-	if res.StatusCode != http.StatusSeeOther || !strings.HasPrefix(path, "/t/") {
-		t.Fatalf("status %s, %v", res.Status, res.Header)
+	status, path := p.press(t, "/start", "language=de")
+	if status != http.StatusSeeOther || !strings.HasPrefix(path, "/t/") {
+		t.Fatalf("status %d to %q", status, path)
 	}
 	_, _, page := p.get(t, "https://sink.example"+path)
 	addresses := regexp.MustCompile(`<code data-copy>([a-z0-9]+)@<wbr>(et\d)\.sink\.example</code>`).FindStringSubmatch(page)
@@ -85,8 +85,8 @@ func TestStartedOnTheWeb(t *testing.T) {
 			t.Errorf("%s: status %d, no %q:\n%s", suffix, status, want, body)
 		}
 	}
-	if got := p.press(t, path+"/cancel", ""); got.StatusCode != 303 || got.Header.Get("Location") != path {
-		t.Errorf("giving up a running test: %s, %v", got.Status, got.Header)
+	if status, to := p.press(t, path+"/cancel", ""); status != http.StatusSeeOther || to != path {
+		t.Errorf("giving up a running test: status %d to %q", status, to)
 	}
 	if strings.Contains(p.log.text(), path) {
 		t.Error("the capability is in the log")
@@ -97,13 +97,13 @@ func TestStartedOnTheWeb(t *testing.T) {
 func TestGivenUpOnTheWeb(t *testing.T) {
 	t.Parallel()
 	p := start(t, newSettings(t, "slots", 2))
-	path := p.press(t, "/start", "language=en").Header.Get("Location")
-	second := p.press(t, "/start", "language=en").Header.Get("Location")
+	_, path := p.press(t, "/start", "language=en")
+	_, second := p.press(t, "/start", "language=en")
 	if _, _, page := p.get(t, "https://sink.example"+second); !strings.Contains(page, "Your test waits for its turn") {
 		t.Errorf("the second one has to wait:\n%s", page)
 	}
-	if res := p.press(t, path+"/cancel", ""); res.StatusCode != 303 {
-		t.Fatalf("status %s", res.Status)
+	if status, _ := p.press(t, path+"/cancel", ""); status != http.StatusSeeOther {
+		t.Fatalf("status %d", status)
 	}
 	if _, _, page := p.get(t, "https://sink.example"+path); !strings.Contains(page, "This test has ended without a mail") {
 		t.Errorf("the page of the first one:\n%s", page)
