@@ -92,19 +92,6 @@ func (p polled) Watch(ctx context.Context, capability string, l report.Language)
 	return w, true, nil
 }
 
-// compare says what changed between two tests that somebody has the links of.
-func (s *service) compare(_ context.Context, earlier, later string, l report.Language) (live.Comparison, bool, error) {
-	var in [2]report.Input
-	for i, capability := range []string{earlier, later} {
-		v, ok, err := s.assess.ByCapability(capability)
-		if !ok || err != nil {
-			return live.Comparison{}, false, err
-		}
-		in[i] = s.input(v)
-	}
-	return live.Compare(in[0], in[1], l), true, nil
-}
-
 // slow says which fault of ours holds verdicts back, in English; empty if none.
 func (c *selfCheck) slow() string {
 	f := c.current().fault
