@@ -163,7 +163,7 @@ func TestManyWait(t *testing.T) {
 		t.Fatal(err)
 	}
 	ended := make(chan struct{}, 2*len(items))
-	a.analysed = func() { ended <- struct{}{} }
+	a.analysed = func(string) { ended <- struct{}{} }
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() { done <- a.run(ctx) }()

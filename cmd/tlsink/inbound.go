@@ -42,7 +42,7 @@ type analyst struct {
 	service  *service
 	analyzer *inbound.Analyzer
 	wake     chan struct{}
-	analysed func() // called when one has ended: a report may be due
+	analysed func(id string) // called when one has ended: a report may be due
 
 	mu   sync.Mutex
 	busy map[string]string // client by test
@@ -82,7 +82,10 @@ func (s *service) openAnalyst(context.Context) error {
 			return fmt.Errorf("inbound.network_zones: %w", err)
 		}
 	}
-	a := &analyst{service: s, wake: make(chan struct{}, 1), analysed: func() { s.mailer.Kick() }, busy: make(map[string]string)}
+	a := &analyst{service: s, wake: make(chan struct{}, 1), busy: make(map[string]string), analysed: func(id string) {
+		s.mailer.Kick()
+		s.hub.Touch(id)
+	}}
 	if a.analyzer, err = inbound.New(o); err != nil {
 		return err
 	}
@@ -206,8 +209,7 @@ func (a *analyst) analyse(ctx context.Context, it history.QueueItem) {
 	defer func() {
 		a.end(it)
 		a.kick() // the next one
-		a.service.hub.Touch(it.TestID)
-		a.analysed()
+		a.analysed(it.TestID)
 	}()
 	ctx = traced(ctx, slog.String("test", it.TestID))
 	result, err := a.analyzer.Analyze(ctx, it.To[strings.LastIndexByte(it.To, '@')+1:])
