@@ -82,7 +82,7 @@ func (s *service) openAnalyst(context.Context) error {
 			return fmt.Errorf("inbound.network_zones: %w", err)
 		}
 	}
-	a := &analyst{service: s, wake: make(chan struct{}, 1), busy: make(map[string]string), analysed: func(id string) {
+	a := &analyst{service: s, wake: make(chan struct{}, 1), busy: make(map[string]string), analysed: func(id string) { //nolint:contextcheck // what pages load has a context of its own
 		s.mailer.Kick()
 		s.hub.Touch(id)
 	}}

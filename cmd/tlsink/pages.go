@@ -34,7 +34,7 @@ func (s *service) openWeb(context.Context) error {
 		return err
 	}
 	o.API = s.api
-	if o.Console, err = s.consolePages(); err != nil {
+	if o.Console, err = s.consolePages(); err != nil { //nolint:contextcheck // a visit carries its own
 		return err
 	}
 	s.web, err = web.New(o)

@@ -174,7 +174,7 @@ func (s *service) openRotator(context.Context) (err error) {
 	s.rotator, err = mxrotator.New(mxrotator.Options{
 		Zone: s.cfg.Zone, Slots: s.cfg.Slots, Provider: s.names, Interval: s.cfg.timing().Rotation, TTL: time.Duration(s.cfg.DNS.TTL), Timeout: publishTimeout, Seed: mathrand.Uint64(),
 		Need: s.needs,
-		OnState: func(slot int, at time.Time, mx map[string]int) {
+		OnState: func(slot int, at time.Time, mx map[string]int) { //nolint:contextcheck // what pages load has a context of its own
 			s.assess.RecordState(slot, evidence.State{Time: at, MX: mx})
 			s.hub.TouchAll()
 		},
