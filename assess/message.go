@@ -121,10 +121,13 @@ func (a *Assessor) enter(snapshot evidence.Connection, tx evidence.Transaction, 
 	}
 	conn.test = t
 	conn.client.join(t)
+	joined := t.clients[conn.client.key] != conn.client
 	t.clients[conn.client.key] = conn.client
-	a.shareRefused(conn.client, conn.client.loose...)
 	a.notePlace(t, conn, tx, known)
 	a.put(t, snapshot)
+	if joined { // later ones are seen as they end
+		a.shareRefused(conn.client, conn.client.loose...)
+	}
 	t.rec.LastSeen = now
 	a.o.Used(slot)
 	a.touch(t, now)

@@ -94,17 +94,21 @@ func (a *Assessor) usedSlot(c *client, final evidence.Connection) {
 // shareRefused looks for recipients of leased slots that were refused: somebody
 // near a client mails to the slot, and some of what names it may be his.
 func (a *Assessor) shareRefused(c *client, conns ...evidence.Connection) {
+	last := make(map[int]time.Time) // by slot
 	for _, conn := range conns {
 		for _, r := range conn.Refused {
-			slot, domains := domainsOf(a.o.Zone, []string{r})
-			if len(domains) == 0 || slot == 0 {
-				continue
+			if slot, domains := domainsOf(a.o.Zone, []string{r}); len(domains) > 0 && slot > 0 && conn.End.After(last[slot]) {
+				last[slot] = conn.End
 			}
-			for _, t := range a.tests {
-				if t.rec.Test.Slot == slot && t.networks[networkOf(c.key)] && !conn.End.Before(t.adopts(a.o.Timing.DateSkew)) {
-					a.share(t)
-				}
-			}
+		}
+	}
+	if len(last) == 0 {
+		return
+	}
+	network := networkOf(c.key)
+	for _, t := range a.tests {
+		if at, ok := last[t.rec.Test.Slot]; ok && t.networks[network] && !at.Before(t.adopts(a.o.Timing.DateSkew)) {
+			a.share(t)
 		}
 	}
 }

@@ -309,6 +309,41 @@ func TestKinInAnotherSlot(t *testing.T) {
 	})
 }
 
+// Somebody who guessed addresses of the slot before its first mail came was
+// there, too.
+func TestGuessedBeforeTheFirstMail(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for _, c := range []struct {
+			name   string
+			before time.Duration // the mail was written
+			want   bool
+		}{{"while the mail was on its way", 0, true}, {"an hour before", time.Hour, false}} {
+			w := newWorld(t, 9)
+			s := w.sender("user@sender.example", policyinfer.DANE)
+			s.lease(1, token, "LEASED")
+			w.stray(s.ip, s.helo, "mx05.et1."+zone, nil)
+			w.stray(s.ip, s.helo, "mx06.et1."+zone, func(c *evidence.Connection) {
+				c.MailFrom, c.Refused = new("x@y.example"), []string{"en2222222222@et1." + zone}
+			})
+			w.wait(4*time.Minute + c.before)
+			if c.before > 0 {
+				s.mail()
+			}
+			s.connect(scenario.ET, scenario.MX06)
+			v := w.test(s.from)
+			if v.Record.Shared != c.want || by(v)[evidence.BySlot] != 0 {
+				t.Errorf("%s: shared %v, want %v; attribution %v", c.name, v.Record.Shared, c.want, by(v))
+			}
+			w.stop()
+			w.start()
+			if v := w.test(s.from); v.Record.Shared != c.want || by(v)[evidence.BySlot] != 0 {
+				t.Errorf("%s, after a restart: shared %v, want %v; attribution %v", c.name, v.Record.Shared, c.want, by(v))
+			}
+			w.stop()
+		}
+	})
+}
+
 // One mail to two slots makes two tests, also within one session: each has its
 // own part of it.
 func TestOneMailToTwoSlots(t *testing.T) {
