@@ -50,7 +50,7 @@ func (s *server) start(w http.ResponseWriter, r *http.Request) error {
 	switch {
 	case errors.Is(err, ErrTooMany):
 		p := newProblem(idTooMany, "Your network has too many tests", http.StatusTooManyRequests)
-		p.Hint, p.retry = "End one with DELETE, or wait until one has ended.", 60
+		p.Hint, p.retry = "Wait until one has ended and its slot has rested, or mail to the plain addresses of the service. DELETE gives up one that waits.", 60
 		return p
 	case errors.Is(err, ErrBusy):
 		return busy("The queue for a test is full.")

@@ -95,6 +95,18 @@ func (b *book) taken(network netip.Prefix) (n int) {
 	return n
 }
 
+// held counts what a network has, and the slots that rest after it: else one
+// client could use and give up all of them in a minute, and nobody would get one
+// for a day.
+func (b *book) held(network netip.Prefix) (n int) {
+	for _, e := range b.list {
+		if e.network == network && (!e.State.over() || e.Slot > 0) {
+			n++
+		}
+	}
+	return n
+}
+
 // free returns the slot that has been free for longest, 0 if none is.
 func (b *book) free() int {
 	slot := 0

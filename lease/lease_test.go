@@ -215,7 +215,7 @@ func TestCancel(t *testing.T) {
 
 func TestLimits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t, func(o *lease.Options) { o.Limits = lease.Limits{Queue: 3, PerNetwork: 2} })
+		w := newWorld(t, func(o *lease.Options) { o.Limits = lease.Limits{Queue: 2, PerNetwork: 2} })
 		defer func() { w.stop() }()
 		try := func(name, address string, want error) lease.Ticket {
 			t.Helper()
@@ -232,6 +232,8 @@ func TestLimits(t *testing.T) {
 		if err := w.Cancel(t.Context(), one.Capability); err != nil {
 			t.Error(err)
 		}
+		try("while its slot rests", "198.18.0.3", lease.ErrTooMany)
+		w.wait(10 * time.Minute)
 		try("after one was given up", "198.18.0.3", nil)
 		try("another network", "2001:db8:1:2::1", nil)
 		try("its second", "2001:db8:1:3::1", nil)
@@ -239,6 +241,43 @@ func TestLimits(t *testing.T) {
 		try("queue full", "2001:db8:2::1", lease.ErrBusy)
 		if _, err := w.Start(t.Context(), client(9), "fr"); err == nil {
 			t.Error("a test in French was started")
+		}
+	})
+}
+
+// One client uses and gives up one slot after another: others still get theirs.
+func TestShareOfANetwork(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, func(o *lease.Options) { o.Slots = 9 })
+		defer func() { w.stop() }()
+		n := 0
+		for range 20 {
+			l, err := w.Start(t.Context(), client(1), "en")
+			if err != nil {
+				if !errors.Is(err, lease.ErrTooMany) {
+					t.Fatal(err)
+				}
+				break
+			}
+			n++
+			w.Used(l.Slot)
+			if err := w.Cancel(t.Context(), l.Capability); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if n != 4 {
+			t.Errorf("one network had %d slots, want 4 of 8", n)
+		}
+		if l := w.begin(2); l.State != lease.Waiting {
+			t.Errorf("another network is %s", l.State)
+		}
+		w.wait(24*time.Hour - time.Second)
+		if _, err := w.Start(t.Context(), client(1), "en"); !errors.Is(err, lease.ErrTooMany) {
+			t.Errorf("while its slots rest: %v", err)
+		}
+		w.wait(time.Second)
+		if l := w.begin(1); l.State != lease.Waiting {
+			t.Errorf("after its slots have rested it is %s", l.State)
 		}
 	})
 }

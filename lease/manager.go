@@ -68,7 +68,7 @@ func (m *Manager) Start(ctx context.Context, client netip.Addr, language string)
 	switch {
 	case m.book.byID[e.ID] != nil || m.book.byName[e.Token] != nil:
 		err = errors.New("a random id came twice: try again")
-	case m.book.taken(e.network) >= m.o.Limits.PerNetwork:
+	case m.book.taken(e.network) >= m.o.Limits.PerNetwork, m.book.held(e.network) >= m.o.share():
 		err = ErrTooMany
 	case m.o.Slots < 2 || m.book.queued() >= m.o.Limits.Queue:
 		err = ErrBusy

@@ -91,6 +91,10 @@ func (o *Options) check() error {
 	return nil
 }
 
+// share is how many slots a network may keep from others, with those that rest
+// after it: half of them, or as many as it may use at a time.
+func (o *Options) share() int { return max(o.Limits.PerNetwork, (o.Slots-1)/2) }
+
 // State is how far a lease is.
 type State string
 
@@ -139,8 +143,9 @@ type SlotState struct {
 var (
 	// ErrBusy is returned when the queue is full, or there is nothing to lease.
 	ErrBusy = errors.New("all slots are taken and the queue is full: try again later, or send a mail to the plain test addresses")
-	// ErrTooMany is returned to a network that has too many leases.
-	ErrTooMany = errors.New("too many tests of this network are waiting or running: end one of them, or try again later")
+	// ErrTooMany is returned to a network that has too many leases, or whose
+	// slots rest.
+	ErrTooMany = errors.New("this network has too many slots, or has just had them: end a test that waits, try again later, or send a mail to the plain test addresses")
 	// ErrUnknown is returned for a capability that no lease has.
 	ErrUnknown = errors.New("there is no such test")
 	// ErrBegun is returned for a lease that can't be given up any more.

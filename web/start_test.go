@@ -92,7 +92,7 @@ func TestStart(t *testing.T) {
 		"no type":             {startURL, "language=en", []string{"Content-Type", ""}, nil, 415, nil, false, ""},
 		"bad escapes":         {startURL, "language=%zz", nil, nil, 400, nil, false, ""},
 		"too long":            {startURL, "language=en&x=" + strings.Repeat("x", 5000), nil, nil, 413, nil, false, ""},
-		"too many of network": {startURL, "language=en", nil, fmt.Errorf("lease: %w", web.ErrTooMany), 429, []string{"192.0.2.77 en"}, true, "give one up"},
+		"too many of network": {startURL, "language=en", nil, fmt.Errorf("lease: %w", web.ErrTooMany), 429, []string{"192.0.2.77 en"}, true, "plain addresses"},
 		"queue is full":       {startURL, "language=de", nil, web.ErrBusy, 503, []string{"192.0.2.77 de"}, true, ""},
 		"broken":              {startURL, "language=en", nil, errors.New("disk is full"), 503, []string{"192.0.2.77 en"}, false, "does not work"},
 	} {

@@ -160,7 +160,7 @@ func englishWords() words {
 		FrontTitle: "Does your provider protect the mail you send?", PrivacyTitle: "Privacy", StatusTitle: "Status of this service", CompareTitle: "Two tests compared",
 		StartButton:   "Start a test",
 		TooManyStarts: "Many tests were started from your network within the last hour. Please wait a few minutes.",
-		TooManyTests:  "Several tests from your network still wait for their mail. Send the mail of one of them, give one up on its page, or wait until it expires.",
+		TooManyTests:  "Several tests from your network wait for their mail, or have just been made. Send the mail of one that waits, or one mail to the plain addresses of the start page, which need no turn; or try again later.",
 		Busy:          "Very many people wait for their test at the moment. Please try again later.",
 
 		Titles: map[live.State]string{

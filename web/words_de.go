@@ -26,7 +26,7 @@ func germanWords() words {
 		FrontTitle: "Schützt Ihr Anbieter die E-Mails, die Sie verschicken?", PrivacyTitle: "Datenschutz", StatusTitle: "Zustand dieses Dienstes", CompareTitle: "Zwei Tests im Vergleich",
 		StartButton:   "Test starten",
 		TooManyStarts: "Aus Ihrem Netz wurden in der letzten Stunde viele Tests gestartet. Bitte warten Sie ein paar Minuten.",
-		TooManyTests:  "Mehrere Tests aus Ihrem Netz warten noch auf ihre E-Mail. Schicken Sie die E-Mail eines dieser Tests, brechen Sie einen auf seiner Seite ab oder warten Sie, bis er verfällt.",
+		TooManyTests:  "Aus Ihrem Netz warten mehrere Tests auf ihre E-Mail, oder es gab dort gerade einige. Schicken Sie die E-Mail eines wartenden Tests ab oder eine E-Mail an die einfachen Adressen der Startseite, bei denen niemand warten muss – oder versuchen Sie es später noch einmal.",
 		Busy:          "Im Moment warten sehr viele Menschen auf ihren Test. Bitte versuchen Sie es später noch einmal.",
 
 		Titles: map[live.State]string{
