@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/netip"
 	"slices"
 	"strings"
 
@@ -30,6 +31,8 @@ var descriptionJSON []byte
 type server struct {
 	o     Options
 	heavy chan struct{} // what costs memory
+
+	followers followers
 }
 
 // handler answers one request; an error is a problem, or it is logged and the
@@ -65,7 +68,7 @@ func New(o Options) (http.Handler, error) {
 	if err := o.defaults(); err != nil {
 		return nil, err
 	}
-	s := &server{o: o, heavy: make(chan struct{}, o.Limits.Heavy)}
+	s := &server{o: o, heavy: make(chan struct{}, o.Limits.Heavy), followers: followers{most: o.Limits.PerClient, open: make(map[netip.Prefix]int)}}
 	mux := http.NewServeMux()
 	methods := make(map[string][]string)
 	for _, r := range s.routes() {
@@ -105,11 +108,15 @@ func (s *server) answer(path string, handle handler) http.Handler {
 		} else {
 			err = handle(w, r)
 		}
-		if err == nil || r.Context().Err() != nil {
+		if err == nil {
 			return
 		}
 		p, ok := errors.AsType[problem](err)
-		if !ok {
+		switch {
+		case ok:
+		case r.Context().Err() != nil:
+			p = busy("") // whoever left does not read it; without it the answer would be an empty 200
+		default:
 			s.o.Logger.Error("request failed", "route", prefix+path, "err", scrub(r, err))
 			p = internal()
 			if errors.Is(err, ErrBusy) || errors.Is(err, context.DeadlineExceeded) {

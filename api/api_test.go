@@ -2,6 +2,7 @@ package api_test
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -11,6 +12,7 @@ import (
 	"net/netip"
 	"strings"
 	"testing"
+	"testing/iotest"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
@@ -203,4 +205,19 @@ func FuzzOrder(f *testing.F) {
 			t.Errorf("answer %q", rec.Body)
 		}
 	})
+}
+
+// A body that stops in the middle is answered, though the request ends with it.
+func TestBodyThatStops(t *testing.T) {
+	w := newWorld(t, snapshots(t))
+	ctx, cancel := context.WithCancel(t.Context())
+	body := iotest.ErrReader(errors.New("i/o timeout"))
+	r := httptest.NewRequestWithContext(ctx, http.MethodPost, "/api/v1/tests", body)
+	r.Header.Set("Content-Type", "application/json")
+	cancel() // what the server does when the connection can't be read
+	out := httptest.NewRecorder()
+	w.handler(t, nil).ServeHTTP(out, r)
+	if out.Code != http.StatusBadRequest {
+		t.Errorf("status %d, want 400", out.Code)
+	}
 }

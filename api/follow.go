@@ -75,11 +75,25 @@ func (s *server) wait(r *http.Request) (time.Duration, error) {
 	return time.Duration(n) * time.Second, nil
 }
 
-func (s *server) watch(ctx context.Context, capab string, l report.Language) (Watcher, error) {
+// watch follows a test for a client; close it in the end.
+func (s *server) watch(ctx context.Context, r *http.Request, capab string, l report.Language) (Watcher, error) {
+	client := evidence.ClientOf(addressOf(r))
+	if !s.followers.enter(client) {
+		return nil, busy("You follow too many tests at the same time. Poll without wait instead.")
+	}
+	watcher, err := s.follow(ctx, capab, l)
+	if err != nil {
+		s.followers.leave(client)
+		return nil, err
+	}
+	return &follower{Watcher: watcher, leave: func() { s.followers.leave(client) }}, nil
+}
+
+func (s *server) follow(ctx context.Context, capab string, l report.Language) (Watcher, error) {
 	watcher, ok, err := s.o.Live.Watch(ctx, capab, l)
 	switch {
 	case errors.Is(err, ErrBusy):
-		return nil, busy("Too many follow tests now. Poll without wait instead.")
+		return nil, busy("Too many people follow tests at the moment. Poll without wait instead.")
 	case err != nil:
 		return nil, fmt.Errorf("watch a test: %w", err)
 	case !ok:
@@ -91,7 +105,7 @@ func (s *server) watch(ctx context.Context, capab string, l report.Language) (Wa
 func (s *server) waitForChange(r *http.Request, capab string, l report.Language, wait time.Duration) (st *live.Status, etag string, same bool, err error) {
 	ctx, cancel := context.WithTimeout(r.Context(), wait)
 	defer cancel()
-	watcher, err := s.watch(ctx, capab, l)
+	watcher, err := s.watch(ctx, r, capab, l)
 	if err != nil {
 		return nil, "", false, err
 	}
@@ -150,7 +164,7 @@ func (s *server) events(w http.ResponseWriter, r *http.Request) error {
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), s.o.Limits.Stream)
 	defer cancel()
-	watcher, err := s.watch(ctx, capab, l)
+	watcher, err := s.watch(ctx, r, capab, l)
 	if err != nil {
 		return err
 	}

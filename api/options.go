@@ -88,6 +88,7 @@ type Limits struct {
 	Stream    time.Duration // age at which a stream ends; its client comes again. Default 1 h
 	Write     time.Duration // for one event to be taken; default 20 s
 	Heavy     int           // reports and histories that are made at once; default 4
+	PerClient int           // streams and waits of one client at once; default 20
 }
 
 // maxBody bounds the body of a request, in octets.
@@ -113,6 +114,7 @@ func (o *Options) defaults() error {
 	orDefault(&l.Stream, time.Hour)
 	orDefault(&l.Write, 20*time.Second)
 	orDefault(&l.Heavy, 4)
+	orDefault(&l.PerClient, 20)
 	return nil
 }
 

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"net/netip"
 	"strings"
 	"testing"
@@ -15,6 +16,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/tlsink/tlsink/api"
 	"github.com/tlsink/tlsink/client"
 	"github.com/tlsink/tlsink/internal/memnet"
 	"github.com/tlsink/tlsink/live"
@@ -319,6 +321,47 @@ func TestClientFollows(t *testing.T) {
 		}
 		if _, err := c.Status(t.Context(), capNone, ""); !client.IsNotFound(err) {
 			t.Errorf("status of none: %v", err)
+		}
+	})
+}
+
+// One client does not take the streams of all, however few connections it needs.
+func TestStreamsOfOneClient(t *testing.T) {
+	tests := snapshots(t)
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, tests)
+		h := w.handler(t, func(o *api.Options) { o.Limits.PerClient = 2 })
+		dial := online(t, h)
+		ask := func(client string) int {
+			t.Helper()
+			r := httptest.NewRequest(http.MethodGet, "/api/v1/tests/"+capAcked+"/events", http.NoBody)
+			r.RemoteAddr = client + ":1234"
+			out := httptest.NewRecorder()
+			h.ServeHTTP(out, r)
+			return out.Code
+		}
+		ctx, leave := context.WithCancel(t.Context())
+		for range 2 {
+			req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://lab.example/api/v1/tests/"+capRunning+"/events", http.NoBody)
+			if err != nil {
+				t.Fatal(err)
+			}
+			resp, err := (&http.Transport{DialContext: dial, DisableKeepAlives: true}).RoundTrip(req)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer resp.Body.Close()
+		}
+		if got := ask("192.0.2.1"); got != http.StatusServiceUnavailable {
+			t.Errorf("the third stream of a client: %d", got)
+		}
+		if got := ask("198.51.100.7"); got != http.StatusOK {
+			t.Errorf("another client: %d", got)
+		}
+		leave()
+		synctest.Wait()
+		if got := ask("192.0.2.1"); got != http.StatusOK {
+			t.Errorf("after it left: %d", got)
 		}
 	})
 }
