@@ -230,10 +230,10 @@ type Connection struct {
 // Attribution says how sure it is that a connection belongs to a test.
 type Attribution string
 
-// The ways of attribution. Only ByAddress can be wrong: the connection carried
-// no MAIL, and its client address is all that ties it to the test. BySlot: it
-// carried no MAIL, but came from an address of the test, and its SNI names the
-// slot that the test has to itself.
+// The ways of attribution. What carried no MAIL can be attributed in error.
+// ByAddress: its client address is all that ties it to the test. BySlot: it also
+// names, in SNI, the slot that the test has to itself, so it is part of this
+// test; but whoever administers the sender may have tried it by hand.
 const (
 	ByMail    Attribution = "mail"
 	ByAddress Attribution = "address"

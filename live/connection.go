@@ -113,9 +113,10 @@ func weightiest(seen []policyinfer.Seen) (out policyinfer.Seen, ok bool) {
 	return out, ok
 }
 
-// who came: of what carried no mail, only the address tells whose it is.
+// who came: of what carried no mail, only the address tells whose it is. To name
+// the slot of the test says which test it is part of, not who tried.
 func (t teller) who(c *evidence.Connection) phrase {
-	if c.Attribution == evidence.ByAddress {
+	if c.Attribution == evidence.ByAddress || c.Attribution == evidence.BySlot {
 		return phrase{"A server with your provider’s address", "Ein Server mit der Adresse Ihres Anbieters"}
 	}
 	return phrase{"Your provider", "Ihr Anbieter"}

@@ -96,7 +96,7 @@ func TestOddConnections(t *testing.T) {
 		}), live.Refused, "refused it", "lehnte es ab"},
 		{"reset after the certificate", with(mx04, func(c *evidence.Connection) { c.Ending = evidence.EndingReset }), live.Contacted, "broke off", "riss ab"},
 		{"only address", with(mx04, func(c *evidence.Connection) { c.Attribution = evidence.ByAddress }), live.Refused, "A server with your provider’s address", "Ein Server mit der Adresse Ihres Anbieters"},
-		{"by the slot", with(mx04, func(c *evidence.Connection) { c.Attribution = evidence.BySlot }), live.Refused, "Your provider refused", "Ihr Anbieter lehnte"},
+		{"by the slot", with(mx04, func(c *evidence.Connection) { c.Attribution = evidence.BySlot }), live.Refused, "A server with your provider’s address refused", "Ein Server mit der Adresse Ihres Anbieters lehnte"},
 		{"foreign SNI", with(secure("mail", "self-signed", 2), func(c *evidence.Connection) { c.TLS.SNI = new("mail.example.org") }), live.Refused, "not part of this test", "nicht zu diesem Test gehört"},
 		{"no SNI", with(secure("mx04.et", "ca-default", 2), func(c *evidence.Connection) { c.TLS.SNI = nil }), live.Refused, "Why is not known", "nicht bekannt"},
 		{"mail began", with(plain(), func(c *evidence.Connection) {

@@ -63,7 +63,8 @@ type event struct {
 	outcome outcome
 	sni     scenario.Ternary
 	grade   grade // of a refusal
-	// weak: only the client address ties the connection to this sender.
+	// weak: only the client address ties the connection to this sender, or the
+	// name of its slot.
 	weak bool
 }
 
@@ -131,7 +132,7 @@ func attempts(h *evidence.History, t timing) []attempt {
 
 // events reads one connection.
 func events(test evidence.Test, c *evidence.Connection) []event {
-	base := event{conn: c, host: hostOf(c), weak: c.Attribution == evidence.ByAddress}
+	base := event{conn: c, host: hostOf(c), weak: tiedByAddress(c)}
 	var out []event
 	sniHost, sni := sniOf(test, c)
 	if c.TLS != nil && helloSeen(c) {
@@ -148,6 +149,15 @@ func events(test evidence.Test, c *evidence.Connection) []event {
 		out = append(out, e)
 	}
 	return out
+}
+
+// tiedByAddress reports whether c was attributed by what others at the address
+// of the sender may have as well. Only the sender's mail is told the names of a
+// leased slot, but people try them by hand on its mail server, under its EHLO
+// name (posttls-finger), and always leave without a mail. So to name the slot
+// makes it certain which test c is part of, and not that it is the sender's.
+func tiedByAddress(c *evidence.Connection) bool {
+	return c.Attribution == evidence.ByAddress || c.Attribution == evidence.BySlot
 }
 
 func hostOf(c *evidence.Connection) netip.Addr {

@@ -230,5 +230,5 @@ func isRefusal(o observation) bool { return o.outcome == refusedTLS || o.outcome
 
 // weak reports whether only the client address ties c to the sender.
 func weak(c *evidence.Connection) bool {
-	return c.Attribution == evidence.ByAddress && len(c.Transactions) == 0
+	return tiedByAddress(c) && len(c.Transactions) == 0
 }

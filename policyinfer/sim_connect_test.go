@@ -218,7 +218,7 @@ func (t *simTry) ends(o simOutcome) {
 	o.hello = t.c.TLS != nil && len(t.c.TLS.ClientVersions) > 0
 	o.explicit = t.c.Ending == evidence.EndingQuit || t.c.Ending == evidence.EndingAlert
 	t.s.truth.met[o.host] = true
-	if o.delivered || !t.w.weak || t.c.Attribution == evidence.BySlot { // else it may be anybody's
+	if o.delivered || !t.w.weak { // else it may be anybody's, also where it names the slot
 		t.s.truth.saw(o, t.c.Start)
 	}
 }
