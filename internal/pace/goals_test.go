@@ -36,10 +36,12 @@ func missed(c *cell) string {
 		return "mx04 and mx05 come first, and for this sender mx03 would tell more: one attempt above"
 	case c.kind.name == policyinfer.DANEOnly && one && !c.part:
 		return "met STARTTLS withheld only once, so its copy for ut may have bounced: undetermined"
-	case c.kind.name == policyinfer.DANEOnly && one && c.shared:
-		return "nothing of its own stands beside a refusal: undetermined without a slot"
-	case c.kind.name == policyinfer.DANEMTASTS && one && c.shared:
-		return "each refusal has to be seen twice without a slot: one attempt above"
+	case c.kind.name == policyinfer.DANEOnly && one:
+		return "nothing of its own stands beside a refusal: undetermined, also in a slot, which people may try by hand"
+	case c.kind.name == policyinfer.DANEMTASTS && one:
+		return "each refusal has to be seen twice: one attempt above"
+	case c.kind.name == policyinfer.DANE && one && !c.shared:
+		return "a refusal has to be seen twice, and mx04, which a slot rests with, comes first: two attempts above"
 	}
 	return ""
 }
