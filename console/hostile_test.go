@@ -129,6 +129,9 @@ func checkPage(t *testing.T, what, page string) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if i := strings.IndexAny(page, "\x00\x1b\r\u202e"); i >= 0 {
+		t.Errorf("%s: the page holds the character %q", what, page[i:min(i+10, len(page))])
+	}
 	refused := []string{"script", "img", "iframe", "style", "object", "embed", "base", "textarea", "video", "audio", "foreignobject", "animate", "use"}
 	mains, refresh := 0, 0
 	for n := range root.Descendants() {

@@ -11,6 +11,8 @@ import (
 	"net/http"
 	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 )
 
 //go:embed templates/*.tmpl
@@ -87,10 +89,20 @@ func (c *console) write(w http.ResponseWriter, status int, p page) {
 		http.Error(w, http.StatusText(http.StatusInternalServerError), http.StatusInternalServerError)
 		return
 	}
+	text := bytes.Map(visible, whole.Bytes())
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
-	w.Header().Set("Content-Length", fmt.Sprint(whole.Len()))
+	w.Header().Set("Content-Length", fmt.Sprint(len(text)))
 	w.WriteHeader(status)
-	_, _ = w.Write(whole.Bytes()) // a client that left needs no answer
+	_, _ = w.Write(text) // a client that left needs no answer
+}
+
+// visible replaces what a page cannot show, or what would turn the text around
+// it: "answered 250" must not read as "052 derewsna".
+func visible(r rune) rune {
+	if unicode.IsControl(r) && r != '\n' && r != '\t' || unicode.Is(unicode.Bidi_Control, r) {
+		return utf8.RuneError
+	}
+	return r
 }
 
 // log ties what is logged to the request, if it was given an id further out.
