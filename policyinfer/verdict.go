@@ -11,7 +11,7 @@ import (
 
 // EngineVersion is stored with mailed reports. It changes whenever the same
 // evidence may give another verdict.
-const EngineVersion = "3"
+const EngineVersion = "4"
 
 // Verdict is what evidence proves about a sender. Its JSON form is the one of
 // the interchange format.
