@@ -30,6 +30,7 @@ func TestStatisticsOfRealTests(t *testing.T) {
 		time.Sleep(2 * time.Hour)
 		s.deliver(w.t.Context(), s.write("user0", toET, toUT), nil)
 		s.wait()
+		time.Sleep(time.Minute) // connections end
 		got := scraped(t, w)
 		for name, want := range map[string]float64{
 			"tlsink_tests_opened_total": 7, `tlsink_tests_concluded_total{verdict="dane"}`: 7, `tlsink_tests_ended_total{state="acked"}`: 7, "tlsink_test_verdict_attempts_count": 7,
