@@ -70,7 +70,12 @@ func utc(t time.Time) time.Time {
 func stateOf(s Snapshot) State {
 	if s.Input != nil {
 		switch state := State(s.Input.State); state {
-		case Running, Concluded, Acked, Closed:
+		case Acked, Closed:
+			if s.Unconfirmed {
+				return Concluded
+			}
+			return state
+		case Running, Concluded:
 			return state
 		}
 		return Running
@@ -109,9 +114,12 @@ func (out *Status) tell(s Snapshot, l report.Language) {
 	} else {
 		out.Verdict = verdictOf(in.Verdict, said, in.Service)
 	}
+	if !running && s.Unconfirmed {
+		out.Text = unconfirmed.in(l)
+	}
 	t := teller{l: l, zone: in.Service, reader: policyinfer.NewReader(h)}
 	out.rows(t, h.Connections)
-	if out.State == Running || out.State == Concluded {
+	if out.State == Running || State(in.State) == Concluded {
 		out.Next = t.expected(h, s.Now)
 	}
 }

@@ -72,6 +72,12 @@ func runningText(s Snapshot) phrase {
 	}
 }
 
+// unconfirmed is the state sentence of a test whose verdict may be taken back.
+var unconfirmed = phrase{
+	"The test has reached its result. This service now checks that it was itself in order; if it was not, the result is taken back.",
+	"Das Ergebnis des Tests liegt vor. Dieser Dienst prüft nun noch, ob er selbst in Ordnung war; war er es nicht, wird das Ergebnis zurückgenommen.",
+}
+
 // phaseOf is whether encryption is offered; nil if it is not known.
 func phaseOf(s Snapshot, l report.Language) *Phase {
 	p := &Phase{Name: string(s.Phase), Ends: utc(s.PhaseEnds)}

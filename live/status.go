@@ -170,4 +170,8 @@ type Snapshot struct {
 	Order     []string       // MX hosts, the most preferred first; empty if not known
 	NextTurn  time.Time
 	Slow      string // a fault of this service that holds verdicts back, in English
+
+	// Unconfirmed: the verdict may still be taken back, as this service has not
+	// looked yet whether it was in order. Until then the test is not over.
+	Unconfirmed bool
 }

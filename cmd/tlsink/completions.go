@@ -78,6 +78,8 @@ func (c *completions) run(ctx context.Context) error {
 			case err == nil || ctx.Err() != nil:
 			case errors.Is(err, errNotRecorded):
 				time.AfterFunc(time.Second, func() { c.add(t.id, t.ended) })
+			case errors.Is(err, errUnconfirmed):
+				time.AfterFunc(unconfirmedPause, func() { c.add(t.id, t.ended) })
 			default:
 				c.service.log.Error("webhooks not told of a test", "test", t.id, "err", err)
 				time.AfterFunc(time.Minute, func() { c.add(t.id, t.ended) })
@@ -86,11 +88,19 @@ func (c *completions) run(ctx context.Context) error {
 	}
 }
 
-// errNotRecorded says that the end of a test is not on disk yet.
-var errNotRecorded = errors.New("the end of the test is not recorded yet")
+var (
+	// errNotRecorded says that the end of a test is not on disk yet.
+	errNotRecorded = errors.New("the end of the test is not recorded yet")
+	// errUnconfirmed says that its verdict may still be taken back.
+	errUnconfirmed = errors.New("the verdict is not confirmed yet")
+)
 
-// lately is how long ago a test may have ended that a crash kept untold.
-const lately = 10 * time.Minute
+const (
+	// lately is how long ago a test may have ended that is untold at a start: after
+	// a crash, or because a fault of ours lasted.
+	lately           = 24 * time.Hour
+	unconfirmedPause = 5 * time.Second
+)
 
 // catchUp tells of tests that ended just before a crash. What was told stays
 // told once.
@@ -112,6 +122,9 @@ func (c *completions) completed(ctx context.Context, over completion) error {
 	id := over.id
 	if !c.sender.Wanted(id) {
 		return nil
+	}
+	if r, err := c.service.store.Test(id); err == nil && !r.Open() && !c.service.check.confirms(r) {
+		return errUnconfirmed
 	}
 	v, err := c.service.assess.View(id)
 	switch {

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/tlsink/tlsink/api"
+	"github.com/tlsink/tlsink/history"
 	"github.com/tlsink/tlsink/lease"
 	"github.com/tlsink/tlsink/live"
 	"github.com/tlsink/tlsink/report"
@@ -28,12 +29,15 @@ func (s *service) snapshot(_ context.Context, capability string) (live.Snapshot,
 		out.Booking = bookingOf(ticket)
 	}
 	v, ok, err := s.assess.ByCapability(capability)
-	if err != nil || !ok && !booked {
+	// The lease outlives a test that was deleted, so that mails to it are still
+	// accepted; its addresses begin no other one.
+	if deleted := ticket.State == lease.Ended; err != nil || !ok && (!booked || deleted) {
 		return live.Snapshot{}, false, err
 	}
 	if ok {
 		in := s.input(v)
 		out.ID, out.Input, slot = v.Record.Test.ID, &in, v.Record.Test.Slot
+		out.Unconfirmed = !s.check.confirms(v.Record)
 		if phase, ends, ok := s.assess.Treatment(out.ID); ok {
 			out.Phase, out.PhaseEnds = phase, ends
 		}
@@ -43,6 +47,26 @@ func (s *service) snapshot(_ context.Context, capability string) (live.Snapshot,
 		out.NextTurn = at
 	}
 	return out, true, nil
+}
+
+// confirms reports whether the verdict of a test is final: a check that began
+// after it passed, as its report waits for, so that it is not taken back any
+// more. If not, it asks for one. What is wrong now does not matter to a verdict
+// that was confirmed before.
+func (c *selfCheck) confirms(r history.TestRecord) bool {
+	if r.Concluded.IsZero() {
+		return true // there is none
+	}
+	c.mu.Lock()
+	good, fault := c.good, c.last.fault
+	c.mu.Unlock()
+	good.forget(time.Now().Round(0))
+	unprotected := withoutProtection(r)
+	if !good.Faces.Before(r.Concluded) && (!unprotected || !good.Verifiable.Before(r.Concluded) || fault.Unverifiable != "") {
+		return true
+	}
+	c.speaksFor(r.Concluded, unprotected)
+	return false
 }
 
 // bookingOf says the state of a lease in the words of package live. A lease

@@ -19,6 +19,7 @@ import (
 	"github.com/tlsink/tlsink/assess"
 	"github.com/tlsink/tlsink/dnssec"
 	"github.com/tlsink/tlsink/doctor"
+	"github.com/tlsink/tlsink/history"
 	"github.com/tlsink/tlsink/mailer"
 	"github.com/tlsink/tlsink/policyinfer"
 )
@@ -438,6 +439,10 @@ func (q checkedQueue) unprotected(it mailer.Item) bool {
 	if err != nil {
 		return true
 	}
+	return withoutProtection(r)
+}
+
+func withoutProtection(r history.TestRecord) bool {
 	var v policyinfer.Verdict
 	return json.Unmarshal(r.Verdict, &v) != nil || v.Policy == policyinfer.Verify || v.Policy != policyinfer.Undetermined && !v.Policy.Protected()
 }

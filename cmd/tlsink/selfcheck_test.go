@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/tlsink/tlsink/assess"
+	"github.com/tlsink/tlsink/history"
 )
 
 // A report goes once checks that began after its verdict passed: of our own
@@ -51,6 +52,42 @@ func TestReportsWaitForChecks(t *testing.T) {
 				if s.speaksFor(ago(2), c.unprotected); len(s.wake) > 0 {
 					t.Error("asks again")
 				}
+			}
+		})
+	}
+}
+
+// Programs and webhooks are told of an end once the verdict is not taken back any
+// more. A fault of now does not reach back behind a check that passed.
+func TestVerdictsAreConfirmedByChecks(t *testing.T) {
+	now := time.Now()
+	ago := func(minutes int) time.Time { return now.Add(-time.Duration(minutes) * time.Minute) }
+	for name, c := range map[string]struct {
+		good   passes
+		broken string
+		policy string
+		want   bool
+	}{
+		"both after":                     {good: passes{Verifiable: ago(1), Faces: ago(1)}, policy: "may", want: true},
+		"no check":                       {policy: "dane"},
+		"servers before":                 {good: passes{Verifiable: ago(1), Faces: ago(3)}, policy: "dane"},
+		"world before, protected":        {good: passes{Verifiable: ago(3), Faces: ago(1)}, policy: "dane", want: true},
+		"world before, unprotected":      {good: passes{Verifiable: ago(3), Faces: ago(1)}, policy: "may"},
+		"broken since it was confirmed":  {good: passes{Verifiable: ago(1), Faces: ago(1)}, policy: "may", broken: "mx05", want: true},
+		"broken before it was confirmed": {good: passes{Verifiable: ago(3), Faces: ago(3)}, policy: "dane", broken: "mx05"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newSelfCheck(&service{log: slog.New(slog.DiscardHandler)})
+			s.good, s.last.fault.Broken = c.good, c.broken
+			r := history.TestRecord{Concluded: ago(2), Verdict: []byte(`{"policy":"` + c.policy + `","conclusive":true}`)}
+			if got := s.confirms(r); got != c.want {
+				t.Errorf("confirmed: %v, want %v", got, c.want)
+			}
+			if asks := len(s.wake) > 0; asks != (!c.want && c.broken == "") {
+				t.Errorf("asks for a check: %v", asks)
+			}
+			if r.Concluded = (time.Time{}); !s.confirms(r) {
+				t.Error("what has no verdict waits for one to be confirmed")
 			}
 		})
 	}
