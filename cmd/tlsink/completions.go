@@ -47,6 +47,10 @@ func (s *service) openCompletions(context.Context) error {
 		o.Dial = strangers(s.mayConnect(s.cfg.Mail.Private), s.cfg.localAddress())
 	}
 	for _, w := range s.cfg.Webhook {
+		// It is read anew for each call; what is wrong with it now would be so then.
+		if err := w.checkSecret(); err != nil {
+			return err
+		}
 		o.Targets = append(o.Targets, webhook.Target{URL: w.URL, Secret: w.secret().read})
 	}
 	s.completions = &completions{service: s, over: make(chan completion, maxCompletions)}

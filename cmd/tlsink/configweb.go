@@ -127,6 +127,18 @@ func isHostName(name string) bool {
 	return ok && labels >= 2 && !strings.HasSuffix(name, ".") && !strings.ContainsAny(name, " \\/:@*\"'()<>")
 }
 
+// checkSecret reads the secret.
+func (c webhookConfig) checkSecret() error {
+	text, err := c.secret().read()
+	if err == nil {
+		_, err = webhook.Key(text)
+	}
+	if err != nil {
+		return fmt.Errorf("webhook %s: %w", c.URL, err)
+	}
+	return nil
+}
+
 // checkWebhookKeys looks at secrets that can be read here.
 func (c *config) checkWebhookKeys() []problem {
 	var out []problem
