@@ -29,9 +29,7 @@ func (s *service) snapshot(_ context.Context, capability string) (live.Snapshot,
 		out.Booking = bookingOf(ticket)
 	}
 	v, ok, err := s.assess.ByCapability(capability)
-	// The lease outlives a test that was deleted, so that mails to it are still
-	// accepted; its addresses begin no other one.
-	if deleted := ticket.State == lease.Ended; err != nil || !ok && (!booked || deleted) {
+	if err != nil || gone(ticket, booked, ok) {
 		return live.Snapshot{}, false, err
 	}
 	if ok {
@@ -67,6 +65,13 @@ func (c *selfCheck) confirms(r history.TestRecord) bool {
 	}
 	c.speaksFor(r.Concluded, unprotected)
 	return false
+}
+
+// gone reports whether there is nothing to show: neither a test nor a lease that
+// one may come of. The lease of a test that was deleted lives on for a while, so
+// that mails to it are accepted, but begins no other one.
+func gone(t lease.Ticket, booked, found bool) bool {
+	return !found && (!booked || t.State == lease.Ended)
 }
 
 // bookingOf says the state of a lease in the words of package live. A lease

@@ -10,6 +10,8 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+
+	"github.com/tlsink/tlsink/lease"
 )
 
 // visitor is a browser that follows no redirect.
@@ -107,5 +109,29 @@ func TestGivenUpOnTheWeb(t *testing.T) {
 	}
 	if _, _, page := p.get(t, "https://sink.example"+path); !strings.Contains(page, "This test has ended without a mail") {
 		t.Errorf("the page of the first one:\n%s", page)
+	}
+}
+
+// The page of a test that was deleted asks nobody to mail to its addresses: the
+// lease outlives it.
+func TestDeletedTestIsGone(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name          string
+		state         lease.State
+		booked, found bool
+		want          bool
+	}{
+		{"never was", "", false, false, true},
+		{"test by plain mail", "", false, true, false},
+		{"waits for its mail", lease.Waiting, true, false, false},
+		{"its first mail is being stored", lease.Running, true, false, false},
+		{"no mail came", lease.Expired, true, false, false},
+		{"over", lease.Ended, true, true, false},
+		{"over and deleted", lease.Ended, true, false, true},
+	} {
+		if got := gone(lease.Ticket{State: c.state}, c.booked, c.found); got != c.want {
+			t.Errorf("%s: %v, want %v", c.name, got, c.want)
+		}
 	}
 }

@@ -132,7 +132,7 @@ func TestScreen(t *testing.T) {
 	want := []string{
 		"test 7KQ2PX  running  a…@example.org",
 		"The sender is being watched.",
-		"servers   1·  4●   ● encrypted ◐ plaintext ○ refused ◒ both ? nothing",
+		"servers   1·  4●  ● TLS ◐ plain ○ refused ◒ both ? none",
 		"phase     secure, ends in 3:00: STARTTLS is offered.",
 		"MX order  mx04 mx05, next in 1:00",
 		"  12:02:00  4  encrypted  The mail was handed over inside TLS.",

@@ -264,5 +264,5 @@ func strip(servers []live.Server) string {
 	if out == nil {
 		return ""
 	}
-	return strings.Join(out, "  ") + "   ● encrypted ◐ plaintext ○ refused ◒ both ? nothing"
+	return strings.Join(out, "  ") + "  ● TLS ◐ plain ○ refused ◒ both ? none"
 }
