@@ -2,6 +2,8 @@ package console_test
 
 import (
 	"log/slog"
+	"net/http"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -114,6 +116,24 @@ func TestCheckNewPassword(t *testing.T) {
 		}
 		if err != nil && len(text) > 5 && strings.Contains(err.Error(), text) {
 			t.Errorf("%q is in its error", text)
+		}
+	}
+}
+
+// Wrong passwords that come one after the other take the memory of one hash, not
+// of as many as the collector leaves behind. Not parallel: others allocate, too.
+func TestHashesDoNotPileUp(t *testing.T) {
+	const costly = "$argon2id$v=19$m=32768,t=1,p=1$c2FsdCBvZiBhIHRlc3QuLg$MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY"
+	d := newDesk(t)
+	d.setPassword(t, costly)
+	var stats runtime.MemStats
+	for i := range 3 {
+		if w := d.browser().login("wrong"); w.Code != http.StatusForbidden {
+			t.Fatalf("status %d", w.Code)
+		}
+		runtime.ReadMemStats(&stats)
+		if stats.HeapAlloc > 24<<20 {
+			t.Errorf("%d MiB are still taken after login %d", stats.HeapAlloc>>20, i+1)
 		}
 	}
 }
