@@ -284,8 +284,12 @@ func (a *Assessor) keep(c *client, conn evidence.Connection) {
 // a message, belongs to.
 func (a *Assessor) testOfSender(c *client, conn evidence.Connection) *test {
 	slot, domains := domainsOf(a.o.Zone, conn.RcptTo)
+	known := len(domains) > 0
+	if !known {
+		slot, known = slotNamed(a.o.Zone, &conn) // one sender may have tests in several slots
+	}
 	i := slices.IndexFunc(c.tests, func(t *test) bool {
-		return t.rec.Open() && t.sentBy(*conn.MailFrom) && (len(domains) == 0 || t.rec.Test.Slot == slot)
+		return t.rec.Open() && t.sentBy(*conn.MailFrom) && (!known || t.rec.Test.Slot == slot)
 	})
 	if i < 0 {
 		return nil

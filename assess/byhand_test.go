@@ -6,6 +6,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/tlsink/tlsink/evidence"
 	"github.com/tlsink/tlsink/policyinfer"
 	"github.com/tlsink/tlsink/scenario"
 )
@@ -49,4 +50,32 @@ func byHand(t *testing.T, seed uint64, policy policyinfer.Name, perTry, tries in
 			t.Fatalf("verdict %s", v.Verdict.Policy)
 		}
 	}
+}
+
+// One sender with a test in each of two slots leaves after MAIL: the names that
+// it used tell which test that is about.
+func TestMailWithoutRecipientNamesItsSlot(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, 12)
+		defer w.stop()
+		one, two := w.sender("user@sender.example", policyinfer.May), w.sender("user@sender.example", policyinfer.May)
+		one.lease(1, token, "FIRST2")
+		two.lease(2, otherToken, "SECND2")
+		two.messageID = "<another@sender.example>"
+		one.attempt()
+		two.attempt()
+		w.wait(5 * time.Minute)
+		count := func(id string) int {
+			v, err := w.a.View(id)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return len(v.History.Connections)
+		}
+		first, second := count("FIRST2"), count("SECND2")
+		w.stray(one.ip, one.helo, "mx05.et2."+zone, func(c *evidence.Connection) { c.MailFrom = &one.from })
+		if a, b := count("FIRST2"), count("SECND2"); a != first || b != second+1 {
+			t.Errorf("%d and %d connections, %d and %d before", a, b, first, second)
+		}
+	})
 }
