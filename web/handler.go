@@ -195,6 +195,9 @@ func (s *Server) mount(next http.Handler) http.HandlerFunc {
 			r = r.WithContext(ctx)
 		}
 		next.ServeHTTP(w, r)
+		if rec, ok := w.(*statusWriter); ok && rec.status == http.StatusNotFound && strings.HasPrefix(r.URL.Path, "/api/") {
+			s.rate.charge(clientOf(r.RemoteAddr), guessCost, s.o.Now()) // like a wrong link to a page
+		}
 	}
 }
 

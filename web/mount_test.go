@@ -198,3 +198,13 @@ func TestGuessingIsSlow(t *testing.T) {
 		t.Errorf("only %d wrong links: people mistype", n)
 	}
 }
+
+// Links can't be guessed faster over the API.
+func TestGuessingOverTheAPIIsSlow(t *testing.T) {
+	f := newFixture(t, func(o *web.Options) { o.API = http.NotFoundHandler() })
+	for n := 0; f.do("GET", "https://sink.example/api/v1/tests/x").Code != http.StatusTooManyRequests; n++ {
+		if n > 20 {
+			t.Fatal("more than 20 guesses within a minute")
+		}
+	}
+}
