@@ -100,22 +100,26 @@ var (
 )
 
 const (
-	// lately is how long ago a test may have ended that is untold at a start: after
-	// a crash, or because a fault of ours lasted.
-	lately           = 24 * time.Hour
+	// lately is how long ago a test may have ended that a crash kept untold.
+	lately           = 10 * time.Minute
 	unconfirmedPause = 5 * time.Second
 )
 
-// catchUp tells of tests that ended just before a crash. What was told stays
-// told once.
+// catchUp tells of tests that ended just before a crash, or whose verdict was not
+// confirmed yet. What was told stays told once.
 func (c *completions) catchUp(ctx context.Context) {
+	select {
+	case <-ctx.Done():
+		return
+	case <-c.service.check.known: // and so what was confirmed
+	}
 	now := time.Now()
 	list, err := c.service.store.Tests(ctx, history.TestFilter{Since: now.Add(-2 * c.service.cfg.timing().Close), Limit: maxCompletions})
 	if err != nil && ctx.Err() == nil {
 		c.service.log.Error("webhooks not told of tests that ended before the start", "err", err)
 	}
 	for _, r := range list {
-		if !r.Open() && (now.Sub(r.Acked) < lately || now.Sub(r.Closed) < lately) {
+		if !r.Open() && (now.Sub(r.Acked) < lately || now.Sub(r.Closed) < lately || !c.service.check.confirms(r)) {
 			c.add(r.Test.ID, true)
 		}
 	}
