@@ -103,11 +103,27 @@ func TestParse(t *testing.T) {
 	}
 }
 
+// A block that would do nothing is refused, not listed.
+func TestOwnAddressesAreRefused(t *testing.T) {
+	d, c := world()
+	l := open(t, d, c, netip.MustParsePrefix("198.51.100.25/32"), netip.MustParsePrefix("127.0.0.0/8"))
+	for what, ours := range map[string]bool{
+		"198.51.100.25": true, "198.51.100.24/31": false, "127.0.0.0/8": true, "127.1.0.0/16": true, "192.0.2.1": false, "spam.example": false,
+	} {
+		_, err := l.Add(t.Context(), what, "", time.Time{}, false)
+		bad, ok := errors.AsType[*blocklist.BadError](err)
+		if ok != ours || ok && bad.Field != "what" || !ok && err != nil {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+}
+
+
 func TestBlocked(t *testing.T) {
 	t.Parallel()
 	d, c := world()
 	l := open(t, d, c, netip.MustParsePrefix("198.51.100.25/32"), netip.MustParsePrefix("127.0.0.0/8"))
-	for _, what := range []string{"192.0.2.0/24", "203.0.113.7", "2001:db8:1::/48", "127.0.0.1", "198.51.100.0/24", "spam.example", "user@bad.example", "bücher.example"} {
+	for _, what := range []string{"192.0.2.0/24", "203.0.113.7", "2001:db8:1::/48", "198.51.100.0/24", "spam.example", "user@bad.example", "bücher.example"} {
 		if _, err := l.Add(t.Context(), what, "why "+what, time.Time{}, false); err != nil {
 			t.Fatal(err)
 		}

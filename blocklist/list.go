@@ -32,7 +32,7 @@ var ErrFull = errors.New("the block list is full: remove some entries, or block 
 
 // BadError says that an entry makes no sense.
 type BadError struct {
-	Field, Value string // reason or until
+	Field, Value string // what, reason or until
 	Want         string
 }
 
@@ -186,6 +186,14 @@ func (l *List) Entries() []Entry {
 	return out
 }
 
+// ours reports whether a network has no address that is ever blocked.
+func (l *List) ours(kind Kind, value string) bool {
+	p, err := netip.ParsePrefix(value)
+	return kind == Network && err == nil && slices.ContainsFunc(l.o.Never, func(never netip.Prefix) bool {
+		return never.Bits() <= p.Bits() && never.Contains(p.Addr())
+	})
+}
+
 // Add blocks what, in a form that [Parse] reads, and returns the entry once it
 // is durable. One that was blocked already gets the new reason and end. What
 // would block very many is refused with ErrWide unless wide is set.
@@ -196,6 +204,9 @@ func (l *List) Add(ctx context.Context, what, reason string, until time.Time, wi
 	}
 	if tooWide && !wide {
 		return Entry{}, fmt.Errorf("%s %s: %w", kind, value, ErrWide)
+	}
+	if l.ours(kind, value) {
+		return Entry{}, &BadError{"what", value, "holds addresses of this service only, which are never blocked"}
 	}
 	now := l.o.Now().UTC()
 	if !until.IsZero() && !until.After(now) {
