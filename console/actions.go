@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -22,6 +23,11 @@ func (c *console) showQueue(v *visit, status int, problem string) error {
 		return err
 	}
 	deliveries, webhooks := c.o.Operator.Deliveries()
+	if q.Pending {
+		deliveries = slices.DeleteFunc(slices.Clone(deliveries), func(d operate.Delivery) bool {
+			return d.State == operate.ReportSent || d.State == operate.ReportGivenUp
+		})
+	}
 	const most = 200
 	body := struct {
 		operate.ReportPage
