@@ -50,7 +50,7 @@ func (c *historyListCmd) Run(e *env) error {
 	if c.JSON {
 		return writeJSON(e.stdout, tests)
 	}
-	return printTests(e, tests)
+	return printTests(e, tests, noTests)
 }
 
 // eachPage asks for one page after the other, until there are no more or about most

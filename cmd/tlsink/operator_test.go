@@ -104,6 +104,9 @@ func TestOperatorsMistakes(t *testing.T) {
 			}
 		}
 	}
+	if _, stderr, _ := p.asks(t, "tests", "search", "--domain", "nobody.example"); stderr != "no test matches\n" {
+		t.Errorf("a search that finds nothing says %q", stderr)
+	}
 	if strings.Contains(p.log.text(), "operator's action") {
 		t.Errorf("something that failed was logged as done:\n%s", p.log.text())
 	}

@@ -79,7 +79,11 @@ func (c *testsSearchCmd) Run(e *env) error {
 		return fmt.Errorf("answer of the running service: %w", err)
 	}
 	if len(page.Tests) > 0 || page.Next == "" {
-		err = printTests(e, page.Tests)
+		none := noTests
+		if len(c.values()) > 0 {
+			none = "no test matches"
+		}
+		err = printTests(e, page.Tests, none)
 	}
 	switch {
 	case page.Cut:
@@ -90,9 +94,12 @@ func (c *testsSearchCmd) Run(e *env) error {
 	return err
 }
 
-func printTests(e *env, tests []operate.TestRow) error {
+const noTests = "no tests: mail to the test addresses starts one"
+
+// printTests prints a table, or says what it means that there are none.
+func printTests(e *env, tests []operate.TestRow, none string) error {
 	if len(tests) == 0 {
-		fmt.Fprintln(e.stderr, "no tests: mail to the test addresses starts one")
+		fmt.Fprintln(e.stderr, none)
 		return nil
 	}
 	w := tabwriter.NewWriter(e.stdout, 0, 0, 2, ' ', 0)
