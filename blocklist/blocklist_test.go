@@ -118,7 +118,6 @@ func TestOwnAddressesAreRefused(t *testing.T) {
 	}
 }
 
-
 func TestBlocked(t *testing.T) {
 	t.Parallel()
 	d, c := world()
