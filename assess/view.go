@@ -42,7 +42,7 @@ func (a *Assessor) View(id string) (View, error) {
 	t := a.tests[id]
 	if t != nil && t.running() {
 		h := a.evidenceLocked(t)
-		h.Connections = slices.DeleteFunc(h.Connections, func(c evidence.Connection) bool { return c.Ending == evidence.EndingOpen && len(c.Helo) == 0 })
+		h.Connections = slices.DeleteFunc(h.Connections, silent)
 		var around []evidence.Query
 		h.Queries, around = a.queries(t)
 		r, standing := t.rec, t.verdict
@@ -64,6 +64,9 @@ func (a *Assessor) View(id string) (View, error) {
 	if err != nil {
 		return View{}, err
 	}
+	if t != nil && r.State == history.StateRunning {
+		return a.undecided(t, r), nil
+	}
 	h, err := a.o.Store.History(id)
 	if err != nil {
 		return View{}, err
@@ -81,6 +84,25 @@ func (a *Assessor) View(id string) (View, error) {
 		view.Verdict = a.engine.Infer(h, policyinfer.Options{})
 	}
 	return view, err
+}
+
+// undecided is a test whose verdict was reached in this moment, but is not stored
+// yet: with all that the verdict rests on.
+func (a *Assessor) undecided(t *test, stored history.TestRecord) View {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	v := View{Record: stored, History: a.evidenceLocked(t)}
+	v.History.Connections = slices.DeleteFunc(v.History.Connections, silent)
+	v.History.Queries, v.Around = a.queries(t)
+	if t.verdict != nil {
+		v.Verdict = *t.verdict
+	}
+	return v
+}
+
+// silent reports whether a connection is open, and has said nothing.
+func silent(c evidence.Connection) bool {
+	return c.Ending == evidence.EndingOpen && len(c.Helo) == 0
 }
 
 // Running returns the number of running tests.
