@@ -2,9 +2,12 @@ package client_test
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
+	"log"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -246,6 +249,25 @@ func TestFollowEndsWithItsContext(t *testing.T) {
 			t.Errorf("after %v and %d failures: %s", time.Since(began), len(f.Troubles), f.Err)
 		}
 	})
+}
+
+// A certificate that nobody vouches for stays one: no try after the first.
+func TestFollowUntrusted(t *testing.T) {
+	t.Parallel()
+	server := httptest.NewUnstartedServer(http.NotFoundHandler())
+	server.Config.ErrorLog = log.New(io.Discard, "", 0)
+	server.StartTLS()
+	defer server.Close()
+	c, err := client.New(client.Options{Server: server.URL, Roots: x509.NewCertPool()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	trouble := func(err error, _ time.Duration) { t.Errorf("tries again after %v", err) }
+	for st, err := range c.Follow(t.Context(), "abc", "", trouble) {
+		if _, ok := errors.AsType[*tls.CertificateVerificationError](err); !ok || st != nil {
+			t.Errorf("%+v, %v", st, err)
+		}
+	}
 }
 
 func TestFollowStoppedByItsCaller(t *testing.T) {

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -37,7 +38,7 @@ func (c *Client) Follow(ctx context.Context, capability, language string, troubl
 				yield(nil, context.Cause(ctx))
 				return
 			}
-			if p, ok := errors.AsType[*Problem](err); ok && p.lasting() {
+			if p, ok := errors.AsType[*Problem](err); ok && p.lasting() || f.now == nil && untrusted(err) {
 				yield(nil, fmt.Errorf("follow the test: %w", err))
 				return
 			}
@@ -56,6 +57,13 @@ func (c *Client) Follow(ctx context.Context, capability, language string, troubl
 			}
 		}
 	}
+}
+
+// untrusted reports whether nobody vouches for the server: other roots may help,
+// another try does not.
+func untrusted(err error) bool {
+	_, ok := errors.AsType[*tls.CertificateVerificationError](err)
+	return ok
 }
 
 // lasting reports whether the same request will fail again.
