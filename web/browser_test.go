@@ -294,6 +294,14 @@ func TestLivePageInBrowser(t *testing.T) {
 	})
 	until(ctx, t, `document.querySelectorAll("#rows > li").length === 30 && !document.getElementById("c10")`)
 
+	// So do those that could be of another test as well.
+	b.set(func(l report.Language) *live.Status {
+		st := *change(l)
+		st.Connections, st.Omitted = st.Connections[10:35], 10
+		return &st
+	})
+	until(ctx, t, `document.querySelectorAll("#rows > li").length === 25 && document.querySelector("#rows > li").id === "c35"`)
+
 	f.source.set(*recorded(t, "postfix-dane", 0, report.StateAcked).Input, report.NotAuthenticated)
 	b.set(told(recorded(t, "postfix-dane", 0, report.StateAcked)))
 	until(ctx, t, `document.querySelector("#p-report h1") !== null && document.querySelector("#p-links img").naturalWidth > 0`)

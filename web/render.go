@@ -230,7 +230,7 @@ func (r *rendering) message(before *rendering) []byte {
 			b.WriteString(string(r.parts[name]) + "\n")
 		}
 	}
-	if before == nil {
+	if before == nil || before.last() > r.last() { // some belong to another test now
 		b.WriteString(`<ol id="rows">` + string(r.Rows()) + `</ol>`)
 	} else {
 		known := make(map[string]template.HTML, len(before.rows))
@@ -248,6 +248,14 @@ func (r *rendering) message(before *rendering) []byte {
 		r.since[from] = b.Bytes()
 	}
 	return b.Bytes()
+}
+
+// last is the number of the newest connection; 0 without any.
+func (r *rendering) last() int {
+	if r.status == nil || len(r.status.Connections) == 0 {
+		return 0
+	}
+	return r.status.Connections[len(r.status.Connections)-1].Number
 }
 
 func trendClass(t live.Trend) string {
