@@ -104,6 +104,9 @@ func when(e *Expected, now time.Time) phrase {
 			"Der nächste Versuch kann jeden Moment kommen, vermutlich bis %[2]s.",
 		}
 	}
+	if clock(e.From, now) == clock(e.To, now) {
+		return phrase{"The next attempt will probably come at about %[2]s.", "Der nächste Versuch kommt vermutlich gegen %[2]s."}
+	}
 	return phrase{
 		"The next attempt will probably come between %[1]s and %[2]s.",
 		"Der nächste Versuch kommt vermutlich zwischen %[1]s und %[2]s.",

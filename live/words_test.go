@@ -242,3 +242,20 @@ func TestLength(t *testing.T) {
 		}
 	}
 }
+
+func TestWhenWithinOneMinute(t *testing.T) {
+	now := time.Date(2026, 3, 2, 12, 0, 10, 0, time.UTC)
+	e := &Expected{From: now.Add(5 * time.Second), To: now.Add(20 * time.Second)}
+	for l, want := range map[report.Language]string{
+		report.English: "The next attempt will probably come at about 12:00 UTC.",
+		report.German:  "Der nächste Versuch kommt vermutlich gegen 12:00 UTC.",
+	} {
+		if got := when(e, now).with(l, clock(e.From, now), clock(e.To, now)); got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
+	}
+	e.To = now.Add(time.Minute)
+	if got := when(e, now).with(report.English, clock(e.From, now), clock(e.To, now)); !strings.Contains(got, "between 12:00 UTC and 12:01 UTC") {
+		t.Errorf("%q", got)
+	}
+}
