@@ -120,11 +120,11 @@ func (b *book) free() int {
 
 // expected is when the slot for a place in the queue is free, as far as slots
 // that rest tell.
-func (b *book) expected(position int) time.Time {
+func (b *book) expected(position int, short time.Duration) time.Time {
 	var rest []time.Time
 	for _, e := range b.slots {
 		if e != nil && e.State.over() {
-			rest = append(rest, e.Until)
+			rest = append(rest, e.wanted(short))
 		}
 	}
 	slices.SortFunc(rest, time.Time.Compare)
@@ -156,11 +156,14 @@ func (m *Manager) advance(now time.Time) (changed []string) {
 		m.book.remove(e, e.Until)
 		m.version++
 	}
-	for _, e := range m.book.list {
+	for _, e := range slices.Clone(m.book.list) {
 		if e.State != Queued {
 			continue
 		}
 		slot := m.book.free()
+		if slot == 0 {
+			slot = m.release(now)
+		}
 		if slot == 0 {
 			break
 		}
@@ -174,6 +177,30 @@ func (m *Manager) advance(now time.Time) (changed []string) {
 		changed = append(changed, m.queue()...)
 	}
 	return changed
+}
+
+// wanted is when the slot of a lease that is over is given away if somebody waits
+// for it. One that no mail ever came to rests shortly then: strangers could fetch
+// the policies of all slots, and nobody would get one for a day. What a sender
+// may remember of such a slot is no more than what all remember of slot 0.
+func (e *entry) wanted(rest time.Duration) time.Time {
+	if e.State == Expired && e.Claimed.IsZero() && e.Over.Add(rest).Before(e.Until) {
+		return e.Over.Add(rest)
+	}
+	return e.Until
+}
+
+// release ends the rest of a slot that somebody waits for, and returns it; 0 if
+// all have to go on.
+func (m *Manager) release(now time.Time) int {
+	for _, e := range m.book.slots {
+		if e != nil && e.State.over() && !now.Before(e.wanted(m.o.Rest)) {
+			m.book.remove(e, now)
+			m.version++
+			return e.Slot
+		}
+	}
+	return 0
 }
 
 // queue lists the ids of those who wait for a slot.
@@ -220,8 +247,12 @@ const mostLost = 200
 // next is when advance has something to do.
 func (m *Manager) next() time.Time {
 	var next time.Time
+	waits := m.book.queued() > 0
 	for _, e := range m.book.list {
 		at := e.Until
+		if waits && e.State.over() && e.Slot > 0 {
+			at = e.wanted(m.o.Rest)
+		}
 		switch e.State {
 		case Queued:
 			at = e.seen.Add(m.o.Absent)

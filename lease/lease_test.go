@@ -93,6 +93,36 @@ func TestNobodyMails(t *testing.T) {
 
 // Nobody keeps a slot by using its names without ever sending mail, or after
 // the test.
+// Strangers can name slots and fetch policies. While somebody waits, that keeps a
+// slot for no longer than if nobody had; a slot that had a mail rests all the same.
+func TestRestWithoutMailEndsForThoseWhoWait(t *testing.T) {
+	for _, mailed := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			w := newWorld(t, func(o *lease.Options) { o.Slots = 2 })
+			defer func() { w.stop() }()
+			first := w.begin(1)
+			w.Used(1)
+			if mailed {
+				w.Claim(1, first.Token)
+				w.Ended(first.ID)
+			} else if err := w.Cancel(t.Context(), first.Capability); err != nil {
+				t.Fatal(err)
+			}
+			second := w.begin(2)
+			if second.State != lease.Queued {
+				t.Fatalf("the second one is %s", second.State)
+			}
+			for range 11 { // somebody looks at the place
+				w.wait(time.Minute)
+				w.Ticket(second.Capability)
+			}
+			if got, _ := w.Ticket(second.Capability); (got.State == lease.Waiting) == mailed {
+				t.Errorf("mailed %v: after 11 minutes the second one is %s", mailed, got.State)
+			}
+		})
+	}
+}
+
 func TestUseIsBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)

@@ -139,7 +139,7 @@ func (m *Manager) ticket(e *entry) Ticket {
 	switch e.State {
 	case Queued:
 		t.Position = m.book.position(e)
-		t.Free = m.book.expected(t.Position)
+		t.Free = m.book.expected(t.Position, m.o.Rest)
 	case Waiting:
 		t.Expires = e.Expires
 	case Expired:

@@ -162,6 +162,8 @@ func (m *model) given(l *seen, now lease.Ticket) {
 		m.t.Errorf("%s got slot %d, which %s has", l.ID, now.Slot, before.ID)
 	case before.used.IsZero() && rested < m.o.Rest-tolerance:
 		m.t.Errorf("slot %d rested for %v, though nobody used it", now.Slot, rested)
+	case !before.claimed && rested >= m.o.Rest-tolerance:
+		// Nobody mailed to it, and somebody waited.
 	case !before.used.IsZero() && now.Leased.Sub(before.used) < m.o.Quarantine-m.lost-tolerance && rested < 2*m.o.Quarantine-tolerance:
 		m.t.Errorf("slot %d was given away %v after its last use", now.Slot, now.Leased.Sub(before.used))
 	}
