@@ -64,7 +64,7 @@ func badgeValue(s *Status) (value phrase, colour string) {
 		return phrase{"waiting", "wartet"}, badgeOpen
 	case s.Verdict == nil && s.State == Expired:
 		return phrase{"expired", "abgelaufen"}, badgeOpen
-	case s.Verdict == nil:
+	case s.Verdict == nil, s.Unconfirmed:
 		return phrase{"test running", "Test läuft"}, badgeOpen
 	case s.Verdict.Policy == string(policyinfer.Undetermined):
 		return phrase{"undetermined", "unbestimmt"}, badgeOpen

@@ -106,6 +106,7 @@ func (out *Status) tell(s Snapshot, l report.Language) {
 	out.Sender, out.Attempts = said.Sender, in.Verdict.Attempts
 	out.Missing = said.Missing[:min(len(said.Missing), maxFindings)]
 	out.Finding = said.Findings[:min(len(said.Findings), maxFindings)]
+	out.Unconfirmed = !running && s.Unconfirmed
 	out.Pending = in.InboundMissing == report.NotReady
 	out.Text = said.State
 	if running {

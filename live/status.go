@@ -47,12 +47,16 @@ type Status struct {
 	Connections []Connection `json:"connections,omitempty"` // the newest last; at most MaxConnections
 	Omitted     int          `json:"omitted,omitempty"`     // older ones that are not listed
 
-	Missing []string  `json:"missing,omitempty"`  // evidence that would bring the verdict nearer
-	Next    *Expected `json:"next,omitempty"`     // when the sender will probably come again
-	Slow    string    `json:"slow,omitempty"`     // why it may take longer, e.g. a fault of this service
-	Verdict *Verdict  `json:"verdict,omitempty"`  // once there is one
-	Finding []string  `json:"findings,omitempty"` // titles of findings so far
-	Pending bool      `json:"pending,omitempty"`  // the report will soon say more: the sender's domain is being looked at
+	Missing []string  `json:"missing,omitempty"` // evidence that would bring the verdict nearer
+	Next    *Expected `json:"next,omitempty"`    // when the sender will probably come again
+	Slow    string    `json:"slow,omitempty"`    // why it may take longer, e.g. a fault of this service
+	Verdict *Verdict  `json:"verdict,omitempty"` // once there is one
+	// Unconfirmed: this service has not checked since then that it was in order
+	// itself, so the verdict may still be taken back.
+	Unconfirmed bool `json:"unconfirmed,omitempty"`
+
+	Finding []string `json:"findings,omitempty"` // titles of findings so far
+	Pending bool     `json:"pending,omitempty"`  // the report will soon say more: the sender's domain is being looked at
 }
 
 // MaxConnections bounds the list of a Status.

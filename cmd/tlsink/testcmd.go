@@ -148,7 +148,7 @@ func (r *testRun) do(ctx context.Context, requirements []requirement) (*testOutc
 		r.giveUp(ctx, started.Capability)
 	}
 	out := &testOutcome{server: r.cmd.Server, last: last, requirements: requirements, took: time.Since(r.began)}
-	if v := last.Verdict; v != nil && v.Conclusive {
+	if v := last.Verdict; v != nil && v.Conclusive && !last.Unconfirmed {
 		if policyinfer.Name(v.Policy) == policyinfer.Mixed {
 			out.hosts = r.hosts(ctx, started.Capability)
 		}
@@ -217,7 +217,7 @@ func (r *testRun) tell(o *testOutcome) error {
 
 // status is the exit status.
 func (o *testOutcome) status() int {
-	if o.failure != nil || o.last.Verdict == nil || !o.last.Verdict.Conclusive {
+	if o.failure != nil || o.last.Verdict == nil || !o.last.Verdict.Conclusive || o.last.Unconfirmed {
 		return testUnavailable
 	}
 	status := testMet
