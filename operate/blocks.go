@@ -22,7 +22,7 @@ func (o *Operator) AddBlock(ctx context.Context, who Actor, b BlockRequest) (Blo
 	var bad *blocklist.BadError
 	switch {
 	case errors.Is(err, blocklist.ErrWide):
-		return Block{}, &InvalidError{"what", clip(b.What), "would block very many: confirm that with wide"}
+		return Block{}, &InvalidError{"what", clip(b.What), "would block very many: confirm that with --wide, or the box below it in the console"}
 	case errors.As(err, &bad):
 		return Block{}, &InvalidError{bad.Field, clip(bad.Value), bad.Want}
 	case errors.Is(err, blocklist.ErrFull):

@@ -19,7 +19,7 @@ var stylesheet []byte
 
 var pageTemplate = template.Must(template.ParseFS(templateFiles, "templates/*.tmpl"))
 
-// Handler answers /statistics (HTML; ?lang=de for German), /statistics.csv and
+// Handler answers /statistics (HTML; ?l=de for German), /statistics.csv and
 // /statistics/style.css. The page also needs the stylesheet of package web at
 // /style.css, and holds neither style nor script.
 func (c *Collector) Handler() http.Handler {
@@ -89,7 +89,7 @@ func style(w http.ResponseWriter, _ *http.Request) {
 }
 
 func wantsGerman(r *http.Request) bool {
-	switch r.URL.Query().Get("lang") {
+	switch r.URL.Query().Get("l") {
 	case "de":
 		return true
 	case "en":

@@ -107,8 +107,8 @@ func TestPage(t *testing.T) {
 	for _, c := range []struct{ path, accept, lang, title string }{
 		{"/statistics", "", "en", "By provider"},
 		{"/statistics", "de-AT,de;q=0.9", "de", "Nach Anbieter"},
-		{"/statistics?lang=de", "en", "de", "Nach Land"},
-		{"/statistics?lang=en", "de", "en", "By country"},
+		{"/statistics?l=de", "en", "de", "Nach Land"},
+		{"/statistics?l=en", "de", "en", "By country"},
 	} {
 		page := get(t, s, c.path, c.accept).Body.String()
 		for _, want := range []string{`<html lang="` + c.lang + `">`, c.title, "&lt;Mail&gt; &amp; Co", "2026-11", `role="img"`, `<th scope="row">`, `aria-labelledby="months-chart-name months-chart-text"`} {

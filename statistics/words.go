@@ -17,7 +17,7 @@ type words struct {
 
 func english() words {
 	return words{
-		Lang: "en", OtherLang: "de", OtherName: "Deutsch", Home: "/", Other: "/statistics?lang=de",
+		Lang: "en", OtherLang: "de", OtherName: "Deutsch", Home: "/", Other: "/statistics?l=de",
 		Skip: "Skip to the content", Nav: "Pages", Start: "Start a test", Privacy: "Privacy", Status: "Status of this service",
 		Title:   "Statistics",
 		Intro:   "What all tests here have found, without anything about who made them.",
@@ -49,7 +49,7 @@ func english() words {
 
 func german() words {
 	return words{
-		Lang: "de", OtherLang: "en", OtherName: "English", Home: "/de", Other: "/statistics?lang=en",
+		Lang: "de", OtherLang: "en", OtherName: "English", Home: "/de", Other: "/statistics?l=en",
 		Skip: "Zum Inhalt", Nav: "Seiten", Start: "Test beginnen", Privacy: "Datenschutz", Status: "Zustand dieses Dienstes",
 		Title:   "Statistik",
 		Intro:   "Was alle Tests hier ergeben haben, ohne irgendetwas darüber, von wem sie waren.",
