@@ -70,6 +70,18 @@
 //	lab_test.go       the tests
 //	firstcontact_test.go  the two ways to withhold STARTTLS, compared
 //
+// People, programs and the operator use the pages and the API of a service that
+// real servers mail to, in a real browser (TLSINK_SCREENSHOTS names a directory
+// for pictures):
+//
+//	live_test.go         the service, the browser, who does what
+//	livetab_test.go      a tab: what it loads, says, and shows; the keyboard
+//	livepage_test.go     a test from the button to the report, without a reload
+//	livevisits_test.go   by keyboard on a phone, without scripts, by plain mail
+//	liveprogram_test.go  tlsink test and watch, JUnit
+//	livehook_test.go     webhooks and their signatures
+//	liveconsole_test.go  the console: search, queue, deletion of a person
+//
 // The other half is the analysis of domains that receive: inbound_test.go, with
 // the table of servers in receivers_test.go, of domains in inbounddomains_test.go,
 // and what must be found out about each in testdata/inbound.txt.

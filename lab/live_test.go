@@ -17,6 +17,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -166,7 +167,7 @@ func (l *liveLab) sender(t *testing.T, kind string) *sender {
 func (l *liveLab) mail(ctx context.Context, t *testing.T, kind string, to ...string) {
 	t.Helper()
 	s := l.sender(t, kind)
-	text := fmt.Sprintf("From: Tester <%s>\nTo: %s\nSubject: Test\nDate: %s\n\nHello.\n", s.address(), to[0], time.Now().Format(time.RFC1123Z))
+	text := fmt.Sprintf("From: Tester <%s>\nTo: %s\nSubject: Test\nDate: %s\n\nHello.\n", s.address(), strings.Join(to, ", "), time.Now().Format(time.RFC1123Z))
 	if err := s.servers[0].send(ctx, s.address(), text, to...); err != nil {
 		t.Fatal(err)
 	}

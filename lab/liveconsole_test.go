@@ -88,9 +88,9 @@ func (l *liveLab) dropDelivery(t *testing.T, b *tab) {
 	const button = `form[action^="/console/deliveries/"][action$="/%s"] button`
 	b.wait(fmt.Sprintf("document.querySelector('%s')", fmt.Sprintf(button, "retry")))
 	b.look("queue")
-	for _, action := range []string{"retry", "drop"} {
-		b.do(chromedp.Click(fmt.Sprintf(button, action)))
-		b.wait(fmt.Sprintf("document.querySelector('.c-done') && location.search.includes(%q)", "done="))
+	for _, a := range [][2]string{{"retry", "delivery-retried"}, {"drop", "delivery-dropped"}} {
+		b.do(chromedp.Click(fmt.Sprintf(button, a[0])))
+		b.wait(fmt.Sprintf("document.querySelector('.c-done') && location.search.includes(%q)", a[1]))
 	}
 	if eval[bool](b, fmt.Sprintf("!!document.querySelector('%s')", fmt.Sprintf(button, "drop"))) {
 		t.Error("the notification is still in the queue")
@@ -153,7 +153,7 @@ func (b *tab) checkAudit(log, audit, address string) {
 			did = append(did, line)
 		}
 	}
-	for _, action := range []string{"forget", "drop"} {
+	for _, action := range []string{"person forgotten", "webhook retried", "webhook dropped"} {
 		if !strings.Contains(audit, action) || !strings.Contains(strings.Join(did, ""), action) {
 			b.t.Errorf("%s is not in the audit log or the log:\n%s\n%s", action, audit, did)
 		}

@@ -115,6 +115,7 @@ func (l *liveLab) checkUnmet(ctx context.Context, t *testing.T, link string) {
 	}{
 		{2, []string{"test", "--server", site, "--roots", l.sink.ca(), "--require", "safe"}},
 		{3, []string{"watch", "--roots", l.sink.ca(), link[:len(link)-3] + "aaa"}},
+		{3, []string{"watch", link}}, // whose certificate nobody else vouches for
 	} {
 		_, err := output(ctx, "", l.sink.binary, c.args...)
 		if e, ok := errors.AsType[*exec.ExitError](err); !ok || e.ExitCode() != c.status {

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/cdproto/log"
@@ -177,7 +178,10 @@ func (b *tab) picture(name string) {
 		return
 	}
 	b.shot++
-	picture, err := chromedp.Run(b.ctx, chromedp.FullScreenshot(100))
+	const patience = 20 * time.Second // without a picture the test goes on
+	ctx, cancel := context.WithTimeout(b.ctx, patience)
+	defer cancel()
+	picture, err := chromedp.Run(ctx, chromedp.FullScreenshot(100))
 	if err != nil {
 		b.t.Logf("no picture %s: %v", name, err)
 		return
