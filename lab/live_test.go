@@ -58,11 +58,13 @@ func TestLive(t *testing.T) {
 	t.Run("people", func(t *testing.T) {
 		var all sync.WaitGroup
 		for name, follow := range map[string]func(context.Context, *testing.T){
-			"live page":        l.followLive,
 			"keyboard":         l.followByKeyboard,
 			"without a script": l.followWithoutScript,
 			"by plain mail":    l.followPlainMail,
-			"program":          l.followByProgram,
+			"one mail server": func(ctx context.Context, t *testing.T) { // of two people, one after the other
+				t.Run("live page", func(t *testing.T) { l.followLive(ctx, t) })
+				t.Run("program", func(t *testing.T) { l.followByProgram(ctx, t) })
+			},
 		} {
 			// All at once, however few processors there are: most of it is waiting.
 			all.Go(func() { t.Run(name, func(t *testing.T) { follow(ctx, t) }) })

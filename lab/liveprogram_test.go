@@ -31,8 +31,8 @@ var (
 	hookSecret = regexp.MustCompile(`webhook secret: (\S+)`)
 )
 
-// An administrator tests the mail server itself by cron, on that host, while
-// another person's test of the same server runs, and watches it elsewhere.
+// An administrator tests a mail server by cron, on that host, and watches it
+// elsewhere.
 func (l *liveLab) followByProgram(ctx context.Context, t *testing.T) {
 	s := l.sender(t, "dane")
 	srv, ok := s.servers[0].(*postfixServer)
