@@ -35,7 +35,7 @@ type words struct {
 	ID, Sender, None, Omitted, Open, Details, UTC                              string
 	Client, Greeting, SNI, TLS, By, Number                                     string
 	Outcomes, Briefs                                                           map[live.Outcome]string
-	Missing                                                                    [2]string // one, several
+	Missing                                                                    string
 	Keep, JSON, JSONNote, Badge, BadgeNote, BadgeHTML, BadgeMarkdown, BadgeAlt string
 	Trends                                                                     map[live.Trend]string
 	Earlier, Later, Begun, Careful, Changes, NoChanges, BackToTest             string
@@ -62,14 +62,6 @@ func (w words) Outcome(o live.Outcome) string { return w.Outcomes[o] }
 
 // Brief is Outcome in a word or two.
 func (w words) Brief(o live.Outcome) string { return w.Briefs[o] }
-
-// Pieces says how much evidence is missing.
-func (w words) Pieces(missing []string) string {
-	if len(missing) == 1 {
-		return w.Missing[0]
-	}
-	return fmt.Sprintf(w.Missing[1], len(missing))
-}
 
 // FilledIn says how many of the servers were met.
 func (w words) FilledIn(servers []live.Server) string {
@@ -186,7 +178,7 @@ func englishWords() words {
 			live.None: "not yet", live.Contacted: "only contacted", live.Refused: "not handed over",
 			live.Plaintext: "unencrypted", live.Encrypted: "encrypted", live.Mixed: "handed over and refused",
 		},
-		Missing: [2]string{"One piece of evidence", "%d pieces of evidence"},
+		Missing: "Evidence that would tell more",
 		Keep:    "Keep and share", JSON: "The result as JSON", JSONNote: "with the whole history, addresses shortened.",
 		Badge: "A badge for your website", BadgeNote: "Its address holds the link of this test: who sees the badge can open this page.", BadgeHTML: "HTML", BadgeMarkdown: "Markdown",
 		BadgeAlt: "outbound TLS",

@@ -52,7 +52,7 @@ func germanWords() words {
 			live.None: "noch nicht", live.Contacted: "nur kontaktiert", live.Refused: "nicht übergeben",
 			live.Plaintext: "im Klartext", live.Encrypted: "verschlüsselt", live.Mixed: "übergeben und abgelehnt",
 		},
-		Missing: [2]string{"Ein Beleg", "%d Belege"},
+		Missing: "Belege, die mehr verraten würden",
 		Keep:    "Aufheben und weitergeben", JSON: "Das Ergebnis als JSON", JSONNote: "mit dem ganzen Verlauf, Adressen gekürzt.",
 		Badge: "Ein Abzeichen für Ihre Website", BadgeNote: "Seine Adresse enthält den Link dieses Tests: Wer das Abzeichen sieht, kann diese Seite öffnen.", BadgeHTML: "HTML-Code", BadgeMarkdown: "Markdown-Code",
 		BadgeAlt: "TLS beim Versand",
