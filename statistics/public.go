@@ -78,6 +78,8 @@ func (c *Collector) Public() Public {
 			}
 		}
 	}
+	// Those of one month were counted in no order.
+	slices.SortStableFunc(p.Engines, func(a, b Engine) int { return cmp.Or(cmp.Compare(a.Since, b.Since), cmp.Compare(a.Version, b.Version)) })
 	since := monthBefore(now, groupMonths-1)
 	p.Providers = c.groups(since, func(n numbers) cells { return n.Providers }, namedProvider)
 	p.Countries = c.groups(since, func(n numbers) cells { return n.Countries }, func([]cells, string) bool { return true })

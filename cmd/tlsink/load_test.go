@@ -44,7 +44,8 @@ type load struct {
 // no verdict ends the load.
 func newLoad(t *testing.T) *load {
 	t.Helper()
-	p := start(t, newSettings(t, "limits.connections", 5000, "timing.downgrade", "1ms", "timing.settle", "100h", "timing.silence", "100h", "timing.close", "200h", "timing.self_check", "100h"))
+	// Longer, and the first session of a client may change its phase before MAIL.
+	p := start(t, newSettings(t, "limits.connections", 5000, "timing.downgrade", "1ns", "timing.settle", "100h", "timing.silence", "100h", "timing.close", "200h", "timing.self_check", "100h"))
 	l := &load{t: t, p: p, tr: clientAt(t, p, "127.0.0.1"), ends: make(map[string][]time.Time)}
 	l.changed = sync.NewCond(&l.mu)
 	return l
