@@ -190,11 +190,16 @@ func (s *tlsink) awaitProblem(ctx context.Context, t *testing.T, checks ...strin
 	return found
 }
 
-// orders are the MX orders of et that the world sees until ctx ends.
-func orders(ctx context.Context, done *sync.WaitGroup) map[string]bool {
+// followOrders returns a function that waits until the world has seen several MX orders of et.
+// It watches from now on, since how many turns a test sees depends on how soon its senders are done.
+func followOrders(ctx context.Context, t *testing.T) (wait func()) {
+	t.Helper()
+	const several = 3
 	seen := make(map[string]bool)
+	var done sync.WaitGroup
+	var err error
 	done.Go(func() {
-		_ = until(ctx, "the end", func(ctx context.Context) error { // it never comes
+		err = until(ctx, "several MX orders", func(ctx context.Context) error {
 			m, err := query(ctx, "et."+zone, dns.TypeMX)
 			if err != nil {
 				return err
@@ -213,10 +218,18 @@ func orders(ctx context.Context, done *sync.WaitGroup) map[string]bool {
 			if m.AuthenticatedData {
 				seen[order] = true
 			}
-			return errors.New("not yet")
+			if len(seen) < several {
+				return fmt.Errorf("seen so far: %v", seen)
+			}
+			return nil
 		})
 	})
-	return seen
+	return func() {
+		done.Wait()
+		if err != nil {
+			t.Error(err)
+		}
+	}
 }
 
 func TestExternalDNS(t *testing.T) {
@@ -263,16 +276,10 @@ func TestExternalDNS(t *testing.T) {
 
 	i.startSenders(ctx, t)
 	s.say(t, "keys", "roll", "mx06.et")
-	var done sync.WaitGroup
-	watching, stop := context.WithCancel(ctx)
-	seen := orders(watching, &done)
+	waitForOrders := followOrders(ctx, t)
 	t.Run("senders", func(t *testing.T) { i.sendAndFollow(ctx, t) })
 	s.say(t, "keys", "list")
-	stop()
-	done.Wait()
-	if len(seen) < 3 {
-		t.Errorf("MX orders that were seen: %v, want several", seen)
-	}
+	waitForOrders()
 	await(ctx, t, "the roll", func(ctx context.Context) error {
 		out, err := output(ctx, "", s.binary, "keys", "list", "--config", s.config)
 		if err == nil && strings.Contains(out, "rolling") {
