@@ -146,7 +146,7 @@ func items(list []history.QueueItem, err error) ([]mailer.Item, error) {
 func (s *service) input(v assess.View) report.Input {
 	in := report.Input{
 		Service: s.cfg.Zone, Test: v.Record.Test, History: v.History, Verdict: v.Verdict, State: v.Record.State, Generated: time.Now(),
-		Link: s.cfg.resultURL(v.Record.Capability), Delivery: v.Record.ReportBlocked, Engine: v.Record.Engine, Around: v.Around,
+		Link: s.cfg.ResultURL(v.Record.Capability), Delivery: v.Record.ReportBlocked, Engine: v.Record.Engine, Around: v.Around,
 		Provider: providerOf(v.Record.Provider), Forwarded: forwarded(v.History), Language: languageOf(v.History),
 	}
 	if q, err := s.store.QueueItem(v.Record.Test.ID); err == nil {

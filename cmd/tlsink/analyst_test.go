@@ -12,6 +12,7 @@ import (
 
 	"github.com/miekg/dns"
 
+	"github.com/tlsink/tlsink/config"
 	"github.com/tlsink/tlsink/dnssec"
 	"github.com/tlsink/tlsink/history"
 	"github.com/tlsink/tlsink/inbound"
@@ -109,9 +110,9 @@ func TestWaitingForAnalysis(t *testing.T) {
 
 func TestOwnAddressesAreNotProbed(t *testing.T) {
 	a := netip.MustParseAddr
-	c := config{
-		DNS: dnsConfig{Addresses: []netip.Addr{a("8.8.8.1")}, MXAddresses: []netip.Addr{a("8.8.8.2")}, UTAddresses: []netip.Addr{a("2606:4700::3")}},
-		Listen: listenConfig{
+	c := config.Config{
+		DNS: config.DNS{Addresses: []netip.Addr{a("8.8.8.1")}, MXAddresses: []netip.Addr{a("8.8.8.2")}, UTAddresses: []netip.Addr{a("2606:4700::3")}},
+		Listen: config.Listen{
 			SMTP: []string{"8.8.8.5:25", "[::ffff:8.8.8.6]:25", ":25"},
 			NAT:  map[string]netip.Addr{"10.0.0.4": a("::ffff:8.8.8.4")},
 		},
@@ -188,7 +189,7 @@ func TestReportsGoToStrangersOnly(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer l.Close()
-	s := &service{cfg: config{DNS: dnsConfig{Addresses: []netip.Addr{netip.MustParseAddr("192.0.2.25")}}}}
+	s := &service{cfg: config.Config{DNS: config.DNS{Addresses: []netip.Addr{netip.MustParseAddr("192.0.2.25")}}}}
 	for name, address := range map[string]string{"address": l.Addr().String(), "name": "localhost:1"} {
 		if c, err := strangers(s.mayConnect(false), netip.Addr{})(t.Context(), "tcp", address); err == nil {
 			_ = c.Close()

@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/tlsink/tlsink/config"
 	"github.com/tlsink/tlsink/history"
 )
 
@@ -138,7 +139,7 @@ func TestRestoreRefuses(t *testing.T) {
 func refuses(t *testing.T, archive []byte, want string) {
 	t.Helper()
 	parent := t.TempDir()
-	cfg := &config{Zone: "sink.example", DataDir: filepath.Join(parent, "data")}
+	cfg := &config.Config{Zone: "sink.example", DataDir: filepath.Join(parent, "data")}
 	_, err := restore(cfg, bytes.NewReader(archive))
 	if err == nil || !strings.Contains(err.Error(), want) {
 		t.Errorf("error %v, want %q", err, want)
@@ -168,7 +169,7 @@ func TestRestoreRefusesDamage(t *testing.T) {
 
 func TestRestoreIntoAnEmptyDirectoryOnly(t *testing.T) {
 	archive := newSaved(t).archive(t)
-	cfg := &config{Zone: "sink.example", DataDir: t.TempDir()}
+	cfg := &config.Config{Zone: "sink.example", DataDir: t.TempDir()}
 	if m, err := restore(cfg, bytes.NewReader(archive)); err != nil || m.Version != "test" {
 		t.Fatalf("into an empty directory: %v", err)
 	}
@@ -220,7 +221,7 @@ func FuzzRestore(f *testing.F) {
 		w := gzip.NewWriter(&z)
 		_, _ = w.Write(b)
 		_ = w.Close()
-		cfg := &config{Zone: "sink.example", DataDir: filepath.Join(t.TempDir(), "data")}
+		cfg := &config.Config{Zone: "sink.example", DataDir: filepath.Join(t.TempDir(), "data")}
 		if _, err := restore(cfg, &z); err == nil {
 			t.Error("restored")
 		}

@@ -11,6 +11,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/tlsink/tlsink/config"
 	"github.com/tlsink/tlsink/history"
 	"github.com/tlsink/tlsink/internal/durable"
 )
@@ -25,7 +26,7 @@ type backupCmd struct {
 
 // Run saves data_dir: from the running service, or without one from the disk.
 func (c *backupCmd) Run(e *env) error {
-	cfg, err := loadConfig(c.Config)
+	cfg, err := config.Load(c.Config)
 	if err != nil {
 		return err
 	}
@@ -49,7 +50,7 @@ func (c *backupCmd) Run(e *env) error {
 	if c.File == "-" {
 		return from(e.stdout)
 	}
-	err = cfg.checkOutside(c.File)
+	err = checkOutside(&cfg, c.File)
 	if err == nil {
 		err = durable.Write(c.File, 0o600, from)
 	}
@@ -61,7 +62,7 @@ func (c *backupCmd) Run(e *env) error {
 }
 
 // checkOutside refuses a file in data_dir: each backup would hold those before.
-func (c *config) checkOutside(file string) error {
+func checkOutside(c *config.Config, file string) error {
 	dir, err := filepath.Abs(c.DataDir)
 	if err != nil {
 		return err
@@ -86,8 +87,8 @@ func whereElse(file string, err error) string {
 }
 
 // offlineBackup saves what no service uses.
-func offlineBackup(cfg *config, w io.Writer) error {
-	file := cfg.path(historyName)
+func offlineBackup(cfg *config.Config, w io.Writer) error {
+	file := cfg.Path(historyName)
 	if _, err := os.Stat(file); err != nil {
 		return fmt.Errorf("data_dir %q: nothing to back up: %w", cfg.DataDir, err)
 	}
@@ -95,7 +96,7 @@ func offlineBackup(cfg *config, w io.Writer) error {
 }
 
 // backup saves data_dir, with a copy of the history that copyHistory makes.
-func backup(cfg *config, w io.Writer, copyHistory func(to string) error) (err error) {
+func backup(cfg *config.Config, w io.Writer, copyHistory func(to string) error) (err error) {
 	temporary, err := os.MkdirTemp(cfg.DataDir, backupPattern)
 	if err != nil {
 		return fmt.Errorf("data_dir: %w", err)

@@ -6,7 +6,6 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
-	"os"
 	"time"
 
 	"github.com/libdns/libdns"
@@ -14,6 +13,7 @@ import (
 
 	"github.com/tlsink/tlsink/certs"
 	"github.com/tlsink/tlsink/certs/acme"
+	"github.com/tlsink/tlsink/config"
 	"github.com/tlsink/tlsink/dnssec"
 	"github.com/tlsink/tlsink/history"
 )
@@ -30,16 +30,16 @@ const externalRollWait = 2 * time.Hour
 // configuration names. A public CA is asked only once the zone is served.
 func (s *service) openCertificates(ctx context.Context) error {
 	o := certs.Options{
-		Dir: s.cfg.path("certs"), Zone: s.cfg.Zone, Slots: s.cfg.Slots, State: values{s.store},
+		Dir: s.cfg.Path("certs"), Zone: s.cfg.Zone, Slots: s.cfg.Slots, State: values{s.store},
 		Publish: func(ctx context.Context) error { return s.names.publishTLSA(ctx) }, RollWaitNow: s.rollWait, Logger: s.log.With("part", "certs"),
 	}
 	var err error
-	if s.cfg.Certificates.CA == caACME {
+	if s.cfg.Certificates.CA == config.CAACME {
 		o.DeferIssue, o.PerWeek = true, perWeek
 		s.acme, err = s.openACME()
 		o.Issuer = delegated{s.acme, s}
 	} else {
-		s.ca, err = certs.OpenLocalCA(certs.LocalCAOptions{Dir: s.cfg.path("ca"), Zone: s.cfg.Zone})
+		s.ca, err = certs.OpenLocalCA(certs.LocalCAOptions{Dir: s.cfg.Path("ca"), Zone: s.cfg.Zone})
 		o.Issuer = s.ca
 	}
 	if err != nil {
@@ -51,7 +51,7 @@ func (s *service) openCertificates(ctx context.Context) error {
 
 func (s *service) openACME() (*acme.Issuer, error) {
 	c := s.cfg.Certificates.ACME
-	mac, err := c.eabKey().read()
+	mac, err := c.EABKey().Read()
 	if err != nil {
 		return nil, err
 	}
@@ -63,7 +63,7 @@ func (s *service) openACME() (*acme.Issuer, error) {
 		State:      values{s.store}, Logger: s.log.With("part", "acme"),
 	}
 	if c.ServerRoots != "" {
-		if o.Roots, err = readRoots(c.ServerRoots); err != nil {
+		if o.Roots, err = config.ReadRoots(c.ServerRoots); err != nil {
 			return nil, fmt.Errorf("certificates.acme.server_roots: %w", err)
 		}
 	}
@@ -131,12 +131,12 @@ func (s *service) publicRoots() (*x509.CertPool, error) {
 }
 
 // roots are those that other mail servers are verified with.
-func (s *service) roots(cfg *config) (*x509.CertPool, error) {
+func (s *service) roots(cfg *config.Config) (*x509.CertPool, error) {
 	if s.network.roots != nil {
 		return s.network.roots, nil
 	}
 	if file := cfg.Certificates.Roots; file != "" {
-		pool, err := readRoots(file)
+		pool, err := config.ReadRoots(file)
 		if err != nil {
 			return nil, fmt.Errorf("certificates.roots: %w", err)
 		}
@@ -163,18 +163,6 @@ func systemRoots() (*x509.CertPool, error) {
 }
 
 func hasRoots(pool *x509.CertPool) bool { return !pool.Equal(x509.NewCertPool()) }
-
-func readRoots(file string) (*x509.CertPool, error) {
-	b, err := os.ReadFile(file)
-	if err != nil {
-		return nil, err
-	}
-	pool := x509.NewCertPool()
-	if !pool.AppendCertsFromPEM(b) {
-		return nil, fmt.Errorf("%s: no certificate in it", file)
-	}
-	return pool, nil
-}
 
 // values keeps what other packages must not forget in the history's file.
 type values struct{ store *history.Store }

@@ -25,7 +25,7 @@ func (w *checkWorld) population() {
 func TestCheckEndToEnd(t *testing.T) {
 	inCheckWorld(t, func(t *testing.T, w *checkWorld) {
 		w.population()
-		networks := writeFile(t, "192.0.2.0\t192.0.2.255\t64496\tDE\tEXAMPLE-NET\n")
+		networks := fileOf(t, "192.0.2.0\t192.0.2.255\t64496\tDE\tEXAMPLE-NET\n")
 		out, errs, status := w.run("", "good.example", "plain.example", "--require=dane", "--require=mta-sts,qualified,tls", "--networks="+networks)
 		if status != checkNotMet {
 			t.Errorf("exit status %d, want %d", status, checkNotMet)
@@ -180,7 +180,7 @@ func TestCheckResolver(t *testing.T) {
 		inCheckWorld(t, func(t *testing.T, w *checkWorld) {
 			w.population()
 			w.trusting = false
-			anchor := writeFile(t, "other.example. 60 IN DS 1 13 2 "+strings.Repeat("00", 32)+"\n")
+			anchor := fileOf(t, "other.example. 60 IN DS 1 13 2 "+strings.Repeat("00", 32)+"\n")
 			out, _, status := w.run("", "good.example", "--require=dane", "--trust-anchor="+anchor)
 			if status != checkNotMet || !strings.Contains(out, "MX insecure") {
 				t.Errorf("exit status %d:\n%s", status, out)

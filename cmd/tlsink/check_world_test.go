@@ -63,7 +63,7 @@ func newCheckWorld(t *testing.T) *checkWorld {
 	if w.ca, err = x509.ParseCertificate(der); err != nil {
 		t.Fatal(err)
 	}
-	w.roots = writeFile(t, string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})))
+	w.roots = fileOf(t, string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})))
 	return w
 }
 

@@ -14,6 +14,7 @@ import (
 
 	"github.com/miekg/dns"
 
+	"github.com/tlsink/tlsink/config"
 	"github.com/tlsink/tlsink/dnssec"
 	"github.com/tlsink/tlsink/inbound"
 )
@@ -95,13 +96,13 @@ func (c *checkCmd) options() (inbound.Options, error) {
 		return o, err
 	}
 	if c.Roots != "" {
-		if o.Roots, err = readRoots(c.Roots); err != nil {
+		if o.Roots, err = config.ReadRoots(c.Roots); err != nil {
 			return o, fmt.Errorf("--roots: %w", err)
 		}
 	} else if o.Roots, err = systemRoots(); err != nil {
 		return o, fmt.Errorf("%w, or name a file of them with --roots", err)
 	}
-	if o.Network, err = openNetworks(c.Networks); err != nil {
+	if o.Network, err = config.OpenNetworks(c.Networks); err != nil {
 		return o, fmt.Errorf("--networks: %w", err)
 	}
 	return o, nil
@@ -132,7 +133,7 @@ func (c *checkCmd) resolver() (inbound.Resolver, error) {
 	anchors := dnssec.RootAnchors()
 	if c.TrustAnchor != "" {
 		var err error
-		if anchors, err = readAnchors(c.TrustAnchor); err != nil {
+		if anchors, err = config.ReadAnchors(c.TrustAnchor); err != nil {
 			return nil, fmt.Errorf("--trust-anchor: %w", err)
 		}
 	}

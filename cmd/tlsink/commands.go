@@ -19,6 +19,7 @@ import (
 
 	"golang.org/x/term"
 
+	"github.com/tlsink/tlsink/config"
 	"github.com/tlsink/tlsink/history"
 	"github.com/tlsink/tlsink/operate"
 )
@@ -29,7 +30,7 @@ type configFlag struct {
 }
 
 func (c configFlag) ask(e *env, method, path string) ([]byte, error) {
-	cfg, err := loadConfig(c.Config)
+	cfg, err := config.Load(c.Config)
 	if err != nil {
 		return nil, err
 	}

@@ -44,14 +44,14 @@ func (s *service) openCompletions(context.Context) error {
 		Attempted: func(r webhook.Result, _ time.Duration) { s.recorder.WebhookAttempted(string(r)) },
 	}
 	if o.Dial == nil {
-		o.Dial = strangers(s.mayConnect(s.cfg.Mail.Private), s.cfg.localAddress())
+		o.Dial = strangers(s.mayConnect(s.cfg.Mail.Private), s.cfg.LocalAddress())
 	}
 	for _, w := range s.cfg.Webhook {
 		// It is read anew for each call; what is wrong with it now would be so then.
-		if err := w.checkSecret(); err != nil {
+		if err := w.CheckSecret(); err != nil {
 			return err
 		}
-		o.Targets = append(o.Targets, webhook.Target{URL: w.URL, Secret: w.secret().read})
+		o.Targets = append(o.Targets, webhook.Target{URL: w.URL, Secret: w.Secret().Read})
 	}
 	s.completions = &completions{service: s, over: make(chan completion, maxCompletions)}
 	s.completions.sender, err = webhook.New(o)
@@ -114,7 +114,7 @@ func (c *completions) catchUp(ctx context.Context) {
 	case <-c.service.check.known: // and so what was confirmed
 	}
 	now := time.Now()
-	list, err := c.service.store.Tests(ctx, history.TestFilter{Since: now.Add(-2 * c.service.cfg.timing().Close), Limit: maxCompletions})
+	list, err := c.service.store.Tests(ctx, history.TestFilter{Since: now.Add(-2 * c.service.cfg.AssessTiming().Close), Limit: maxCompletions})
 	if err != nil && ctx.Err() == nil {
 		c.service.log.Error("webhooks not told of tests that ended before the start", "err", err)
 	}
@@ -142,7 +142,7 @@ func (c *completions) completed(ctx context.Context, over completion) error {
 			return nil
 		}
 		return c.sender.Completed(ctx, webhook.Event{
-			Test: id, State: string(live.Expired), Started: t.Created, Ended: time.Now(), Link: c.service.cfg.resultURL(t.Capability),
+			Test: id, State: string(live.Expired), Started: t.Created, Ended: time.Now(), Link: c.service.cfg.ResultURL(t.Capability),
 		})
 	case err != nil:
 		return fmt.Errorf("test %s: %w", id, err)
@@ -159,7 +159,7 @@ func (c *completions) event(v assess.View) webhook.Event {
 	status := live.Of(live.Snapshot{ID: v.Record.Test.ID, Zone: c.service.cfg.Zone, Now: time.Now(), Input: &in}, report.English)
 	e := webhook.Event{
 		Test: v.Record.Test.ID, State: v.Record.State, Sender: status.Sender, Started: v.Record.Test.Started, Attempts: status.Attempts,
-		Ended: v.Record.Acked, Link: c.service.cfg.resultURL(v.Record.Capability),
+		Ended: v.Record.Acked, Link: c.service.cfg.ResultURL(v.Record.Capability),
 	}
 	if e.Ended.IsZero() {
 		e.Ended = v.Record.Closed

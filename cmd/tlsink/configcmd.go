@@ -1,7 +1,6 @@
 package main
 
 import (
-	_ "embed"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -10,11 +9,9 @@ import (
 	"regexp"
 	"strings"
 
+	"github.com/tlsink/tlsink/config"
 	"github.com/tlsink/tlsink/scenario"
 )
-
-//go:embed tlsink.example.toml
-var exampleConfig string
 
 type configCmd struct {
 	Check   configCheckCmd   `cmd:"" help:"Say everything that is wrong with a configuration file."`
@@ -28,23 +25,23 @@ type configCheckCmd struct {
 
 // checked is the result of a check.
 type checked struct {
-	File     string    `json:"file"`
-	OK       bool      `json:"ok"`
-	Problems []problem `json:"problems"`
-	Warnings []problem `json:"warnings"`
+	File     string           `json:"file"`
+	OK       bool             `json:"ok"`
+	Problems []config.Problem `json:"problems"`
+	Warnings []config.Problem `json:"warnings"`
 }
 
 // Run checks a file and what it names on this host. Whether ports are free is
 // for serve to see: a running service has them.
 func (c *configCheckCmd) Run(e *env) error {
-	result := checked{File: c.Config, Problems: []problem{}, Warnings: []problem{}}
-	cfg, err := loadConfig(c.Config)
+	result := checked{File: c.Config, Problems: []config.Problem{}, Warnings: []config.Problem{}}
+	cfg, err := config.Load(c.Config)
 	if err != nil {
-		result.Problems = append(result.Problems, problemsOf(err)...)
+		result.Problems = append(result.Problems, config.Problems(err)...)
 	}
-	if _, ok := errors.AsType[*configError](err); ok || err == nil { // it could be read
-		result.Problems = append(result.Problems, cfg.checkHost(thisHost())...)
-		result.Warnings = append(result.Warnings, cfg.warnings(thisHost())...)
+	if _, ok := errors.AsType[*config.Error](err); ok || err == nil { // it could be read
+		result.Problems = append(result.Problems, cfg.CheckHost(config.ThisHost())...)
+		result.Warnings = append(result.Warnings, cfg.Warnings(config.ThisHost())...)
 	}
 	result.OK = len(result.Problems) == 0
 	if c.JSON {
@@ -106,7 +103,7 @@ func (c *configExampleCmd) Run(e *env) error {
 
 // text returns the example with what is given filled in, and all else as it is.
 func (c *configExampleCmd) text() (string, error) {
-	text := exampleConfig
+	text := config.Example()
 	set := func(key string, value any) {
 		line := regexp.MustCompile(`(?m)^(?:# )?` + regexp.QuoteMeta(key) + ` = .*$`)
 		done := false // its first line only
@@ -120,7 +117,7 @@ func (c *configExampleCmd) text() (string, error) {
 	}
 	if c.Zone != "" {
 		zone := scenario.Canonical(c.Zone)
-		if !isZoneName(zone) {
+		if !config.IsZoneName(zone) {
 			return "", fmt.Errorf("--zone %q: want letters, digits and '-', as in \"sink.example.org\"", c.Zone)
 		}
 		text = regexp.MustCompile(`\bsink\.example\b`).ReplaceAllLiteralString(text, zone)

@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/term"
 
+	"github.com/tlsink/tlsink/config"
 	"github.com/tlsink/tlsink/console"
 	"github.com/tlsink/tlsink/internal/durable"
 )
@@ -27,7 +28,7 @@ type consolePasswordCmd struct {
 // Run sets the password: a running console takes it at once, and ends all
 // sessions.
 func (c *consolePasswordCmd) Run(e *env) error {
-	cfg, err := loadConfig(c.Config)
+	cfg, err := config.Load(c.Config)
 	if err != nil {
 		return err
 	}
@@ -42,7 +43,7 @@ func (c *consolePasswordCmd) Run(e *env) error {
 	if err != nil {
 		return err
 	}
-	file := cfg.consolePassword()
+	file := cfg.ConsolePassword()
 	if err := replaceSecret(file, cfg.DataDir, hash+"\n"); err != nil {
 		return fmt.Errorf("console.password_file: %w", err)
 	}

@@ -13,6 +13,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/tlsink/tlsink/config"
 	"github.com/tlsink/tlsink/history"
 	"github.com/tlsink/tlsink/operate"
 )
@@ -112,7 +113,7 @@ func control(ctx context.Context, dataDir, method, path string) ([]byte, error) 
 
 // controlStream asks for an answer of any length. The caller closes it.
 func controlStream(ctx context.Context, dataDir, method, path string) (io.ReadCloser, error) {
-	socket := (&config{DataDir: dataDir}).path(controlSocket)
+	socket := (&config.Config{DataDir: dataDir}).Path(controlSocket)
 	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 		return (&net.Dialer{}).DialContext(ctx, "unix", socket)
 	}}}

@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/tlsink/tlsink/certs"
+	"github.com/tlsink/tlsink/config"
 	"github.com/tlsink/tlsink/deliver"
 	"github.com/tlsink/tlsink/history"
 	"github.com/tlsink/tlsink/policyinfer"
@@ -61,19 +62,19 @@ certificates and TLSA records, and watches to whom they hand over their mail.
 `
 
 // demoConfig compresses time by settings, and by nothing else.
-func demoConfig(dir string) config {
-	c := config{
+func demoConfig(dir string) config.Config {
+	c := config.Config{
 		Zone: demoZone, DataDir: dir,
-		Listen: listenConfig{SMTP: []string{"127.0.0.1:0"}, DNS: []string{"127.0.0.1:0"}, HTTP: []string{"127.0.0.1:0"}, HTTPS: []string{"127.0.0.1:0"}},
+		Listen: config.Listen{SMTP: []string{"127.0.0.1:0"}, DNS: []string{"127.0.0.1:0"}, HTTP: []string{"127.0.0.1:0"}, HTTPS: []string{"127.0.0.1:0"}},
 	}
 	c.DNS.Addresses = demoAddresses()
-	second := func(n float64) duration { return duration(n * float64(time.Second)) }
+	second := func(n float64) config.Duration { return config.Duration(n * float64(time.Second)) }
 	c.DNS.TTL, c.DNS.Private = second(1), true
-	c.Timing = timingConfig{
+	c.Timing = config.Timing{
 		Downgrade: second(2.5), Rotation: second(1.5), Settle: second(5), Silence: second(5), Margin: second(2), Attempt: second(0.4),
 		Close: second(300), DateSkew: second(1), SelfCheck: second(5), ReportRetry: second(1),
 	}
-	c.setDefaults()
+	c.SetDefaults()
 	return c
 }
 
@@ -86,7 +87,7 @@ type demo struct {
 	mailbox   *demoMailbox
 }
 
-func newDemo(ctx context.Context, cfg config, log *slog.Logger) (_ *demo, err error) {
+func newDemo(ctx context.Context, cfg config.Config, log *slog.Logger) (_ *demo, err error) {
 	l, err := listen(ctx, cfg.Listen)
 	if err != nil {
 		return nil, err

@@ -16,6 +16,7 @@ import (
 
 	"github.com/miekg/dns"
 
+	"github.com/tlsink/tlsink/config"
 	"github.com/tlsink/tlsink/dnssec"
 	"github.com/tlsink/tlsink/doctor"
 )
@@ -31,7 +32,7 @@ type doctorCmd struct {
 
 // Run checks the deployment; its exit status is 1 if anything is wrong.
 func (c *doctorCmd) Run(e *env) error {
-	cfg, err := loadConfig(c.Config)
+	cfg, err := config.Load(c.Config)
 	if err != nil {
 		return err
 	}
@@ -75,7 +76,7 @@ func (c *doctorCmd) Run(e *env) error {
 	return nil
 }
 
-func (c *doctorCmd) finish(e *env, cfg config, o doctor.Options, results []doctor.Result) error {
+func (c *doctorCmd) finish(e *env, cfg config.Config, o doctor.Options, results []doctor.Result) error {
 	if c.JSON {
 		enc := json.NewEncoder(e.stdout)
 		enc.SetIndent("", "  ")
@@ -94,12 +95,12 @@ func (c *doctorCmd) finish(e *env, cfg config, o doctor.Options, results []docto
 }
 
 // options are those of the configuration, and what the running service tells.
-func (c *doctorCmd) options(e *env, cfg config) (doctor.Options, error) {
+func (c *doctorCmd) options(e *env, cfg config.Config) (doctor.Options, error) {
 	resolver, err := newResolver(cfg)
 	if err != nil {
 		return doctor.Options{}, err
 	}
-	o := cfg.doctorOptions()
+	o := optionsOf(&cfg)
 	if !cfg.DNS.Private {
 		o.World = resolver
 	}
@@ -238,13 +239,13 @@ func (s *service) doctorRoutes(handle func(pattern string, f handler)) {
 	})
 }
 
-// doctorOptions say what the sink should be, as configured.
-func (c *config) doctorOptions() doctor.Options {
+// optionsOf say what the sink should be, as configured.
+func optionsOf(c *config.Config) doctor.Options {
 	o := doctor.Options{
 		Zone: c.Zone, Slots: c.Slots, Addresses: c.DNS.Addresses, MXAddresses: c.DNS.MXAddresses, UTAddresses: c.DNS.UTAddresses, NameServers: c.DNS.NameServers,
-		External: c.DNS.external(), DKIMSelector: c.Mail.DKIMSelector, Smarthost: c.Mail.Smarthost.Address != "", Downgrade: c.timing().Downgrade, Host: hostAddresses(),
+		External: c.DNS.External(), DKIMSelector: c.Mail.DKIMSelector, Smarthost: c.Mail.Smarthost.Address != "", Downgrade: c.AssessTiming().Downgrade, Host: hostAddresses(),
 	}
-	if c.Certificates.CA == caACME {
+	if c.Certificates.CA == config.CAACME {
 		o.Date = c.Certificates.ACME.Directory
 		if strings.Contains(o.Date, ".letsencrypt.org/") {
 			o.CAs = []string{"letsencrypt.org"}
@@ -263,7 +264,7 @@ func (c *config) doctorOptions() doctor.Options {
 // doctorOptions add what the running service knows. Without a resolver, or with
 // dns.private, the world is not asked.
 func (s *service) doctorOptions(world doctor.Resolver) (doctor.Options, error) {
-	o := s.cfg.doctorOptions()
+	o := optionsOf(&s.cfg)
 	var err error
 	if o.Roots, err = s.publicRoots(); err != nil {
 		return o, err

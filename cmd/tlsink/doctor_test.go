@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/tlsink/tlsink/config"
 	"github.com/tlsink/tlsink/doctor"
 )
 
@@ -42,11 +43,11 @@ func TestDoctorOfARunningService(t *testing.T) {
 // what the downgrade phase hides is said to be untested.
 func TestDoctorFromElsewhere(t *testing.T) {
 	p := start(t, newSettings(t))
-	cfg, err := loadConfig(p.config)
+	cfg, err := config.Load(p.config)
 	if err != nil {
 		t.Fatal(err)
 	}
-	o := cfg.doctorOptions()
+	o := optionsOf(&cfg)
 	o.Roots, o.SMTP, o.HTTPS = p.roots(t), p.smtp, p.https
 	var help doctorHelp
 	b, err := control(t.Context(), cfg.DataDir, "GET", "/doctor")

@@ -18,6 +18,7 @@ import (
 	"github.com/miekg/dns"
 
 	"github.com/tlsink/tlsink/certs"
+	"github.com/tlsink/tlsink/config"
 	"github.com/tlsink/tlsink/history"
 	"github.com/tlsink/tlsink/zones/desec"
 	"github.com/tlsink/tlsink/zones/propagation"
@@ -127,9 +128,9 @@ func TestRollWaitOfOthers(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &service{cfg: config{Zone: "sink.example"}}
-	s.cfg.setDefaults()
-	s.cfg.Timing.Propagation = duration(7 * time.Second)
+	s := &service{cfg: config.Config{Zone: "sink.example"}}
+	s.cfg.SetDefaults()
+	s.cfg.Timing.Propagation = config.Duration(7 * time.Second)
 	if s.certs, err = certs.Open(t.Context(), certs.Options{Zone: s.cfg.Zone, Slots: 1, Issuer: ca, KeyAlgorithms: []certs.KeyAlgorithm{certs.ECDSA}}); err != nil {
 		t.Fatal(err)
 	}

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/tlsink/tlsink/client"
+	"github.com/tlsink/tlsink/config"
 	"github.com/tlsink/tlsink/live"
 	"github.com/tlsink/tlsink/report"
 )
@@ -91,10 +92,10 @@ func TestTestsFromCron(t *testing.T) {
 		want            int
 	}{{"dane", "dane", testMet}, {"may", "dane,mta-sts", testNotMet}} {
 		t.Run(c.policy, func(t *testing.T) {
-			hoursOf(t, func(cfg *config) {
+			hoursOf(t, func(cfg *config.Config) {
 				cfg.Slots = 3
 				cfg.API.WebhookHosts = []string{"127.0.0.1"}
-				cfg.Webhook = []webhookConfig{{URL: "http://127.0.0.1:8080/operator", SecretEnv: "HOOK"}}
+				cfg.Webhook = []config.Webhook{{URL: "http://127.0.0.1:8080/operator", SecretEnv: "HOOK"}}
 			}, func(w *world) {
 				t := w.t // of the bubble
 				hooks, stop := hooksOf(w)
@@ -193,7 +194,7 @@ func (w *world) checkResults(t *testing.T, stderr, policy string) {
 
 // What no mail comes to is given back, by its client or by time.
 func TestTestGivenUp(t *testing.T) {
-	hoursOf(t, func(cfg *config) { cfg.Slots = 2 }, func(w *world) {
+	hoursOf(t, func(cfg *config.Config) { cfg.Slots = 2 }, func(w *world) {
 		t := w.t // of the bubble
 		c, err := client.New(client.Options{Server: "https://" + worldZone, Roots: w.service().ca.Pool(), Dial: w.dialer(clientIP(9))})
 		if err != nil {

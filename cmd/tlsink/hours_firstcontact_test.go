@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/tlsink/tlsink/assess"
+	"github.com/tlsink/tlsink/config"
 	"github.com/tlsink/tlsink/deliver"
 	"github.com/tlsink/tlsink/evidence"
 	"github.com/tlsink/tlsink/scenario"
@@ -17,12 +18,12 @@ func etIP() netip.Addr { return netip.AddrFrom4([4]byte{192, 0, 2, 27}) }
 func utIP() netip.Addr { return netip.AddrFrom4([4]byte{192, 0, 2, 26}) }
 
 // ownAddresses are the configurations in which a first contact is known.
-func ownAddresses() map[string]func(*config) {
-	return map[string]func(*config){
-		"ut apart": func(c *config) {
+func ownAddresses() map[string]func(*config.Config) {
+	return map[string]func(*config.Config){
+		"ut apart": func(c *config.Config) {
 			c.Downgrade.Mode, c.DNS.UTAddresses = string(assess.FirstContact), []netip.Addr{utIP()}
 		},
-		"et and ut apart": func(c *config) {
+		"et and ut apart": func(c *config.Config) {
 			c.Downgrade.Mode, c.DNS.UTAddresses = string(assess.FirstContact), []netip.Addr{utIP()}
 			c.DNS.MXAddresses = []netip.Addr{etIP()}
 		},

@@ -11,6 +11,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/tlsink/tlsink/config"
 	"github.com/tlsink/tlsink/statistics"
 )
 
@@ -18,8 +19,8 @@ import (
 // test once, over restarts and deletions, and each person once a month; so do the
 // metrics.
 func TestStatisticsOfRealTests(t *testing.T) {
-	setup := func(c *config) {
-		c.Statistics.Providers = []providerConfig{{Name: "Example Mail", Domain: "s1.example"}}
+	setup := func(c *config.Config) {
+		c.Statistics.Providers = []config.Provider{{Name: "Example Mail", Domain: "s1.example"}}
 	}
 	hoursOf(t, setup, func(w *world) {
 		start := time.Now().UTC()

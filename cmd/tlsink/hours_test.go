@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/tlsink/tlsink/config"
 	"github.com/tlsink/tlsink/deliver"
 	"github.com/tlsink/tlsink/evidence"
 	"github.com/tlsink/tlsink/history"
@@ -235,14 +236,14 @@ func (s *mta) someTime(most time.Duration) { time.Sleep(time.Duration(s.rng.Int6
 // not matter, so it does for each way to withhold STARTTLS.
 func simulated(t *testing.T, run func(w *world, seed uint64, lines *table)) {
 	t.Helper()
-	every(t, "", func(*config) {}, run)
+	every(t, "", func(*config.Config) {}, run)
 	if thorough() {
 		firstContact(t, run)
 	}
 }
 
 // every runs one bubble for each seed in a configuration.
-func every(t *testing.T, name string, setup func(*config), run func(w *world, seed uint64, lines *table)) {
+func every(t *testing.T, name string, setup func(*config.Config), run func(w *world, seed uint64, lines *table)) {
 	t.Helper()
 	for seed := range uint64(rounds(t)) {
 		t.Run(fmt.Sprintf("%sseed %d", name, seed), func(t *testing.T) {

@@ -6,9 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"maps"
 	"net/netip"
-	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -16,6 +14,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/tlsink/tlsink/config"
 	"github.com/tlsink/tlsink/dnssec"
 	"github.com/tlsink/tlsink/history"
 	"github.com/tlsink/tlsink/inbound"
@@ -74,7 +73,7 @@ func (s *service) openAnalyst(context.Context) error {
 	if s.network.dial != nil { // servers in this process need no politeness
 		o.Pause = -1
 	}
-	if o.Network, err = openNetworks(c.Networks); err != nil {
+	if o.Network, err = config.OpenNetworks(c.Networks); err != nil {
 		return fmt.Errorf("inbound.networks: %w", err)
 	}
 	if z := c.NetworkZones; len(z) == 3 {
@@ -98,37 +97,8 @@ func (s *service) mayConnect(private bool) func(netip.Addr) bool {
 	if private || s.network.dial != nil {
 		return func(netip.Addr) bool { return true }
 	}
-	own := s.cfg.ownAddresses()
+	own := s.cfg.OwnAddresses()
 	return func(a netip.Addr) bool { return inbound.Public(a) && !slices.Contains(own, a) }
-}
-
-// ownAddresses are those that senders find this service at: what comes to them is
-// evidence, and must not come from us.
-func (c *config) ownAddresses() []netip.Addr {
-	own := plainAddresses(slices.Concat(c.DNS.Addresses, c.DNS.MXAddresses, c.DNS.UTAddresses, slices.Collect(maps.Values(c.Listen.NAT))))
-	for _, l := range c.Listen.SMTP {
-		if a, err := netip.ParseAddrPort(l); err == nil {
-			own = append(own, a.Addr().Unmap().WithZone(""))
-		}
-	}
-	return own
-}
-
-// openNetworks reads a table of networks; without a file there is none.
-func openNetworks(file string) (networks.Lookup, error) {
-	if file == "" {
-		return nil, nil //nolint:nilnil // nothing is looked up
-	}
-	f, err := os.Open(file)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	t, err := networks.Load(f)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", file, err)
-	}
-	return t, nil
 }
 
 // kick has the queue looked at. It does not block.

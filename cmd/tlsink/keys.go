@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/tlsink/tlsink/certs"
+	"github.com/tlsink/tlsink/config"
 	"github.com/tlsink/tlsink/zones"
 )
 
@@ -41,7 +42,7 @@ func (c *keysListCmd) Run(e *env) error {
 	if err := json.Unmarshal(b, &keys); err != nil {
 		return fmt.Errorf("answer of the running service: %w", err)
 	}
-	cfg, err := loadConfig(c.Config)
+	cfg, err := config.Load(c.Config)
 	if err != nil {
 		return err
 	}

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"syscall"
 
+	"github.com/tlsink/tlsink/config"
 	"github.com/tlsink/tlsink/zones"
 )
 
@@ -18,7 +19,7 @@ type listeners struct {
 	dns                        *zones.Listeners
 }
 
-func listen(ctx context.Context, c listenConfig) (_ *listeners, err error) {
+func listen(ctx context.Context, c config.Listen) (_ *listeners, err error) {
 	l := &listeners{}
 	defer func() {
 		if err != nil {

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/tlsink/tlsink/config"
 	"github.com/tlsink/tlsink/deliver"
 	"github.com/tlsink/tlsink/history"
 	"github.com/tlsink/tlsink/policyinfer"
@@ -153,9 +154,9 @@ func TestDowngradeModes(t *testing.T) {
 	}
 	for set, kinds := range modesOf() {
 		first := ownAddresses()["et and ut apart"]
-		setups := map[string]func(*config){"timed": func(*config) {}, "first contact": first}
+		setups := map[string]func(*config.Config){"timed": func(*config.Config) {}, "first contact": first}
 		if strings.HasSuffix(set, "bounces") {
-			setups["two of ut"] = func(c *config) { // addresses
+			setups["two of ut"] = func(c *config.Config) { // addresses
 				first(c)
 				c.DNS.UTAddresses = append(c.DNS.UTAddresses, utIP().Next().Next())
 			}

@@ -38,7 +38,7 @@ var errExternalKeys = errors.New("the zone is signed by the name server of dns.p
 
 // openNames opens the name service that the configuration names.
 func (s *service) openNames(ctx context.Context) error {
-	if s.cfg.DNS.external() {
+	if s.cfg.DNS.External() {
 		names, err := s.openExternal(ctx)
 		if err != nil {
 			return err
@@ -59,7 +59,7 @@ func (s *service) zoneOptions() (zones.Options, error) {
 	return zones.Options{
 		Zone: s.cfg.Zone, Slots: s.cfg.Slots, Addresses: c.Addresses, MXAddresses: c.MXAddresses, UTAddresses: c.UTAddresses,
 		TLSA: s.tlsa(), PolicyID: "1", DKIM: []zones.DKIM{{Selector: s.cfg.Mail.DKIMSelector, Record: txt}}, NameServers: c.NameServers,
-		TTL: time.Duration(c.TTL), State: zones.FileState{Path: s.cfg.path("zone.json")}, Log: s.log.With("part", "zones"),
+		TTL: time.Duration(c.TTL), State: zones.FileState{Path: s.cfg.Path("zone.json")}, Log: s.log.With("part", "zones"),
 	}, nil
 }
 

@@ -15,6 +15,7 @@ import (
 	"github.com/libdns/libdns"
 	"github.com/miekg/dns"
 
+	"github.com/tlsink/tlsink/config"
 	"github.com/tlsink/tlsink/evidence"
 	"github.com/tlsink/tlsink/zones/desec"
 	"github.com/tlsink/tlsink/zones/external"
@@ -49,7 +50,7 @@ type externalNames struct {
 func (s *service) openExternal(ctx context.Context) (*externalNames, error) {
 	n := &externalNames{service: s, log: s.log.With("part", "dns")}
 	var err error
-	if n.Provider, err = s.cfg.DNS.open(); err != nil {
+	if n.Provider, err = openProvider(&s.cfg.DNS); err != nil {
 		return nil, err
 	}
 	if n.servers, err = propagation.New(propagation.Options{Zone: s.cfg.Zone, Lookup: propagation.Through(s.network.resolver), Logger: n.log}); err != nil {
@@ -83,11 +84,11 @@ func (s *service) openExternal(ctx context.Context) (*externalNames, error) {
 	return n, nil
 }
 
-// open connects to the provider.
-func (c *dnsConfig) open() (external.Provider, error) {
+// openProvider connects to the provider.
+func openProvider(c *config.DNS) (external.Provider, error) {
 	ttl := time.Duration(c.TTL)
-	if c.Provider == providerDesec {
-		token, err := c.Desec.token().read()
+	if c.Provider == config.ProviderDesec {
+		token, err := c.Desec.Token().Read()
 		if err != nil {
 			return nil, err
 		}
@@ -97,7 +98,7 @@ func (c *dnsConfig) open() (external.Provider, error) {
 		}
 		return p, nil
 	}
-	key, err := c.RFC2136.secret().read()
+	key, err := c.RFC2136.Secret().Read()
 	if err != nil {
 		return nil, err
 	}

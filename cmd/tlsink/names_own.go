@@ -11,6 +11,7 @@ import (
 	"github.com/miekg/dns"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/tlsink/tlsink/config"
 	"github.com/tlsink/tlsink/dnssec"
 	"github.com/tlsink/tlsink/evidence"
 	"github.com/tlsink/tlsink/zones"
@@ -33,7 +34,7 @@ func (s *service) openOwn() error {
 		return err
 	}
 	n := &ownNames{service: s}
-	if o.Transfer, err = s.cfg.DNS.Transfer.options(); err != nil {
+	if o.Transfer, err = transferOptions(s.cfg.DNS.Transfer); err != nil {
 		return err
 	}
 	if secondaries := s.cfg.DNS.Transfer.Secondaries; len(secondaries) > 0 {
@@ -83,12 +84,12 @@ func (s *service) validDS(ctx context.Context) ([]*dns.DS, error) {
 	return out, nil
 }
 
-// options are those of the zone for name servers that copy it.
-func (c transferConfig) options() (t zones.Transfer, err error) {
+// transferOptions are those of the zone for name servers that copy it.
+func transferOptions(c config.Transfer) (t zones.Transfer, err error) {
 	if c.KeyName == "" {
 		return t, nil
 	}
-	secret, err := c.secret().read()
+	secret, err := c.Secret().Read()
 	if err != nil {
 		return t, err
 	}

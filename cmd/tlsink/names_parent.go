@@ -10,6 +10,7 @@ import (
 	"github.com/libdns/libdns"
 	"github.com/miekg/dns"
 
+	"github.com/tlsink/tlsink/config"
 	"github.com/tlsink/tlsink/dnssec"
 	"github.com/tlsink/tlsink/doctor"
 )
@@ -119,7 +120,7 @@ func (n *externalNames) status() string {
 	n.mu.Unlock()
 	var b strings.Builder
 	at := n.service.cfg.DNS.Desec.API
-	if n.service.cfg.DNS.Provider == providerRFC2136 {
+	if n.service.cfg.DNS.Provider == config.ProviderRFC2136 {
 		at = n.service.cfg.DNS.RFC2136.Server
 	}
 	fmt.Fprintf(&b, "zone      %s\nserver    %s (%s): it serves and signs the zone, and rolls its keys\n", dns.Fqdn(n.service.cfg.Zone), at, n.service.cfg.DNS.Provider)

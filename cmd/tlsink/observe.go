@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/tlsink/tlsink/assess"
+	"github.com/tlsink/tlsink/config"
 	"github.com/tlsink/tlsink/evidence"
 	"github.com/tlsink/tlsink/history"
 	"github.com/tlsink/tlsink/mailer"
@@ -228,7 +229,7 @@ type observedTransport struct {
 }
 
 // observedTransport is s.transport, counted, and not for those who are blocked.
-func (s *service) observedTransport(cfg *config) (mailer.Transport, error) {
+func (s *service) observedTransport(cfg *config.Config) (mailer.Transport, error) {
 	t, err := s.transport(cfg)
 	if err != nil {
 		return nil, err

@@ -25,7 +25,7 @@ import (
 // openBlocks reads the block list, before anybody can connect.
 func (s *service) openBlocks(context.Context) (err error) {
 	never := []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128")}
-	for _, a := range s.cfg.ownAddresses() {
+	for _, a := range s.cfg.OwnAddresses() {
 		never = append(never, netip.PrefixFrom(a, a.BitLen()))
 	}
 	s.blocks, err = blocklist.Open(blocklist.Options{State: values{s.store}, Now: time.Now, Rand: rand.Reader, Never: never})
@@ -36,7 +36,7 @@ func (s *service) openBlocks(context.Context) (err error) {
 func (s *service) openOperator(context.Context) (err error) {
 	s.operator, err = operate.New(operate.Options{
 		Store: s.store, Tests: operatedTests{s}, Blocks: s.blocks, Now: time.Now, Rand: rand.Reader, Logger: s.log.With("part", "operator"),
-		Link: s.cfg.resultURL, Check: s.check.forOperator, Limits: s.reportLimits, Kick: s.mailer.Kick,
+		Link: s.cfg.ResultURL, Check: s.check.forOperator, Limits: s.reportLimits, Kick: s.mailer.Kick,
 		Days: func() int { return s.current.Load().Retention }, Slots: s.leasedSlots, Webhooks: webhookQueue{s.completions.sender},
 		Forgetter: map[string]operate.Forgetter{"webhooks": s.completions},
 	})

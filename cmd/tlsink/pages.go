@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/tlsink/tlsink/api"
+	"github.com/tlsink/tlsink/config"
 	"github.com/tlsink/tlsink/console"
 	"github.com/tlsink/tlsink/history"
 	"github.com/tlsink/tlsink/lease"
@@ -28,7 +29,7 @@ func (s *service) openWeb(context.Context) error {
 	}
 	var err error
 	if s.api, err = api.New(api.Options{
-		Live: polled{s.hub}, Leases: programs{s.leases}, Results: site{s}, Webhooks: webhooks{s.completions.sender}, Link: s.cfg.resultURL,
+		Live: polled{s.hub}, Leases: programs{s.leases}, Results: site{s}, Webhooks: webhooks{s.completions.sender}, Link: s.cfg.ResultURL,
 		Now: time.Now, Logger: s.log.With("part", "api"),
 	}); err != nil {
 		return err
@@ -54,7 +55,7 @@ func (s *service) privacy() web.Privacy {
 	for _, one := range c.Statistics.Providers {
 		p.Providers = append(p.Providers, one.Name)
 	}
-	if level, err := logLevel(c.Log.Level); err == nil {
+	if level, err := config.LogLevel(c.Log.Level); err == nil {
 		p.LogsAddresses = level <= slog.LevelDebug || c.Console.Enabled // who logs in to it
 	}
 	return p
@@ -129,7 +130,7 @@ func (s *service) consolePages() (http.Handler, error) {
 		return nil, nil //nolint:nilnil // there is none
 	}
 	return console.New(console.Options{
-		Zone: s.cfg.Zone, Operator: s.operator, PasswordFile: s.cfg.consolePassword(), LoggedIn: s.recorder.LoggedIn,
+		Zone: s.cfg.Zone, Operator: s.operator, PasswordFile: s.cfg.ConsolePassword(), LoggedIn: s.recorder.LoggedIn,
 		Compare: func(earlier, later report.Input) string { return live.Compare(earlier, later, report.English).Text() },
 		Now:     time.Now, Rand: rand.Reader, Logger: s.log.With("part", "console"),
 	})

@@ -6,15 +6,13 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"maps"
 	"net/http"
 	"os"
-	"reflect"
-	"slices"
 	"strings"
 	"sync"
 	"time"
 
+	"github.com/tlsink/tlsink/config"
 	"github.com/tlsink/tlsink/mailer"
 	"github.com/tlsink/tlsink/sink"
 )
@@ -29,51 +27,35 @@ type reloader struct {
 	mu sync.Mutex // one reload at a time
 }
 
-// reloaded is what a reload did.
-type reloaded struct {
-	Applied []string `json:"applied"` // settings
-	Restart []string `json:"restart"` // settings that need one
-}
-
-// appliesAtOnce reports whether a setting changes without a restart. Durations
-// of tests do not: the evidence of a test is read with those it began with.
-func appliesAtOnce(key string) bool {
-	switch key {
-	case "retention_days", "log.level", "certificates.roots", "timing.give_up", "timing.report_retry", "timing.report_attempt":
-		return true
-	}
-	return strings.HasPrefix(key, "limits.") || strings.HasPrefix(key, "mail.smarthost.")
-}
-
 // reload reads the file again and applies what can change. A file with any
 // problem changes nothing. Connections and deliveries in progress go on.
-func (r *reloader) reload(ctx context.Context) (reloaded, error) {
+func (r *reloader) reload(ctx context.Context) (config.Changes, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	s := r.service
-	next, err := loadConfig(r.file)
+	next, err := config.Load(r.file)
 	if err != nil {
-		for _, p := range problemsOf(err) {
+		for _, p := range config.Problems(err) {
 			s.log.Error("configuration not reloaded: problem", "field", p.Field, "problem", p.Text, "fix", p.Fix)
 		}
-		return reloaded{}, fmt.Errorf("nothing was changed: %w", err)
+		return config.Changes{}, fmt.Errorf("nothing was changed: %w", err)
 	}
 	// What needs a restart stays what it was, so that the next start is the
 	// only one that sees it.
 	now := s.cfg
-	out := compare(*s.current.Load(), next)
-	now.take(&next)
+	out := config.Compare(*s.current.Load(), next)
+	now.Take(&next)
 	transport, err := s.observedTransport(&now)
 	if err != nil {
 		s.log.Error("configuration not reloaded", "err", err)
-		return reloaded{}, fmt.Errorf("nothing was changed: %w", err)
+		return config.Changes{}, fmt.Errorf("nothing was changed: %w", err)
 	}
-	if err := s.sink.SetLimits(now.sinkLimits()); err != nil {
-		return reloaded{}, fmt.Errorf("nothing was changed: %w", err)
+	if err := s.sink.SetLimits(sinkLimits(&now)); err != nil {
+		return config.Changes{}, fmt.Errorf("nothing was changed: %w", err)
 	}
-	s.mailer.Change(now.mailerSettings(transport))
+	s.mailer.Change(mailerSettings(&now, transport))
 	s.store.LimitMailbox(now.Limits.MailboxMessages, now.Limits.MessageSize)
-	if level, err := logLevel(now.Log.Level); err == nil && r.level != nil {
+	if level, err := config.LogLevel(now.Log.Level); err == nil && r.level != nil {
 		r.level.Set(level)
 	}
 	s.current.Store(&now)
@@ -88,49 +70,12 @@ func (r *reloader) reload(ctx context.Context) (reloaded, error) {
 	return out, nil
 }
 
-// take copies the settings of next that apply at once.
-func (c *config) take(next *config) {
-	c.Retention, c.Limits, c.Log.Level = next.Retention, next.Limits, next.Log.Level
-	c.Certificates.Roots, c.Mail.Smarthost = next.Certificates.Roots, next.Mail.Smarthost
-	c.Timing.GiveUp, c.Timing.ReportRetry, c.Timing.ReportAttempt = next.Timing.GiveUp, next.Timing.ReportRetry, next.Timing.ReportAttempt
-}
-
-// compare lists the settings that differ.
-func compare(now, next config) reloaded {
-	out := reloaded{Applied: []string{}, Restart: []string{}}
-	before, after := settingsOf(reflect.ValueOf(now), ""), settingsOf(reflect.ValueOf(next), "")
-	for _, key := range slices.Sorted(maps.Keys(after)) {
-		switch {
-		case before[key] == after[key]:
-		case appliesAtOnce(key):
-			out.Applied = append(out.Applied, key)
-		default:
-			out.Restart = append(out.Restart, key)
-		}
-	}
-	return out
-}
-
-// settingsOf returns the values of a configuration as text, by key.
-func settingsOf(v reflect.Value, prefix string) map[string]string {
-	out := make(map[string]string)
-	for f, value := range v.Fields() {
-		key := prefix + f.Tag.Get("toml")
-		if f.Type.Kind() == reflect.Struct {
-			maps.Copy(out, settingsOf(value, key+"."))
-			continue
-		}
-		out[key] = fmt.Sprint(value.Interface())
-	}
-	return out
-}
-
-func (c *config) sinkLimits() sink.Limits {
+func sinkLimits(c *config.Config) sink.Limits {
 	l := c.Limits
 	return sink.Limits{Connections: l.Connections, PerClient: l.PerClient, MessageSize: l.MessageSize, CommandTimeout: time.Duration(l.CommandTimeout)}
 }
 
-func (c *config) mailerSettings(t mailer.Transport) mailer.Settings {
+func mailerSettings(c *config.Config, t mailer.Transport) mailer.Settings {
 	l := c.Limits
 	return mailer.Settings{
 		Transport: t, Limits: mailer.Limits{Address: l.ReportsAddress, Domain: l.ReportsDomain, Network: l.ReportsNetwork},
@@ -146,7 +91,7 @@ func (c *reloadCmd) Run(e *env) error {
 	if err != nil {
 		return err
 	}
-	var r reloaded
+	var r config.Changes
 	if err := json.Unmarshal(b, &r); err != nil {
 		return fmt.Errorf("answer of the running service: %w", err)
 	}

@@ -10,6 +10,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/tlsink/tlsink/config"
 	"github.com/tlsink/tlsink/history"
 	"github.com/tlsink/tlsink/internal/durable"
 )
@@ -25,7 +26,7 @@ type restoreCmd struct {
 
 // Run puts a backup into an empty data_dir.
 func (c *restoreCmd) Run(e *env) error {
-	cfg, err := loadConfig(c.Config)
+	cfg, err := config.Load(c.Config)
 	if err != nil {
 		return err
 	}
@@ -46,11 +47,11 @@ func (c *restoreCmd) Run(e *env) error {
 	return nil
 }
 
-func restore(cfg *config, in io.Reader) (m manifest, err error) {
+func restore(cfg *config.Config, in io.Reader) (m manifest, err error) {
 	if err := emptyDataDir(cfg.DataDir); err != nil {
 		return m, err
 	}
-	if err := os.MkdirAll(cfg.path(unfinishedRestore), 0o700); err != nil {
+	if err := os.MkdirAll(cfg.Path(unfinishedRestore), 0o700); err != nil {
 		return m, fmt.Errorf("data_dir: %w: choose a directory that this user may write to", err)
 	}
 	defer func() {
@@ -58,7 +59,7 @@ func restore(cfg *config, in io.Reader) (m manifest, err error) {
 			err = errors.Join(err, clearDir(cfg.DataDir))
 		}
 	}()
-	root, err := os.OpenRoot(cfg.path(unfinishedRestore))
+	root, err := os.OpenRoot(cfg.Path(unfinishedRestore))
 	if err != nil {
 		return m, err
 	}
@@ -71,7 +72,7 @@ func restore(cfg *config, in io.Reader) (m manifest, err error) {
 	if err = errors.Join(err, root.Close()); err != nil {
 		return m, err
 	}
-	version, err := history.Verify(cfg.path(unfinishedRestore, historyName))
+	version, err := history.Verify(cfg.Path(unfinishedRestore, historyName))
 	if err != nil {
 		return m, err
 	}
@@ -175,16 +176,16 @@ func giveToOwner(dir, staged string) error {
 
 // checkRestored refuses to start on half a restore: keys would be made anew
 // for those that are still to come.
-func (c *config) checkRestored() error {
-	if _, err := os.Lstat(c.path(unfinishedRestore)); err == nil {
+func checkRestored(c *config.Config) error {
+	if _, err := os.Lstat(c.Path(unfinishedRestore)); err == nil {
 		return fmt.Errorf("data_dir %q has an interrupted restore in it: empty it, then restore again", c.DataDir)
 	}
 	return nil
 }
 
 // removeLeftovers deletes copies that an interrupted backup left.
-func (c *config) removeLeftovers() {
-	list, err := filepath.Glob(c.path(backupPattern))
+func removeLeftovers(c *config.Config) {
+	list, err := filepath.Glob(c.Path(backupPattern))
 	if err != nil {
 		return
 	}

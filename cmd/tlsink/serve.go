@@ -8,11 +8,12 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
-	"strings"
 	"syscall"
 	"time"
 
 	"golang.org/x/sync/errgroup"
+
+	"github.com/tlsink/tlsink/config"
 )
 
 type serveCmd struct {
@@ -21,7 +22,7 @@ type serveCmd struct {
 
 // Run serves until it is interrupted.
 func (c *serveCmd) Run(e *env) error {
-	cfg, err := loadConfig(c.Config)
+	cfg, err := config.Load(c.Config)
 	if err != nil {
 		return err
 	}
@@ -30,7 +31,7 @@ func (c *serveCmd) Run(e *env) error {
 	if err != nil {
 		return err
 	}
-	if err := cfg.checkRestored(); err != nil {
+	if err := checkRestored(&cfg); err != nil {
 		return err
 	}
 	// From here on a hangup must not end us; it is looked at once we serve.
@@ -52,12 +53,12 @@ func (c *serveCmd) Run(e *env) error {
 // serve runs s and its control socket.
 func (s *service) serve(ctx context.Context, l *listeners, r *reloader) error {
 	s.reload = r
-	control, err := listenControl(ctx, s.cfg.path(controlSocket))
+	control, err := listenControl(ctx, s.cfg.Path(controlSocket))
 	if err != nil {
 		l.close()
 		return errors.Join(err, s.store.Close())
 	}
-	s.cfg.removeLeftovers()
+	removeLeftovers(&s.cfg)
 	manager := newNotifier(s.log)
 	s.log.Info("tlsink serves", "zone", s.cfg.Zone, "data_dir", s.cfg.DataDir, "smtp", addresses(l.smtp), "dns", l.dnsAddresses(),
 		"http", addresses(l.http), "https", addresses(l.https), "metrics", addresses(l.metrics))
@@ -104,8 +105,8 @@ func waitFor(ctx context.Context, wait func() error, limit time.Duration) error 
 }
 
 // newLogger returns a logger whose level can change.
-func newLogger(w io.Writer, c logConfig, level *slog.LevelVar) (*slog.Logger, error) {
-	initial, err := logLevel(c.Level)
+func newLogger(w io.Writer, c config.Log, level *slog.LevelVar) (*slog.Logger, error) {
+	initial, err := config.LogLevel(c.Level)
 	if err != nil {
 		return nil, err
 	}
@@ -115,12 +116,4 @@ func newLogger(w io.Writer, c logConfig, level *slog.LevelVar) (*slog.Logger, er
 		return slog.New(tracing{slog.NewJSONHandler(w, o)}), nil
 	}
 	return slog.New(tracing{slog.NewTextHandler(w, o)}), nil
-}
-
-func logLevel(s string) (slog.Level, error) {
-	var l slog.Level
-	if err := l.UnmarshalText([]byte(strings.ToUpper(s))); err != nil {
-		return 0, fmt.Errorf("log.level is %q: want debug, info, warn or error", s)
-	}
-	return l, nil
 }

@@ -82,7 +82,7 @@ func TestServeStartErrors(t *testing.T) {
 	})
 	t.Run("file in the way of data_dir", func(t *testing.T) {
 		t.Parallel()
-		file := writeFile(t, "")
+		file := fileOf(t, "")
 		fails(t, newSettings(t, "data_dir", filepath.Join(file, "data")), "data_dir", file, "directory that tlsink may write to")
 	})
 	t.Run("unwritable data_dir", func(t *testing.T) {
@@ -123,7 +123,7 @@ func TestServeStartErrors(t *testing.T) {
 	})
 	t.Run("no roots", func(t *testing.T) {
 		t.Parallel()
-		fails(t, keyed(t, "certificates.roots", writeFile(t, "none")), "certificates.roots", "no certificate")
+		fails(t, keyed(t, "certificates.roots", fileOf(t, "none")), "certificates.roots", "no certificate")
 	})
 }
 

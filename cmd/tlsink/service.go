@@ -11,7 +11,6 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
-	"os"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -23,6 +22,7 @@ import (
 	"github.com/tlsink/tlsink/blocklist"
 	"github.com/tlsink/tlsink/certs"
 	"github.com/tlsink/tlsink/certs/acme"
+	"github.com/tlsink/tlsink/config"
 	"github.com/tlsink/tlsink/deliver"
 	"github.com/tlsink/tlsink/dnssec"
 	"github.com/tlsink/tlsink/evidence"
@@ -53,8 +53,8 @@ import (
 // serves the MTA-STS policy and the result pages, and selfCheck verifies that
 // all of that can be verified.
 type service struct {
-	cfg     config                 // as it was at the start
-	current atomic.Pointer[config] // with what was reloaded since
+	cfg     config.Config                 // as it was at the start
+	current atomic.Pointer[config.Config] // with what was reloaded since
 	log     *slog.Logger
 	network network
 	started time.Time
@@ -99,12 +99,12 @@ type network struct {
 }
 
 // newService opens and wires everything; nothing runs yet.
-func newService(ctx context.Context, cfg config, n network, log *slog.Logger) (_ *service, err error) {
+func newService(ctx context.Context, cfg config.Config, n network, log *slog.Logger) (_ *service, err error) {
 	s := &service{cfg: cfg, log: log, network: n, started: time.Now(), recorder: metrics.NewRecorder()}
 	s.current.Store(&cfg)
 	s.check = newSelfCheck(s)
 	if s.store, err = history.Open(history.Options{
-		Path: cfg.path("history.db"), Logger: log.With("part", "history"),
+		Path: cfg.Path("history.db"), Logger: log.With("part", "history"),
 		MailboxMax: cfg.Limits.MailboxMessages, MessageBytes: cfg.Limits.MessageSize,
 	}); err != nil {
 		return nil, fmt.Errorf("data_dir %q: %w", cfg.DataDir, err)
@@ -117,7 +117,7 @@ func newService(ctx context.Context, cfg config, n network, log *slog.Logger) (_
 	if err = s.openCertificates(ctx); err != nil {
 		return nil, err
 	}
-	if s.dkim, err = mailer.OpenDKIM(cfg.Zone, cfg.Mail.DKIMSelector, cfg.path("dkim.pem")); err != nil {
+	if s.dkim, err = mailer.OpenDKIM(cfg.Zone, cfg.Mail.DKIMSelector, cfg.Path("dkim.pem")); err != nil {
 		return nil, err
 	}
 	if s.network.resolver == nil {
@@ -143,9 +143,9 @@ func newService(ctx context.Context, cfg config, n network, log *slog.Logger) (_
 func (s *service) openAssess(ctx context.Context) (err error) {
 	s.observed = newObservedStore(s.store, s.recorder, s.log.With("part", "history"))
 	s.assess, err = assess.New(ctx, assess.Options{
-		Zone: s.cfg.Zone, Slots: s.cfg.Slots, Store: s.observed, Timing: s.cfg.timing(), Now: time.Now, Rand: rand.Reader,
-		Downgrade: assess.Downgrade(s.cfg.Downgrade.Mode), Own: s.cfg.destinations(), Logger: s.log.With("part", "assess"),
-		Queries: s.queries, Decided: s.check.decided, ResultURL: s.cfg.resultURL,
+		Zone: s.cfg.Zone, Slots: s.cfg.Slots, Store: s.observed, Timing: s.cfg.AssessTiming(), Now: time.Now, Rand: rand.Reader,
+		Downgrade: assess.Downgrade(s.cfg.Downgrade.Mode), Own: s.cfg.Destinations(), Logger: s.log.With("part", "assess"),
+		Queries: s.queries, Decided: s.check.decided, ResultURL: s.cfg.ResultURL,
 		Claim: s.leases.Claim, Used: s.leases.Used, Changed: s.hub.Touch, Ended: s.testEnded, Blocked: s.blockedClient,
 	})
 	return err
@@ -162,7 +162,7 @@ func (s *service) openSink(context.Context) error {
 		Zone: s.cfg.Zone, Slots: s.cfg.Slots, Certificates: s.certs, Inspector: inspector, Mailbox: s.store, Observer: s.recorder,
 		Director: blockingDirector{observedDirector{s.assess, s.recorder, s.log.With("part", "sink")}, s.blocks}, Leased: s.leases.Leased,
 		NewID: s.store.NewConnID, Now: time.Now, Logger: s.log.With("part", "sink"),
-		Limits: s.cfg.sinkLimits(),
+		Limits: sinkLimits(&s.cfg),
 	})
 	return err
 }
@@ -172,7 +172,7 @@ const publishTimeout = 2 * time.Minute
 
 func (s *service) openRotator(context.Context) (err error) {
 	s.rotator, err = mxrotator.New(mxrotator.Options{
-		Zone: s.cfg.Zone, Slots: s.cfg.Slots, Provider: s.names, Interval: s.cfg.timing().Rotation, TTL: time.Duration(s.cfg.DNS.TTL), Timeout: publishTimeout, Seed: mathrand.Uint64(),
+		Zone: s.cfg.Zone, Slots: s.cfg.Slots, Provider: s.names, Interval: s.cfg.AssessTiming().Rotation, TTL: time.Duration(s.cfg.DNS.TTL), Timeout: publishTimeout, Seed: mathrand.Uint64(),
 		Need: s.needs,
 		OnState: func(slot int, at time.Time, mx map[string]int) { //nolint:contextcheck // what pages load has a context of its own
 			s.assess.RecordState(slot, evidence.State{Time: at, MX: mx})
@@ -197,9 +197,9 @@ func (s *service) openMailer(context.Context) error {
 	if err != nil {
 		return err
 	}
-	m := s.cfg.mailerSettings(transport)
+	m := mailerSettings(&s.cfg, transport)
 	s.mailer, err = mailer.New(mailer.Options{
-		Queue: analysedQueue{checkedQueue{reportQueue{s.store}, s.check}, s.analyst}, Transport: m.Transport, Signer: s.dkim, Render: s.render, Trace: traceReport, From: s.cfg.from(), Now: time.Now,
+		Queue: analysedQueue{checkedQueue{reportQueue{s.store}, s.check}, s.analyst}, Transport: m.Transport, Signer: s.dkim, Render: s.render, Trace: traceReport, From: s.cfg.From(), Now: time.Now,
 		Rand:   mathrand.New(mathrand.NewPCG(mathrand.Uint64(), mathrand.Uint64())), //nolint:gosec // jitter
 		Logger: s.log.With("part", "mailer"), Limits: m.Limits, FirstRetry: m.FirstRetry, GiveUp: m.GiveUp, AttemptTimeout: m.AttemptTimeout,
 	})
@@ -208,13 +208,13 @@ func (s *service) openMailer(context.Context) error {
 
 // transport delivers reports: directly, enforcing what the recipient's domain
 // publishes, or through the operator's smarthost.
-func (s *service) transport(cfg *config) (mailer.Transport, error) {
+func (s *service) transport(cfg *config.Config) (mailer.Transport, error) {
 	roots, err := s.roots(cfg)
 	if err != nil {
 		return nil, err
 	}
 	if h := cfg.Mail.Smarthost; h.Address != "" {
-		password, err := h.password().read()
+		password, err := h.Password().Read()
 		if err != nil {
 			return nil, err
 		}
@@ -225,7 +225,7 @@ func (s *service) transport(cfg *config) (mailer.Transport, error) {
 	opts := deliver.Options{
 		Resolver: s.network.resolver, Roots: roots, Dial: s.network.dial, LocalName: scenario.ServiceHost(cfg.Zone), Logger: s.log.With("part", "deliver"),
 	}
-	opts.LocalAddr = cfg.localAddress()
+	opts.LocalAddr = cfg.LocalAddress()
 	fetch := opts.Dial
 	if opts.Dial == nil {
 		opts.Dial, fetch = strangers(s.mayConnect(cfg.Mail.Private), opts.LocalAddr), strangers(s.mayConnect(cfg.Mail.Private), netip.Addr{})
@@ -308,7 +308,7 @@ func (s *service) run(ctx context.Context, l *listeners) error {
 func (s *service) housekeep(ctx context.Context) error {
 	hour := time.NewTicker(time.Hour)
 	defer hour.Stop()
-	short := time.NewTicker(max(s.cfg.timing().Attempt/4, 100*time.Millisecond))
+	short := time.NewTicker(max(s.cfg.AssessTiming().Attempt/4, 100*time.Millisecond))
 	defer short.Stop()
 	for {
 		select {
@@ -330,7 +330,7 @@ func (s *service) housekeep(ctx context.Context) error {
 }
 
 // newResolver returns the recursive resolver for everything that is not ours.
-func newResolver(cfg config) (*dnssec.Resolver, error) {
+func newResolver(cfg config.Config) (*dnssec.Resolver, error) {
 	servers := cfg.DNS.Resolvers
 	if len(servers) == 0 {
 		c, err := dns.ClientConfigFromFile("/etc/resolv.conf")
@@ -344,7 +344,7 @@ func newResolver(cfg config) (*dnssec.Resolver, error) {
 	anchors := dnssec.RootAnchors()
 	if file := cfg.DNS.TrustAnchors; file != "" {
 		var err error
-		if anchors, err = readAnchors(file); err != nil {
+		if anchors, err = config.ReadAnchors(file); err != nil {
 			return nil, fmt.Errorf("dns.trust_anchors: %w", err)
 		}
 	}
@@ -353,25 +353,4 @@ func newResolver(cfg config) (*dnssec.Resolver, error) {
 		return nil, fmt.Errorf("dns.resolvers: %w", err)
 	}
 	return r, nil
-}
-
-func readAnchors(file string) ([]dns.RR, error) {
-	f, err := os.Open(file)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	p := dns.NewZoneParser(f, ".", file)
-	p.SetDefaultTTL(3600) // as Unbound and keymgr write them, they have none
-	var out []dns.RR
-	for rr, ok := p.Next(); ok; rr, ok = p.Next() {
-		out = append(out, rr)
-	}
-	if err := p.Err(); err != nil {
-		return nil, err
-	}
-	if len(out) == 0 {
-		return nil, fmt.Errorf("%s holds no records", file)
-	}
-	return out, nil
 }

@@ -194,7 +194,7 @@ func newOutside(t *testing.T) *outside {
 // settings make a service use it. No trust anchor covers sender.example.
 func (o *outside) settings(t *testing.T, changes ...any) settings {
 	t.Helper()
-	anchors := writeFile(t, "anchor.invalid. IN DS 46723 13 2 C239211D6FD7398A415A284E406F958EA72B5E7125345F130B7A8823D17F0368\n")
+	anchors := fileOf(t, "anchor.invalid. IN DS 46723 13 2 C239211D6FD7398A415A284E406F958EA72B5E7125345F130B7A8823D17F0368\n")
 	return newSettings(t, append([]any{
 		"dns.resolvers",
 		[]string{o.resolver},

@@ -13,6 +13,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/tlsink/tlsink/config"
 	"github.com/tlsink/tlsink/dmarc"
 	"github.com/tlsink/tlsink/evidence"
 	"github.com/tlsink/tlsink/history"
@@ -35,7 +36,7 @@ func (s *service) openStatistics(ctx context.Context) (err error) {
 		o.Providers = append(o.Providers, statistics.Provider{Name: p.Name, Domain: strings.ToLower(strings.TrimSuffix(p.Domain, "."))})
 	}
 	source := &endedTests{service: s, providers: o.Providers}
-	if source.networks, err = openNetworks(s.cfg.Inbound.Networks); err != nil {
+	if source.networks, err = config.OpenNetworks(s.cfg.Inbound.Networks); err != nil {
 		return err
 	}
 	o.Source = source
@@ -111,7 +112,7 @@ func (e *endedTests) ended(r history.TestRecord, now time.Time) bool {
 		at = r.Closed
 	}
 	check := e.service.check.current()
-	patience := max(analysisPatience, 6*e.service.cfg.timing().Settle)
+	patience := max(analysisPatience, 6*e.service.cfg.AssessTiming().Settle)
 	return now.Sub(at) >= patience && check.fault.Broken == "" && check.at.After(at)
 }
 

@@ -15,6 +15,7 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"github.com/tlsink/tlsink/config"
 	"github.com/tlsink/tlsink/operate"
 )
 
@@ -242,7 +243,7 @@ type testsExportCmd struct {
 
 // Run prints histories, or a table.
 func (c *testsExportCmd) Run(e *env) error {
-	cfg, err := loadConfig(c.Config)
+	cfg, err := config.Load(c.Config)
 	if err != nil {
 		return err
 	}

@@ -17,6 +17,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/tlsink/tlsink/config"
 	"github.com/tlsink/tlsink/console"
 	"github.com/tlsink/tlsink/history"
 )
@@ -144,7 +145,7 @@ func silentAbout(t *testing.T, log string, r history.TestRecord, s *mta) {
 // with the answer; never what they typed, nor the way to their test.
 func TestLogFollowsTheWeb(t *testing.T) {
 	const password, wrong = "correct horse battery staple", "wrong-password-1234"
-	hoursOf(t, func(c *config) { c.Console.Enabled, c.Slots = true, 2 }, func(w *world) {
+	hoursOf(t, func(c *config.Config) { c.Console.Enabled, c.Slots = true, 2 }, func(w *world) {
 		w.halt()
 		log := new(logged)
 		w.log = slog.New(tracing{slog.NewJSONHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug})})
@@ -153,7 +154,7 @@ func TestLogFollowsTheWeb(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := os.WriteFile(w.service().cfg.consolePassword(), []byte(hash+"\n"), 0o600); err != nil {
+		if err := os.WriteFile(w.service().cfg.ConsolePassword(), []byte(hash+"\n"), 0o600); err != nil {
 			t.Fatal(err)
 		}
 		time.Sleep(time.Minute)

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/tlsink/tlsink/client"
+	"github.com/tlsink/tlsink/config"
 	"github.com/tlsink/tlsink/live"
 )
 
@@ -44,7 +45,7 @@ func rootsOf(file string) (*x509.CertPool, error) {
 	if file == "" {
 		return nil, nil //nolint:nilnil // those of the system
 	}
-	return readRoots(file)
+	return config.ReadRoots(file)
 }
 
 func newClient(server string, roots *x509.CertPool, dial func(ctx context.Context, network, address string) (net.Conn, error)) (*client.Client, error) {
@@ -124,7 +125,7 @@ func (c *watchCmd) find(ctx context.Context) (*client.Client, string, error) {
 
 // local asks the sink on this host, through its control socket.
 func (c *watchCmd) local(ctx context.Context) (*client.Client, string, error) {
-	cfg, err := loadConfig(c.Config)
+	cfg, err := config.Load(c.Config)
 	if err != nil {
 		return nil, "", usageError{fmt.Errorf("%w (TEST is no link, and there is no --server, so the sink on this host is asked)", err)}
 	}
@@ -138,7 +139,7 @@ func (c *watchCmd) local(ctx context.Context) (*client.Client, string, error) {
 			return nil, "", err
 		}
 	}
-	socket := cfg.path(controlSocket)
+	socket := cfg.Path(controlSocket)
 	cl, err := newClient("http://localhost", nil, func(ctx context.Context, _, _ string) (net.Conn, error) {
 		return (&net.Dialer{}).DialContext(ctx, "unix", socket)
 	})

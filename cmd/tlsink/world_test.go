@@ -25,6 +25,7 @@ import (
 	"github.com/miekg/dns"
 
 	"github.com/tlsink/tlsink/certs"
+	"github.com/tlsink/tlsink/config"
 	"github.com/tlsink/tlsink/dnssec"
 	"github.com/tlsink/tlsink/internal/memnet"
 	"github.com/tlsink/tlsink/mailer"
@@ -51,15 +52,15 @@ var keyed = sync.OnceValues(func() (map[string][]byte, error) {
 	}
 	defer os.RemoveAll(dir)
 	now := bubbleStart
-	c := config{DataDir: dir}
-	ca, err := certs.OpenLocalCA(certs.LocalCAOptions{Dir: c.path("ca"), Zone: worldZone, Now: now})
+	c := config.Config{DataDir: dir}
+	ca, err := certs.OpenLocalCA(certs.LocalCAOptions{Dir: c.Path("ca"), Zone: worldZone, Now: now})
 	if err != nil {
 		return nil, err
 	}
-	if _, err := certs.Open(context.Background(), certs.Options{Dir: c.path("certs"), Zone: worldZone, Slots: 1, Issuer: ca, Now: now}); err != nil {
+	if _, err := certs.Open(context.Background(), certs.Options{Dir: c.Path("certs"), Zone: worldZone, Slots: 1, Issuer: ca, Now: now}); err != nil {
 		return nil, err
 	}
-	if _, err := mailer.OpenDKIM(worldZone, "tlsink", c.path("dkim.pem")); err != nil {
+	if _, err := mailer.OpenDKIM(worldZone, "tlsink", c.Path("dkim.pem")); err != nil {
 		return nil, err
 	}
 	out := make(map[string][]byte)
@@ -78,8 +79,8 @@ type world struct {
 	net     memnet.Network
 	dir     string
 	mailbox *mailbox
-	setup   func(*config) // what differs from an ordinary configuration
-	log     *slog.Logger  // nil: errors fail the test
+	setup   func(*config.Config) // what differs from an ordinary configuration
+	log     *slog.Logger         // nil: errors fail the test
 
 	running atomic.Pointer[service]
 	ended   chan error
@@ -101,17 +102,17 @@ type world struct {
 // hours runs f in a bubble with a running service.
 func hours(t *testing.T, f func(w *world)) {
 	t.Helper()
-	hoursOf(t, func(*config) {}, f)
+	hoursOf(t, func(*config.Config) {}, f)
 }
 
 // checkedHours is hours with self-checks as often as in production.
 func checkedHours(t *testing.T, f func(w *world)) {
 	t.Helper()
-	hoursOf(t, func(c *config) { c.Timing.SelfCheck = duration(5 * time.Minute) }, f)
+	hoursOf(t, func(c *config.Config) { c.Timing.SelfCheck = config.Duration(5 * time.Minute) }, f)
 }
 
 // hoursOf is hours with a configuration of its own.
-func hoursOf(t *testing.T, setup func(*config), f func(w *world)) {
+func hoursOf(t *testing.T, setup func(*config.Config), f func(w *world)) {
 	t.Helper()
 	keys, err := keyed() // made outside, on the machine's time
 	if err != nil {
@@ -141,13 +142,15 @@ func hoursOf(t *testing.T, setup func(*config), f func(w *world)) {
 // start starts a service on the data directory.
 func (w *world) start() {
 	w.t.Helper()
-	cfg := config{Zone: worldZone, DataDir: w.dir}
+	cfg := config.Config{Zone: worldZone, DataDir: w.dir}
 	cfg.DNS.Addresses, cfg.DNS.Private = []netip.Addr{serviceIP()}, true
 	cfg.Slots = 1 // what is tested about leases sets more
 	w.setup(&cfg)
-	setDefault(&cfg.Timing.SelfCheck, duration(time.Hour)) // each takes many handshakes
-	cfg.setDefaults()
-	if err := cfg.check(); err != nil {
+	if cfg.Timing.SelfCheck == 0 {
+		cfg.Timing.SelfCheck = config.Duration(time.Hour) // each takes many handshakes
+	}
+	cfg.SetDefaults()
+	if err := cfg.Check(); err != nil {
 		w.t.Fatal(err)
 	}
 	l := w.listen(cfg)
@@ -167,7 +170,7 @@ func (w *world) start() {
 }
 
 // listen opens the ports of the service, and port 25 at its further addresses.
-func (w *world) listen(cfg config) *listeners {
+func (w *world) listen(cfg config.Config) *listeners {
 	w.t.Helper()
 	l := &listeners{}
 	open := func(to *[]net.Listener, a netip.AddrPort) {
@@ -403,4 +406,14 @@ func (s *mailboxSession) Data(r io.Reader) error {
 		s.box.mails[to] = append(s.box.mails[to], string(b))
 	}
 	return nil
+}
+
+// fileOf returns the name of a file with that text.
+func fileOf(t *testing.T, text string) string {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return file
 }

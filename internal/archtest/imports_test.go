@@ -77,6 +77,9 @@ func importTable() map[string][]string {
 
 		"metrics": {},
 
+		// Settings take their defaults from the packages that they are for.
+		"config": {"scenario", "assess", "certs", "certs/acme", "inbound/network", "webhook", "zones"},
+
 		"cmd/tlsink": {anything},
 		"lab":        {anything},
 

@@ -129,7 +129,7 @@ func contents(root, binary string) ([]file, error) {
 	}{
 		{binary, "/usr/bin/tlsink", 0o755},
 		{filepath.Join(root, "packaging/systemd/tlsink.service"), "/usr/lib/systemd/system/tlsink.service", 0o644},
-		{filepath.Join(root, "cmd/tlsink/tlsink.example.toml"), doc + "tlsink.example.toml", 0o644},
+		{filepath.Join(root, "config/tlsink.example.toml"), doc + "tlsink.example.toml", 0o644},
 		{filepath.Join(root, "docs/deploy.md"), doc + "deploy.md", 0o644},
 		{filepath.Join(root, "docs/doctor.md"), doc + "doctor.md", 0o644},
 		{filepath.Join(root, "docs/verdicts.md"), doc + "verdicts.md", 0o644},

@@ -1,4 +1,4 @@
-package main
+package config
 
 import (
 	"net/netip"
@@ -35,11 +35,11 @@ func writeFile(t *testing.T, text string) string {
 const required = "zone = \"sink.example\"\ndata_dir = \"/var/lib/tlsink\"\n[dns]\naddresses = [\"192.0.2.25\"]\n"
 
 func TestExampleHoldsTheDefaults(t *testing.T) {
-	example, err := loadConfig(exampleFile)
+	example, err := Load(exampleFile)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defaults, err := loadConfig(writeFile(t, required))
+	defaults, err := Load(writeFile(t, required))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -69,7 +69,7 @@ func TestExampleHasEveryKey(t *testing.T) {
 		t.Fatal(err)
 	}
 	commented := regexp.MustCompile(`(?m)^# (\w+ = |\[)`)
-	var c config
+	var c Config
 	meta, err := toml.Decode(commented.ReplaceAllString(string(b), "$1"), &c)
 	if err != nil {
 		t.Fatal(err)
@@ -77,7 +77,7 @@ func TestExampleHasEveryKey(t *testing.T) {
 	for _, k := range meta.Undecoded() {
 		t.Errorf("%s is in the example, but is no key", k)
 	}
-	for _, k := range keys(reflect.TypeFor[config](), "") {
+	for _, k := range keys(reflect.TypeFor[Config](), "") {
 		if !meta.IsDefined(strings.Split(k, ".")...) {
 			t.Errorf("%s is not in the example", k)
 		}
@@ -138,7 +138,7 @@ func TestConfigurationErrors(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			file := writeFile(t, c.text)
-			_, err := loadConfig(file)
+			_, err := Load(file)
 			if err == nil {
 				t.Fatal("accepted")
 			}
@@ -207,7 +207,7 @@ func TestProviderAndCertificateErrors(t *testing.T) {
 		"user without a password": {required + "[mail.smarthost]\naddress = \"mail.example.org:587\"\nusername = \"x\"\n", "mail.smarthost.password_file is missing"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			_, err := loadConfig(writeFile(t, c.text))
+			_, err := Load(writeFile(t, c.text))
 			switch {
 			case c.want == "" && err != nil:
 				t.Error(err)
@@ -221,7 +221,7 @@ func TestProviderAndCertificateErrors(t *testing.T) {
 }
 
 func TestAllProblemsAtOnce(t *testing.T) {
-	_, err := loadConfig(writeFile(t, "zone = \"sink\"\nslot = 3\nslots = 0\n[smtp]\nport = 25\n[log]\nlevel = \"loud\"\n"))
+	_, err := Load(writeFile(t, "zone = \"sink\"\nslot = 3\nslots = 0\n[smtp]\nport = 25\n[log]\nlevel = \"loud\"\n"))
 	if err == nil {
 		t.Fatal("accepted")
 	}
@@ -237,7 +237,7 @@ func TestAllProblemsAtOnce(t *testing.T) {
 
 // What other settings make pointless is no default.
 func TestDependentDefaults(t *testing.T) {
-	c, err := loadConfig(writeFile(t, required+"provider = \"desec\"\ndesec.token_env = \"X\"\n"))
+	c, err := Load(writeFile(t, required+"provider = \"desec\"\ndesec.token_env = \"X\"\n"))
 	if err != nil || len(c.Listen.DNS) != 0 || len(c.Listen.SMTP) != 1 {
 		t.Errorf("zone served elsewhere: %v, listen %+v", err, c.Listen)
 	}
@@ -247,18 +247,18 @@ func TestDependentDefaults(t *testing.T) {
 		"directory = \"https://ca.example/\"\n": "",
 		"directory = \"https://ca.example/\"\nstaging = \"https://ca.example/test\"\n": "https://ca.example/test",
 	} {
-		if c, err = loadConfig(writeFile(t, ofACME+"agree_terms = true\n"+text)); err != nil || c.Certificates.ACME.Staging != staging {
+		if c, err = Load(writeFile(t, ofACME+"agree_terms = true\n"+text)); err != nil || c.Certificates.ACME.Staging != staging {
 			t.Errorf("%q: staging %q, %v", text, c.Certificates.ACME.Staging, err)
 		}
 	}
 }
 
 func TestConfigurationIsNormalized(t *testing.T) {
-	c, err := loadConfig(writeFile(t, strings.Replace(required, "sink.example", "Sink.Example.", 1)+"[timing]\nsettle = \"90s\"\n"))
+	c, err := Load(writeFile(t, strings.Replace(required, "sink.example", "Sink.Example.", 1)+"[timing]\nsettle = \"90s\"\n"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if c.Zone != "sink.example" || c.from() != "tlsink <report@sink.example>" || c.timing().Settle.Seconds() != 90 {
-		t.Errorf("zone %q, from %q, settle %v", c.Zone, c.from(), c.timing().Settle)
+	if c.Zone != "sink.example" || c.From() != "tlsink <report@sink.example>" || c.AssessTiming().Settle.Seconds() != 90 {
+		t.Errorf("zone %q, from %q, settle %v", c.Zone, c.From(), c.AssessTiming().Settle)
 	}
 }

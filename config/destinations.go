@@ -1,20 +1,22 @@
-package main
+package config
 
 import (
+	"maps"
 	"net/netip"
 	"slices"
 
 	"github.com/tlsink/tlsink/scenario"
 )
 
-type downgradeConfig struct {
+// Downgrade is when STARTTLS is withheld, [downgrade].
+type Downgrade struct {
 	Mode string `toml:"mode"`
 }
 
-// destinations returns the local addresses that one test domain has to itself:
+// Destinations returns the local addresses that one test domain has to itself:
 // a connection to one of them is for that domain. Addresses of this host are
 // also those of mx.<zone>, to which mail comes that is no test.
-func (c *config) destinations() map[netip.Addr]scenario.Domain {
+func (c *Config) Destinations() map[netip.Addr]scenario.Domain {
 	et, ut := plainAddresses(c.DNS.MXAddresses), plainAddresses(c.DNS.UTAddresses)
 	if len(ut) == 0 {
 		ut = et
@@ -45,4 +47,16 @@ func plainAddresses(list []netip.Addr) []netip.Addr {
 		out = append(out, a.Unmap().WithZone(""))
 	}
 	return out
+}
+
+// OwnAddresses are those that senders find this service at: what comes to them is
+// evidence, and must not come from us.
+func (c *Config) OwnAddresses() []netip.Addr {
+	own := plainAddresses(slices.Concat(c.DNS.Addresses, c.DNS.MXAddresses, c.DNS.UTAddresses, slices.Collect(maps.Values(c.Listen.NAT))))
+	for _, l := range c.Listen.SMTP {
+		if a, err := netip.ParseAddrPort(l); err == nil {
+			own = append(own, a.Addr().Unmap().WithZone(""))
+		}
+	}
+	return own
 }

@@ -1,4 +1,4 @@
-package main
+package config
 
 import (
 	"fmt"
@@ -14,69 +14,74 @@ import (
 
 // What people meet over HTTPS: pages, the API, the console, statistics.
 
-type webConfig struct {
+// Web is about the pages for everybody, [web].
+type Web struct {
 	Operator         string `toml:"operator"` // for the privacy page
 	Contact          string `toml:"contact"`
 	LeasesPerNetwork int    `toml:"leases_per_network"`
 	LeaseQueue       int    `toml:"lease_queue"`
 }
 
-type consoleConfig struct {
+// Console is about the operator's pages, [console].
+type Console struct {
 	Enabled      bool   `toml:"enabled"`
 	PasswordFile string `toml:"password_file"` // empty: console-password in data_dir
 }
 
-type apiConfig struct {
+// API is about programs that follow tests, [api].
+type API struct {
 	WebhookHosts []string `toml:"webhook_hosts"`
 }
 
-// webhookConfig is one that is told of every verdict.
-type webhookConfig struct {
+// Webhook is one that is told of every verdict.
+type Webhook struct {
 	URL        string `toml:"url"`
 	SecretFile string `toml:"secret_file"`
 	SecretEnv  string `toml:"secret_env"`
 }
 
-func (c webhookConfig) secret() secret {
-	return secret{field: "webhook.secret", file: c.SecretFile, env: c.SecretEnv}
+// Secret is the key that calls are signed with.
+func (c Webhook) Secret() Secret {
+	return Secret{field: "webhook.secret", file: c.SecretFile, env: c.SecretEnv}
 }
 
-type statisticsConfig struct {
-	Enabled   bool             `toml:"enabled"`
-	Providers []providerConfig `toml:"providers"`
+// Statistics is about what is counted and shown to everybody, [statistics].
+type Statistics struct {
+	Enabled   bool       `toml:"enabled"`
+	Providers []Provider `toml:"providers"`
 }
 
-// providerConfig is a provider that the statistics may name.
-type providerConfig struct {
+// Provider is a provider that the statistics may name.
+type Provider struct {
 	Name   string `toml:"name"`
 	Domain string `toml:"domain"` // registrable domain of its MX hosts
 }
 
-// consolePassword is the file with the hash of the console's password.
-func (c *config) consolePassword() string {
+// ConsolePassword is the file with the hash of the console's password.
+func (c *Config) ConsolePassword() string {
 	if c.Console.PasswordFile != "" {
 		return c.Console.PasswordFile
 	}
-	return c.path("console-password")
+	return c.Path("console-password")
 }
 
-func (c *config) setWebDefaults() {
+func (c *Config) setWebDefaults() {
 	setDefault(&c.Web.LeasesPerNetwork, 3)
 	setDefault(&c.Web.LeaseQueue, 1000)
 	c.Statistics.Enabled = true
 	for _, v := range []struct {
-		to      *duration
+		to      *Duration
 		initial time.Duration
 	}{
 		{&c.Timing.Lease, 30 * time.Minute},
 		{&c.Timing.Quarantine, 24 * time.Hour},
 	} {
-		setDefault(v.to, duration(v.initial))
+		setDefault(v.to, Duration(v.initial))
 	}
 }
 
-func (c *config) checkWeb() []problem {
-	var out []problem
+func (c *Config) checkWeb() []Problem {
+	var out []Problem
 	for _, v := range []struct {
 		field string
 		value int
@@ -99,13 +104,13 @@ func (c *config) checkWeb() []problem {
 		if u, err := url.Parse(w.URL); err != nil || u.User != nil || !isAPI(w.URL) || u.Scheme == "http" && !c.DNS.Private {
 			out = append(out, wrong("webhook.url", w.URL, "want an https:// URL without a password"))
 		}
-		out = append(out, w.secret().check(true)...)
+		out = append(out, w.Secret().check(true)...)
 	}
 	return append(out, c.Statistics.check()...)
 }
 
-func (c *statisticsConfig) check() []problem {
-	var out []problem
+func (c *Statistics) check() []Problem {
+	var out []Problem
 	seen := make(map[string]bool)
 	for _, p := range c.Providers {
 		domain := strings.ToLower(p.Domain)
@@ -127,9 +132,9 @@ func isHostName(name string) bool {
 	return ok && labels >= 2 && !strings.HasSuffix(name, ".") && !strings.ContainsAny(name, " \\/:@*\"'()<>")
 }
 
-// checkSecret reads the secret.
-func (c webhookConfig) checkSecret() error {
-	text, err := c.secret().read()
+// CheckSecret reads the secret.
+func (c Webhook) CheckSecret() error {
+	text, err := c.Secret().Read()
 	if err == nil {
 		_, err = webhook.Key(text)
 	}
@@ -140,10 +145,10 @@ func (c webhookConfig) checkSecret() error {
 }
 
 // checkWebhookKeys looks at secrets that can be read here.
-func (c *config) checkWebhookKeys() []problem {
-	var out []problem
+func (c *Config) checkWebhookKeys() []Problem {
+	var out []Problem
 	for _, w := range c.Webhook {
-		text, err := w.secret().read()
+		text, err := w.Secret().Read()
 		if err != nil {
 			continue // which is said of all secrets
 		}
@@ -159,10 +164,10 @@ func (c *config) checkWebhookKeys() []problem {
 }
 
 // warnConsole is about a console that nobody can log in to.
-func (c *config) warnConsole() []problem {
-	file := c.consolePassword()
+func (c *Config) warnConsole() []Problem {
+	file := c.ConsolePassword()
 	if _, err := os.Stat(file); !c.Console.Enabled || err == nil {
 		return nil
 	}
-	return []problem{other("console.enabled", "true", fmt.Sprintf("there is no password in %s, so nobody can log in", file), "set one: tlsink console password")}
+	return []Problem{other("console.enabled", "true", fmt.Sprintf("there is no password in %s, so nobody can log in", file), "set one: tlsink console password")}
 }

@@ -1,4 +1,4 @@
-package main
+package config
 
 import (
 	"encoding/base64"
@@ -13,36 +13,36 @@ import (
 // maxSecret bounds a secret, in octets.
 const maxSecret = 64 << 10
 
-// secret says where one is: in a file or in an environment variable. The
+// Secret says where one is: in a file or in an environment variable. The
 // secret itself is never part of the configuration, so nothing can log it.
-type secret struct {
+type Secret struct {
 	field     string // without _file and _env
 	file, env string
 	base64    bool // it is a key in base64
 }
 
 // String implements fmt.Stringer.
-func (secret) String() string { return "(secret)" }
+func (Secret) String() string { return "(secret)" }
 
 // LogValue implements slog.LogValuer.
-func (s secret) LogValue() slog.Value { return slog.StringValue(s.String()) }
+func (s Secret) LogValue() slog.Value { return slog.StringValue(s.String()) }
 
-func (s secret) isSet() bool { return s.file != "" || s.env != "" }
+func (s Secret) isSet() bool { return s.file != "" || s.env != "" }
 
 // check looks at what the configuration says; read at the secret.
-func (s secret) check(required bool) []problem {
+func (s Secret) check(required bool) []Problem {
 	switch {
 	case s.file != "" && s.env != "":
-		return []problem{other(s.field+"_file", s.file, s.field+"_env is given, too", "keep one of them")}
+		return []Problem{other(s.field+"_file", s.file, s.field+"_env is given, too", "keep one of them")}
 	case !s.isSet() && required:
-		return []problem{missing(s.field+"_file", "name a file with the secret in it, of mode 0600; or set "+s.field+"_env to the name of an environment variable")}
+		return []Problem{missing(s.field+"_file", "name a file with the secret in it, of mode 0600; or set "+s.field+"_env to the name of an environment variable")}
 	}
 	return nil
 }
 
-// read returns the secret without white space around it, or "" if none is
+// Read returns the secret without white space around it, or "" if none is
 // configured. It reads anew each time, since secrets change.
-func (s secret) read() (string, error) {
+func (s Secret) Read() (string, error) {
 	text := ""
 	switch {
 	case s.env != "":

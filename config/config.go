@@ -1,7 +1,8 @@
-package main
+package config
 
 import (
 	"cmp"
+	_ "embed"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -19,31 +20,38 @@ import (
 	"github.com/tlsink/tlsink/zones"
 )
 
-// config is the configuration file. Its keys are documented in
+//go:embed tlsink.example.toml
+var example string
+
+// Example returns tlsink.example.toml: every setting with its default.
+func Example() string { return example }
+
+// Config is the configuration file. Its keys are documented in
 // tlsink.example.toml, which a test loads. Package-wide rules: every field has a
-// check in configcheck.go, every default is in setDefaults.
-type config struct {
-	Zone         string             `toml:"zone"`
-	DataDir      string             `toml:"data_dir"`
-	Slots        int                `toml:"slots"`
-	Retention    int                `toml:"retention_days"`
-	Listen       listenConfig       `toml:"listen"`
-	DNS          dnsConfig          `toml:"dns"`
-	Certificates certificatesConfig `toml:"certificates"`
-	Mail         mailConfig         `toml:"mail"`
-	Inbound      inboundConfig      `toml:"inbound"`
-	Downgrade    downgradeConfig    `toml:"downgrade"`
-	Timing       timingConfig       `toml:"timing"`
-	Limits       limitsConfig       `toml:"limits"`
-	Web          webConfig          `toml:"web"`
-	Console      consoleConfig      `toml:"console"`
-	API          apiConfig          `toml:"api"`
-	Webhook      []webhookConfig    `toml:"webhook"`
-	Statistics   statisticsConfig   `toml:"statistics"`
-	Log          logConfig          `toml:"log"`
+// check in check.go or web.go, every default is in SetDefaults.
+type Config struct {
+	Zone         string       `toml:"zone"`
+	DataDir      string       `toml:"data_dir"`
+	Slots        int          `toml:"slots"`
+	Retention    int          `toml:"retention_days"`
+	Listen       Listen       `toml:"listen"`
+	DNS          DNS          `toml:"dns"`
+	Certificates Certificates `toml:"certificates"`
+	Mail         Mail         `toml:"mail"`
+	Inbound      Inbound      `toml:"inbound"`
+	Downgrade    Downgrade    `toml:"downgrade"`
+	Timing       Timing       `toml:"timing"`
+	Limits       Limits       `toml:"limits"`
+	Web          Web          `toml:"web"`
+	Console      Console      `toml:"console"`
+	API          API          `toml:"api"`
+	Webhook      []Webhook    `toml:"webhook"`
+	Statistics   Statistics   `toml:"statistics"`
+	Log          Log          `toml:"log"`
 }
 
-type listenConfig struct {
+// Listen is where the service listens, [listen].
+type Listen struct {
 	SMTP  []string `toml:"smtp"`
 	DNS   []string `toml:"dns"`
 	HTTP  []string `toml:"http"`
@@ -56,29 +64,30 @@ type listenConfig struct {
 
 // The values of dns.provider.
 const (
-	providerEmbedded = "embedded" // our own name server
-	providerRFC2136  = "rfc2136"
-	providerDesec    = "desec"
+	ProviderEmbedded = "embedded" // our own name server
+	ProviderRFC2136  = "rfc2136"
+	ProviderDesec    = "desec"
 )
 
-type dnsConfig struct {
+// DNS is about the zone and who serves it, [dns].
+type DNS struct {
 	Provider     string       `toml:"provider"`
 	Addresses    []netip.Addr `toml:"addresses"`
 	MXAddresses  []netip.Addr `toml:"mx_addresses"`
 	UTAddresses  []netip.Addr `toml:"ut_addresses"`
 	NameServers  []string     `toml:"name_servers"`
-	TTL          duration     `toml:"ttl"`
+	TTL          Duration     `toml:"ttl"`
 	Resolvers    []string     `toml:"resolvers"`
 	TrustAnchors string       `toml:"trust_anchors"`
 	Private      bool         `toml:"private"`
 
-	Transfer transferConfig `toml:"transfer"`
-	RFC2136  rfc2136Config  `toml:"rfc2136"`
-	Desec    desecConfig    `toml:"desec"`
+	Transfer Transfer `toml:"transfer"`
+	RFC2136  RFC2136  `toml:"rfc2136"`
+	Desec    Desec    `toml:"desec"`
 }
 
-// transferConfig is about further name servers that copy our zone (AXFR).
-type transferConfig struct {
+// Transfer is about further name servers that copy our zone (AXFR).
+type Transfer struct {
 	Secondaries []string `toml:"secondaries"`
 	KeyName     string   `toml:"key_name"`
 	Algorithm   string   `toml:"algorithm"`
@@ -86,11 +95,13 @@ type transferConfig struct {
 	SecretEnv   string   `toml:"secret_env"`
 }
 
-func (c transferConfig) secret() secret {
-	return secret{field: "dns.transfer.secret", file: c.SecretFile, env: c.SecretEnv, base64: true}
+// Secret is the key that secondaries sign their questions with.
+func (c Transfer) Secret() Secret {
+	return Secret{field: "dns.transfer.secret", file: c.SecretFile, env: c.SecretEnv, base64: true}
 }
 
-type rfc2136Config struct {
+// RFC2136 is about a name server that takes dynamic updates, [dns.rfc2136].
+type RFC2136 struct {
 	Server     string `toml:"server"`
 	KeyName    string `toml:"key_name"`
 	Algorithm  string `toml:"algorithm"`
@@ -98,33 +109,38 @@ type rfc2136Config struct {
 	SecretEnv  string `toml:"secret_env"`
 }
 
-func (c rfc2136Config) secret() secret {
-	return secret{field: "dns.rfc2136.secret", file: c.SecretFile, env: c.SecretEnv, base64: true}
+// Secret is the key that updates are signed with.
+func (c RFC2136) Secret() Secret {
+	return Secret{field: "dns.rfc2136.secret", file: c.SecretFile, env: c.SecretEnv, base64: true}
 }
 
-type desecConfig struct {
+// Desec is about deSEC, [dns.desec].
+type Desec struct {
 	API       string `toml:"api"`
 	TokenFile string `toml:"token_file"`
 	TokenEnv  string `toml:"token_env"`
 }
 
-func (c desecConfig) token() secret {
-	return secret{field: "dns.desec.token", file: c.TokenFile, env: c.TokenEnv}
+// Token is what deSEC knows us by.
+func (c Desec) Token() Secret {
+	return Secret{field: "dns.desec.token", file: c.TokenFile, env: c.TokenEnv}
 }
 
 // The values of certificates.ca.
 const (
-	caLocal = "local"
-	caACME  = "acme"
+	CALocal = "local"
+	CAACME  = "acme"
 )
 
-type certificatesConfig struct {
-	CA    string     `toml:"ca"`
-	Roots string     `toml:"roots"`
-	ACME  acmeConfig `toml:"acme"`
+// Certificates is about the CA that senders trust, [certificates].
+type Certificates struct {
+	CA    string `toml:"ca"`
+	Roots string `toml:"roots"`
+	ACME  ACME   `toml:"acme"`
 }
 
-type acmeConfig struct {
+// ACME is about a public CA, [certificates.acme].
+type ACME struct {
 	Directory   string `toml:"directory"`
 	Staging     string `toml:"staging"` // "": none
 	Email       string `toml:"email"`
@@ -135,19 +151,22 @@ type acmeConfig struct {
 	ServerRoots string `toml:"server_roots"`
 }
 
-func (c acmeConfig) eabKey() secret {
-	return secret{field: "certificates.acme.eab_key", file: c.EABKeyFile, env: c.EABKeyEnv, base64: true}
+// EABKey is the key of an external account.
+func (c ACME) EABKey() Secret {
+	return Secret{field: "certificates.acme.eab_key", file: c.EABKeyFile, env: c.EABKeyEnv, base64: true}
 }
 
-type mailConfig struct {
-	From         string          `toml:"from"`
-	DKIMSelector string          `toml:"dkim_selector"`
-	LocalAddress string          `toml:"local_address"`
-	Private      bool            `toml:"private"`
-	Smarthost    smarthostConfig `toml:"smarthost"`
+// Mail is about the mail that we send, [mail].
+type Mail struct {
+	From         string    `toml:"from"`
+	DKIMSelector string    `toml:"dkim_selector"`
+	LocalAddress string    `toml:"local_address"`
+	Private      bool      `toml:"private"`
+	Smarthost    Smarthost `toml:"smarthost"`
 }
 
-type smarthostConfig struct {
+// Smarthost is the server that reports go through, if any, [mail.smarthost].
+type Smarthost struct {
 	Address      string `toml:"address"`
 	Username     string `toml:"username"`
 	PasswordFile string `toml:"password_file"`
@@ -155,12 +174,13 @@ type smarthostConfig struct {
 	Plaintext    bool   `toml:"plaintext"`
 }
 
-func (c smarthostConfig) password() secret {
-	return secret{field: "mail.smarthost.password", file: c.PasswordFile, env: c.PasswordEnv}
+// Password is that of the smarthost.
+func (c Smarthost) Password() Secret {
+	return Secret{field: "mail.smarthost.password", file: c.PasswordFile, env: c.PasswordEnv}
 }
 
-// inboundConfig is about the analysis of senders' domains as receivers.
-type inboundConfig struct {
+// Inbound is about the analysis of senders' domains as receivers.
+type Inbound struct {
 	Enabled            bool     `toml:"enabled"`
 	Networks           string   `toml:"networks"`
 	NetworkZones       []string `toml:"network_zones"`
@@ -168,50 +188,53 @@ type inboundConfig struct {
 	Private            bool     `toml:"private"`
 }
 
-type timingConfig struct {
-	Downgrade duration `toml:"downgrade"`
-	Rotation  duration `toml:"rotation"`
-	Settle    duration `toml:"settle"`
-	Silence   duration `toml:"silence"`
-	Margin    duration `toml:"margin"`
-	Attempt   duration `toml:"attempt"`
-	Close     duration `toml:"close"`
-	Forget    duration `toml:"forget"`
-	DateSkew  duration `toml:"date_skew"`
-	GiveUp    duration `toml:"give_up"`
-	SelfCheck duration `toml:"self_check"`
+// Timing holds the durations of tests and of our own work, [timing].
+type Timing struct {
+	Downgrade Duration `toml:"downgrade"`
+	Rotation  Duration `toml:"rotation"`
+	Settle    Duration `toml:"settle"`
+	Silence   Duration `toml:"silence"`
+	Margin    Duration `toml:"margin"`
+	Attempt   Duration `toml:"attempt"`
+	Close     Duration `toml:"close"`
+	Forget    Duration `toml:"forget"`
+	DateSkew  Duration `toml:"date_skew"`
+	GiveUp    Duration `toml:"give_up"`
+	SelfCheck Duration `toml:"self_check"`
 
-	Propagation duration `toml:"propagation"`
-	DSTTL       duration `toml:"ds_ttl"`
+	Propagation Duration `toml:"propagation"`
+	DSTTL       Duration `toml:"ds_ttl"`
 
-	Lease      duration `toml:"lease"`
-	Quarantine duration `toml:"quarantine"`
+	Lease      Duration `toml:"lease"`
+	Quarantine Duration `toml:"quarantine"`
 
-	ReportRetry   duration `toml:"report_retry"`
-	ReportAttempt duration `toml:"report_attempt"`
+	ReportRetry   Duration `toml:"report_retry"`
+	ReportAttempt Duration `toml:"report_attempt"`
 }
 
-type limitsConfig struct {
+// Limits bounds what clients and senders can have of us, [limits].
+type Limits struct {
 	Connections     int      `toml:"connections"`
 	PerClient       int      `toml:"per_client"`
 	MessageSize     int64    `toml:"message_size"`
-	CommandTimeout  duration `toml:"command_timeout"`
+	CommandTimeout  Duration `toml:"command_timeout"`
 	ReportsAddress  int      `toml:"reports_per_address"`
 	ReportsDomain   int      `toml:"reports_per_domain"`
 	ReportsNetwork  int      `toml:"reports_per_network"`
 	MailboxMessages int      `toml:"mailbox_messages"`
 }
 
-type logConfig struct {
+// Log is how and how much is logged, [log].
+type Log struct {
 	Format string `toml:"format"`
 	Level  string `toml:"level"`
 }
 
-// duration reads "90s" and the like.
-type duration time.Duration
+// Duration reads "90s" and the like.
+type Duration time.Duration
 
 // UnmarshalText implements encoding.TextUnmarshaler.
-func (d *duration) UnmarshalText(b []byte) error {
+func (d *Duration) UnmarshalText(b []byte) error {
 	v, err := time.ParseDuration(string(b))
 	if err != nil {
 		return fmt.Errorf("%q is no duration: write for example \"90s\" or \"5m\"", b)
@@ -219,27 +242,27 @@ func (d *duration) UnmarshalText(b []byte) error {
 	if v <= 0 {
 		return fmt.Errorf("%q is not positive", b)
 	}
-	*d = duration(v)
+	*d = Duration(v)
 	return nil
 }
 
-// loadConfig reads a configuration file. Its error names all that is wrong;
+// Load reads a configuration file. Its error names all that is wrong;
 // unknown keys are, because a misspelt key would silently be a default.
-func loadConfig(file string) (config, error) {
-	var c config
+func Load(file string) (Config, error) {
+	var c Config
 	b, err := os.ReadFile(file)
 	if err != nil {
 		return c, fmt.Errorf("read configuration: %w", err)
 	}
-	c.setDefaults() // first, so that a zero in the file is seen and refused
+	c.SetDefaults() // first, so that a zero in the file is seen and refused
 	meta, err := toml.Decode(string(b), &c)
 	if err != nil {
 		return c, fmt.Errorf("configuration %s: %w", file, parseError(err))
 	}
 	c.setDependentDefaults(meta)
 	c.Zone = scenario.Canonical(c.Zone)
-	if problems := append(unknownKeys(meta), c.check()...); len(problems) > 0 {
-		return c, &configError{file, problems}
+	if problems := append(unknownKeys(meta), c.Check()...); len(problems) > 0 {
+		return c, &Error{file, problems}
 	}
 	return c, nil
 }
@@ -273,20 +296,20 @@ func typeError(err error) error {
 	return fmt.Errorf("line %s: %s: want %s, not %s", m[1], m[2], kind(m[4]+m[5]), kind(m[3]+m[6]))
 }
 
-func unknownKeys(meta toml.MetaData) []problem {
-	var out []problem
+func unknownKeys(meta toml.MetaData) []Problem {
+	var out []Problem
 	last := ""
 	for _, k := range meta.Undecoded() {
 		if name := k.String(); last == "" || !strings.HasPrefix(name, last+".") {
 			last = name
-			out = append(out, problem{Field: name, Text: "unknown key " + name, Fix: "`tlsink config example` shows every key and its section"})
+			out = append(out, Problem{Field: name, Text: "unknown key " + name, Fix: "`tlsink config example` shows every key and its section"})
 		}
 	}
 	return out
 }
 
-// setDefaults fills what is zero. It is the only place for defaults.
-func (c *config) setDefaults() {
+// SetDefaults fills what is zero. It is the only place for defaults.
+func (c *Config) SetDefaults() {
 	setDefault(&c.Slots, 9)
 	for _, l := range []struct {
 		to   *[]string
@@ -296,12 +319,12 @@ func (c *config) setDefaults() {
 			*l.to = []string{l.port}
 		}
 	}
-	setDefault(&c.DNS.Provider, providerEmbedded)
-	setDefault(&c.DNS.TTL, duration(zones.MaxTTL))
+	setDefault(&c.DNS.Provider, ProviderEmbedded)
+	setDefault(&c.DNS.TTL, Duration(zones.MaxTTL))
 	setDefault(&c.DNS.Transfer.Algorithm, "hmac-sha256")
 	setDefault(&c.DNS.RFC2136.Algorithm, "hmac-sha256")
 	setDefault(&c.DNS.Desec.API, "https://desec.io/api/v1")
-	setDefault(&c.Certificates.CA, caLocal)
+	setDefault(&c.Certificates.CA, CALocal)
 	setDefault(&c.Certificates.ACME.Directory, acme.LetsEncrypt)
 	setDefault(&c.Certificates.ACME.Staging, acme.LetsEncryptStaging)
 	setDefault(&c.Downgrade.Mode, string(assess.Timed))
@@ -310,7 +333,7 @@ func (c *config) setDefaults() {
 	setDefault(&c.Retention, 30)
 	t, d := &c.Timing, assess.Timing{}.WithDefaults()
 	for _, v := range []struct {
-		to      *duration
+		to      *Duration
 		initial time.Duration
 	}{
 		{&t.Downgrade, d.Downgrade},
@@ -330,7 +353,7 @@ func (c *config) setDefaults() {
 		{&t.ReportAttempt, 15 * time.Minute},
 		{&c.Limits.CommandTimeout, 5 * time.Minute}, // RFC 5321 §4.5.3.2.7
 	} {
-		setDefault(v.to, duration(v.initial))
+		setDefault(v.to, Duration(v.initial))
 	}
 	l := &c.Limits
 	setDefault(&l.Connections, 1000)
@@ -347,8 +370,8 @@ func (c *config) setDefaults() {
 
 // setDependentDefaults takes defaults back that other settings make pointless:
 // somebody else serves the zone, or another CA has another staging directory.
-func (c *config) setDependentDefaults(given toml.MetaData) {
-	if c.DNS.external() && !given.IsDefined("listen", "dns") {
+func (c *Config) setDependentDefaults(given toml.MetaData) {
+	if c.DNS.External() && !given.IsDefined("listen", "dns") {
 		c.Listen.DNS = nil
 	}
 	if c.DNS.Private && !given.IsDefined("mail", "private") {
@@ -359,7 +382,8 @@ func (c *config) setDependentDefaults(given toml.MetaData) {
 	}
 }
 
-func (c dnsConfig) external() bool { return c.Provider != providerEmbedded }
+// External reports whether somebody else serves the zone.
+func (c DNS) External() bool { return c.Provider != ProviderEmbedded }
 
 func setDefault[T comparable](v *T, initial T) {
 	var zero T
@@ -368,7 +392,8 @@ func setDefault[T comparable](v *T, initial T) {
 	}
 }
 
-func (c *config) timing() assess.Timing {
+// AssessTiming returns the durations that tests go by.
+func (c *Config) AssessTiming() assess.Timing {
 	t := c.Timing
 	return assess.Timing{
 		Downgrade: time.Duration(t.Downgrade), Rotation: time.Duration(t.Rotation), Settle: time.Duration(t.Settle), Silence: time.Duration(t.Silence),
@@ -377,24 +402,25 @@ func (c *config) timing() assess.Timing {
 	}.WithDefaults()
 }
 
-// localAddress is the one that we connect from; the zero one lets the system choose.
-func (c *config) localAddress() netip.Addr {
+// LocalAddress is the one that we connect from; the zero one lets the system choose.
+func (c *Config) LocalAddress() netip.Addr {
 	if c.Mail.LocalAddress == "" {
 		return netip.Addr{}
 	}
 	return netip.MustParseAddr(c.Mail.LocalAddress) // it was checked
 }
 
-// from is the header From of reports.
-func (c *config) from() string {
+// From is the header From of reports.
+func (c *Config) From() string {
 	return cmp.Or(c.Mail.From, "tlsink <report@"+c.Zone+">")
 }
 
-func (c *config) path(name ...string) string {
+// Path returns the name of a file in data_dir.
+func (c *Config) Path(name ...string) string {
 	return filepath.Join(append([]string{c.DataDir}, name...)...)
 }
 
-// resultURL is the link of a result page.
-func (c *config) resultURL(capability string) string {
+// ResultURL is the link of a result page.
+func (c *Config) ResultURL(capability string) string {
 	return "https://" + c.Zone + "/t/" + capability
 }

@@ -1,4 +1,4 @@
-package main
+package config
 
 import (
 	"errors"
@@ -13,15 +13,16 @@ import (
 	"syscall"
 )
 
-// host is what checkHost asks of this machine.
-type host struct {
+// Host is what CheckHost and Warnings ask of this machine.
+type Host struct {
 	addresses func() ([]net.Addr, error)
 	writable  func(path string) error
 	stranger  func(path string) (owner int, yes bool) // we are root, and the owner is not
 }
 
-func thisHost() host {
-	return host{addresses: net.InterfaceAddrs, writable: func(path string) error {
+// ThisHost asks the system.
+func ThisHost() Host {
+	return Host{addresses: net.InterfaceAddrs, writable: func(path string) error {
 		const write, search = 2, 1
 		return syscall.Access(path, write|search)
 	}, stranger: func(path string) (int, bool) {
@@ -36,15 +37,15 @@ func thisHost() host {
 	}}
 }
 
-// checkHost returns what is wrong with c on this machine, as far as that can
+// CheckHost returns what is wrong with c on this machine, as far as that can
 // be told without changing anything: data_dir, files, secrets.
-func (c *config) checkHost(h host) []problem {
-	var out []problem
+func (c *Config) CheckHost(h Host) []Problem {
+	var out []Problem
 	if err := h.checkDataDir(c.DataDir); err != nil {
 		out = append(out, other("data_dir", c.DataDir, err.Error(), "choose a directory that the user of the service may write to"))
 	}
 	for _, s := range c.secrets() {
-		if _, err := s.read(); err != nil && s.env == "" {
+		if _, err := s.Read(); err != nil && s.env == "" {
 			field, text, _ := strings.Cut(err.Error(), ": ")
 			out = append(out, other(field, s.file, text, "it must hold the secret, and the user of the service must be able to read it"))
 		}
@@ -55,10 +56,10 @@ func (c *config) checkHost(h host) []problem {
 		read        func(string) error
 		want        string
 	}{
-		{"dns.trust_anchors", c.DNS.TrustAnchors, func(f string) error { _, err := readAnchors(f); return err }, "name a file of DS or DNSKEY records, as in \". 3600 IN DS 20326 8 2 E06D…\""},
-		{"certificates.roots", c.Certificates.Roots, func(f string) error { _, err := readRoots(f); return err }, "name a file of certificates in PEM form"},
-		{"inbound.networks", c.Inbound.Networks, func(f string) error { _, err := openNetworks(f); return err }, "name a file with lines of: first address, last address, AS number, country, name; separated by tabs"},
-		{"certificates.acme.server_roots", c.Certificates.ACME.ServerRoots, func(f string) error { _, err := readRoots(f); return err }, "name a file of certificates in PEM form"},
+		{"dns.trust_anchors", c.DNS.TrustAnchors, func(f string) error { _, err := ReadAnchors(f); return err }, "name a file of DS or DNSKEY records, as in \". 3600 IN DS 20326 8 2 E06D…\""},
+		{"certificates.roots", c.Certificates.Roots, func(f string) error { _, err := ReadRoots(f); return err }, "name a file of certificates in PEM form"},
+		{"inbound.networks", c.Inbound.Networks, func(f string) error { _, err := OpenNetworks(f); return err }, "name a file with lines of: first address, last address, AS number, country, name; separated by tabs"},
+		{"certificates.acme.server_roots", c.Certificates.ACME.ServerRoots, func(f string) error { _, err := ReadRoots(f); return err }, "name a file of certificates in PEM form"},
 	} {
 		if f.file == "" {
 			continue
@@ -74,27 +75,27 @@ func (c *config) checkHost(h host) []problem {
 }
 
 // secrets lists those that are read with these settings.
-func (c *config) secrets() []secret {
-	out := []secret{c.Mail.Smarthost.password()}
+func (c *Config) secrets() []Secret {
+	out := []Secret{c.Mail.Smarthost.Password()}
 	switch c.DNS.Provider {
-	case providerEmbedded:
-		out = append(out, c.DNS.Transfer.secret())
-	case providerRFC2136:
-		out = append(out, c.DNS.RFC2136.secret())
-	case providerDesec:
-		out = append(out, c.DNS.Desec.token())
+	case ProviderEmbedded:
+		out = append(out, c.DNS.Transfer.Secret())
+	case ProviderRFC2136:
+		out = append(out, c.DNS.RFC2136.Secret())
+	case ProviderDesec:
+		out = append(out, c.DNS.Desec.Token())
 	}
-	if c.Certificates.CA == caACME {
-		out = append(out, c.Certificates.ACME.eabKey())
+	if c.Certificates.CA == CAACME {
+		out = append(out, c.Certificates.ACME.EABKey())
 	}
 	for _, w := range c.Webhook {
-		out = append(out, w.secret())
+		out = append(out, w.Secret())
 	}
 	return out
 }
 
 // checkDataDir looks at the directory, or at the one that it would be made in.
-func (h host) checkDataDir(dir string) error {
+func (h Host) checkDataDir(dir string) error {
 	for at := dir; ; at = filepath.Dir(at) {
 		info, err := os.Stat(at)
 		switch {
@@ -114,27 +115,27 @@ func (h host) checkDataDir(dir string) error {
 	}
 }
 
-// warnings returns what may be meant, but often is not.
-func (c *config) warnings(h host) []problem {
+// Warnings returns what may be meant, but often is not.
+func (c *Config) Warnings(h Host) []Problem {
 	return slices.Concat(c.warnNames(), c.warnUnused(), c.warnAddresses(h), c.warnListen(), c.warnEnvironment(), c.warnOwner(h), c.warnConsole())
 }
 
 // warnOwner is about root, whose files the user of the service can't read later.
-func (c *config) warnOwner(h host) []problem {
+func (c *Config) warnOwner(h Host) []Problem {
 	owner, yes := h.stranger(c.DataDir)
 	if !yes {
 		return nil
 	}
-	return []problem{other("data_dir", c.DataDir, fmt.Sprintf("%s belongs to user %d, and this is root", c.DataDir, owner),
+	return []Problem{other("data_dir", c.DataDir, fmt.Sprintf("%s belongs to user %d, and this is root", c.DataDir, owner),
 		"start the service as that user: files that root leaves there it can't read")}
 }
 
 // warnEnvironment is about secrets that the service has, perhaps, and who checks
 // its configuration by hand has not.
-func (c *config) warnEnvironment() []problem {
-	var out []problem
+func (c *Config) warnEnvironment() []Problem {
+	var out []Problem
 	for _, s := range c.secrets() {
-		if _, err := s.read(); err != nil && s.env != "" {
+		if _, err := s.Read(); err != nil && s.env != "" {
 			field, text, _ := strings.Cut(err.Error(), ": ")
 			out = append(out, other(field, s.env, text, "here it is not; the service has an environment of its own"))
 		}
@@ -142,15 +143,15 @@ func (c *config) warnEnvironment() []problem {
 	return out
 }
 
-func (c *config) warnNames() []problem {
-	var out []problem
+func (c *Config) warnNames() []Problem {
+	var out []Problem
 	for _, reserved := range []string{"example", "example.com", "example.net", "example.org", "test", "invalid", "localhost"} {
 		if !c.DNS.Private && (c.Zone == reserved || strings.HasSuffix(c.Zone, "."+reserved)) {
 			out = append(out, wrong("zone", c.Zone, "that name is reserved (RFC 2606), nobody can delegate it: name your zone, or set dns.private = true for a test on your own network"))
 			break
 		}
 	}
-	if c.Certificates.CA != caACME {
+	if c.Certificates.CA != CAACME {
 		return out
 	}
 	if c.Certificates.ACME.Email == "" {
@@ -160,23 +161,23 @@ func (c *config) warnNames() []problem {
 }
 
 // warnUnused is about sections that other settings switch off.
-func (c *config) warnUnused() []problem {
-	var out []problem
+func (c *Config) warnUnused() []Problem {
+	var out []Problem
 	unused := func(section, key, value string, set bool) {
 		if set {
 			out = append(out, other(section, "", section+" is given", fmt.Sprintf("it has no effect with %s = %q", key, value)))
 		}
 	}
 	d, a := &c.DNS, &c.Certificates.ACME
-	unused("dns.rfc2136", "dns.provider", d.Provider, d.Provider != providerRFC2136 && (d.RFC2136.Server != "" || d.RFC2136.secret().isSet()))
-	unused("dns.desec", "dns.provider", d.Provider, d.Provider != providerDesec && d.Desec.token().isSet())
-	unused("dns.name_servers", "dns.provider", d.Provider, d.external() && len(d.NameServers) > 0)
-	unused("certificates.acme", "certificates.ca", c.Certificates.CA, c.Certificates.CA != caACME && (a.AgreeTerms || a.Email != "" || a.eabKey().isSet()))
+	unused("dns.rfc2136", "dns.provider", d.Provider, d.Provider != ProviderRFC2136 && (d.RFC2136.Server != "" || d.RFC2136.Secret().isSet()))
+	unused("dns.desec", "dns.provider", d.Provider, d.Provider != ProviderDesec && d.Desec.Token().isSet())
+	unused("dns.name_servers", "dns.provider", d.Provider, d.External() && len(d.NameServers) > 0)
+	unused("certificates.acme", "certificates.ca", c.Certificates.CA, c.Certificates.CA != CAACME && (a.AgreeTerms || a.Email != "" || a.EABKey().isSet()))
 	return out
 }
 
-func (c *config) warnAddresses(h host) []problem {
-	var out []problem
+func (c *Config) warnAddresses(h Host) []Problem {
+	var out []Problem
 	ours := make(map[netip.Addr]bool)
 	if list, err := h.addresses(); err == nil {
 		for _, a := range list {
@@ -232,8 +233,8 @@ func unreachable(a netip.Addr) string {
 	return ""
 }
 
-func (c *config) warnListen() []problem {
-	var out []problem
+func (c *Config) warnListen() []Problem {
+	var out []Problem
 	for _, a := range c.Listen.Metrics {
 		name, _, err := net.SplitHostPort(a)
 		ip, parseErr := netip.ParseAddr(name)
@@ -242,10 +243,10 @@ func (c *config) warnListen() []problem {
 		}
 	}
 	if len(c.Listen.HTTP) == 0 {
-		out = append(out, problem{Field: "listen.http", Text: "listen.http is empty", Fix: "people who type the name of the service without https:// find nothing"})
+		out = append(out, Problem{Field: "listen.http", Text: "listen.http is empty", Fix: "people who type the name of the service without https:// find nothing"})
 	}
-	if len(c.Listen.DNS) == 0 && !c.DNS.external() {
-		out = append(out, problem{Field: "listen.dns", Text: "listen.dns is empty", Fix: "nobody can ask our name server: that is right only if dns.transfer.secondaries serve the zone"})
+	if len(c.Listen.DNS) == 0 && !c.DNS.External() {
+		out = append(out, Problem{Field: "listen.dns", Text: "listen.dns is empty", Fix: "nobody can ask our name server: that is right only if dns.transfer.secondaries serve the zone"})
 	}
 	return out
 }

@@ -1,4 +1,4 @@
-package main
+package config
 
 import (
 	"net/netip"
@@ -27,12 +27,12 @@ func TestDestinations(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			cfg, err := loadConfig(writeFile(t, required+c.dns+"\n"+c.listen+"\n"))
+			cfg, err := Load(writeFile(t, required+c.dns+"\n"+c.listen+"\n"))
 			if err != nil {
 				t.Fatal(err)
 			}
 			got := make(map[string]scenario.Domain)
-			for a, d := range cfg.destinations() {
+			for a, d := range cfg.Destinations() {
 				got[a.String()] = d
 			}
 			if diff := cmp.Diff(c.want, got); diff != "" {
@@ -59,7 +59,7 @@ func TestDowngradeMode(t *testing.T) {
 			if c.mode != "" {
 				text += "[downgrade]\nmode = \"" + c.mode + "\"\n"
 			}
-			_, err := loadConfig(writeFile(t, text))
+			_, err := Load(writeFile(t, text))
 			switch {
 			case c.want == "" && err != nil:
 				t.Error(err)
@@ -72,8 +72,9 @@ func TestDowngradeMode(t *testing.T) {
 
 // What is not ours is for neither domain.
 func TestDestinationOfAnotherAddress(t *testing.T) {
-	c := config{DNS: dnsConfig{Addresses: []netip.Addr{serviceIP()}, UTAddresses: []netip.Addr{netip.MustParseAddr("192.0.2.26")}}}
-	if d, ok := c.destinations()[serviceIP()]; ok {
+	own := netip.MustParseAddr("192.0.2.25")
+	c := Config{DNS: DNS{Addresses: []netip.Addr{own}, UTAddresses: []netip.Addr{netip.MustParseAddr("192.0.2.26")}}}
+	if d, ok := c.Destinations()[own]; ok {
 		t.Errorf("the service's address is %s's", d)
 	}
 }

@@ -1,4 +1,4 @@
-package main
+package config
 
 import (
 	"cmp"
@@ -24,16 +24,16 @@ import (
 // without SNI carries: six for a slot.
 const maxSlots = 64
 
-// check returns everything that is wrong with the values of c.
-func (c *config) check() []problem {
+// Check returns everything that is wrong with the values of c.
+func (c *Config) Check() []Problem {
 	return slices.Concat(
 		c.checkGeneral(), c.checkListen(), c.DNS.check(), c.checkProvider(), c.checkCertificates(), c.checkMail(),
-		c.checkNAT(), c.checkDowngrade(), c.Limits.check(), asProblem(c.timing().Check()), c.checkMargin(), c.Log.check(), c.Inbound.check(), c.checkWeb(),
+		c.checkNAT(), c.checkDowngrade(), c.Limits.check(), asProblem(c.AssessTiming().Check()), c.checkMargin(), c.Log.check(), c.Inbound.check(), c.checkWeb(),
 	)
 }
 
-func (c inboundConfig) check() []problem {
-	var out []problem
+func (c Inbound) check() []Problem {
+	var out []Problem
 	if r := c.ValidatingResolver; r != "" {
 		if _, err := netip.ParseAddrPort(r); err != nil {
 			out = append(out, wrong("inbound.validating_resolver", r, `want an IP address and a port, e.g. "127.0.0.1:53"`))
@@ -49,19 +49,19 @@ func (c inboundConfig) check() []problem {
 }
 
 // checkMargin: an MX order may be certain only once every cache has it.
-func (c *config) checkMargin() []problem {
+func (c *Config) checkMargin() []Problem {
 	if margin, ttl := time.Duration(c.Timing.Margin), time.Duration(c.DNS.TTL); ttl <= zones.MaxTTL && margin < ttl {
-		return []problem{wrong("timing.margin", margin, fmt.Sprintf("want at least dns.ttl, which is %v: caches keep the MX order for so long", ttl))}
+		return []Problem{wrong("timing.margin", margin, fmt.Sprintf("want at least dns.ttl, which is %v: caches keep the MX order for so long", ttl))}
 	}
 	return nil
 }
 
-func (c *config) checkGeneral() []problem {
-	var out []problem
+func (c *Config) checkGeneral() []Problem {
+	var out []Problem
 	switch {
 	case c.Zone == "":
 		out = append(out, missing("zone", `name the DNS zone that is delegated to this host, e.g. zone = "sink.example"`))
-	case !isZoneName(c.Zone):
+	case !IsZoneName(c.Zone):
 		out = append(out, wrong("zone", c.Zone, `want letters, digits and '-', as in "sink.example": the name of a delegated zone`))
 	}
 	if c.DataDir == "" {
@@ -76,13 +76,13 @@ func (c *config) checkGeneral() []problem {
 	return out
 }
 
-func (c *config) checkListen() []problem {
-	var out []problem
+func (c *Config) checkListen() []Problem {
+	var out []Problem
 	if len(c.Listen.SMTP) == 0 {
-		out = append(out, problem{Field: "listen.smtp", Text: "listen.smtp is empty", Fix: `list at least one address, e.g. ":25"`})
+		out = append(out, Problem{Field: "listen.smtp", Text: "listen.smtp is empty", Fix: `list at least one address, e.g. ":25"`})
 	}
 	if len(c.Listen.HTTPS) == 0 {
-		out = append(out, problem{Field: "listen.https", Text: "listen.https is empty", Fix: `senders fetch the MTA-STS policy there: list at least one address, e.g. ":443"`})
+		out = append(out, Problem{Field: "listen.https", Text: "listen.https is empty", Fix: `senders fetch the MTA-STS policy there: list at least one address, e.g. ":443"`})
 	}
 	for _, l := range c.Listen.lists() {
 		for _, a := range l.addresses {
@@ -107,7 +107,7 @@ type listenList struct {
 	addresses      []string
 }
 
-func (l *listenConfig) lists() []listenList {
+func (l *Listen) lists() []listenList {
 	return []listenList{
 		{"listen.smtp", ":25", l.SMTP},
 		{"listen.dns", ":53", l.DNS},
@@ -117,8 +117,8 @@ func (l *listenConfig) lists() []listenList {
 	}
 }
 
-func (c *dnsConfig) check() []problem {
-	var out []problem
+func (c *DNS) check() []Problem {
+	var out []Problem
 	if len(c.Addresses) == 0 {
 		out = append(out, missing("dns.addresses", `list the public addresses of this host, e.g. ["192.0.2.25"]`))
 	}
@@ -131,38 +131,38 @@ func (c *dnsConfig) check() []problem {
 		}
 	}
 	for _, n := range c.NameServers {
-		if !isZoneName(n) {
+		if !IsZoneName(n) {
 			out = append(out, has("dns.name_servers", n, `want the names of hosts, e.g. "ns.example.net"`))
 		}
 	}
 	return append(out, c.Transfer.check(c)...)
 }
 
-func (t *transferConfig) check(c *dnsConfig) []problem {
+func (t *Transfer) check(c *DNS) []Problem {
 	if len(t.Secondaries) == 0 {
-		if t.KeyName != "" || t.secret().isSet() {
-			return []problem{missing("dns.transfer.secondaries", `list the name servers that copy the zone, e.g. ["192.0.2.53:53"], or leave dns.transfer out`)}
+		if t.KeyName != "" || t.Secret().isSet() {
+			return []Problem{missing("dns.transfer.secondaries", `list the name servers that copy the zone, e.g. ["192.0.2.53:53"], or leave dns.transfer out`)}
 		}
 		return nil
 	}
-	var out []problem
+	var out []Problem
 	for _, s := range t.Secondaries {
 		if _, err := netip.ParseAddrPort(s); err != nil {
 			out = append(out, has("dns.transfer.secondaries", s, `want an IP address and a port, e.g. "192.0.2.53:53"`))
 		}
 	}
-	if len(c.NameServers) == 0 && !c.external() {
+	if len(c.NameServers) == 0 && !c.External() {
 		out = append(out, missing("dns.name_servers", `dns.transfer.secondaries has a name server that nobody would ask: list its name, e.g. ["ns.example.net"]`))
 	}
-	if c.external() {
+	if c.External() {
 		out = append(out, wrong("dns.transfer.secondaries", t.Secondaries, fmt.Sprintf("with dns.provider = %q the zone is served elsewhere: leave dns.transfer out, and set up secondaries there", c.Provider)))
 	}
-	return append(out, checkKey("dns.transfer", t.KeyName, t.Algorithm, t.secret())...)
+	return append(out, checkKey("dns.transfer", t.KeyName, t.Algorithm, t.Secret())...)
 }
 
 // checkKey looks at a TSIG key (RFC 8945).
-func checkKey(section, name, algorithm string, s secret) []problem {
-	var out []problem
+func checkKey(section, name, algorithm string, s Secret) []Problem {
+	var out []Problem
 	switch _, ok := dns.IsDomainName(name); {
 	case name == "":
 		out = append(out, missing(section+".key_name", "name the TSIG key as the other side does"))
@@ -175,27 +175,27 @@ func checkKey(section, name, algorithm string, s secret) []problem {
 	return append(out, s.check(true)...)
 }
 
-func (c *config) checkProvider() []problem {
-	var out []problem
+func (c *Config) checkProvider() []Problem {
+	var out []Problem
 	d := &c.DNS
 	switch d.Provider {
-	case providerEmbedded:
+	case ProviderEmbedded:
 		return nil
-	case providerRFC2136:
+	case ProviderRFC2136:
 		switch _, err := netip.ParseAddrPort(d.RFC2136.Server); {
 		case d.RFC2136.Server == "":
 			out = append(out, missing("dns.rfc2136.server", `name the primary server of the zone, e.g. "192.0.2.53:53"`))
 		case err != nil:
 			out = append(out, wrong("dns.rfc2136.server", d.RFC2136.Server, `want an IP address and a port, e.g. "192.0.2.53:53"`))
 		}
-		out = append(out, checkKey("dns.rfc2136", d.RFC2136.KeyName, d.RFC2136.Algorithm, d.RFC2136.secret())...)
-	case providerDesec:
+		out = append(out, checkKey("dns.rfc2136", d.RFC2136.KeyName, d.RFC2136.Algorithm, d.RFC2136.Secret())...)
+	case ProviderDesec:
 		if !isAPI(d.Desec.API) {
 			out = append(out, wrong("dns.desec.api", d.Desec.API, "want an https:// URL"))
 		}
-		out = append(out, d.Desec.token().check(true)...)
+		out = append(out, d.Desec.Token().check(true)...)
 	default:
-		return []problem{wrong("dns.provider", d.Provider, fmt.Sprintf("want %q, %q or %q", providerEmbedded, providerRFC2136, providerDesec))}
+		return []Problem{wrong("dns.provider", d.Provider, fmt.Sprintf("want %q, %q or %q", ProviderEmbedded, ProviderRFC2136, ProviderDesec))}
 	}
 	if len(c.Listen.DNS) > 0 {
 		out = append(out, wrong("listen.dns", c.Listen.DNS, fmt.Sprintf("with dns.provider = %q the zone is served elsewhere: leave listen.dns out", d.Provider)))
@@ -213,15 +213,15 @@ func isAPI(s string) bool {
 	return u.Scheme == "https" || u.Scheme == "http" && err == nil && ip.IsLoopback()
 }
 
-func (c *config) checkCertificates() []problem {
+func (c *Config) checkCertificates() []Problem {
 	switch c.Certificates.CA {
-	case caLocal:
+	case CALocal:
 		return nil
-	case caACME:
+	case CAACME:
 	default:
-		return []problem{wrong("certificates.ca", c.Certificates.CA, fmt.Sprintf("want %q or %q", caLocal, caACME))}
+		return []Problem{wrong("certificates.ca", c.Certificates.CA, fmt.Sprintf("want %q or %q", CALocal, CAACME))}
 	}
-	var out []problem
+	var out []Problem
 	a := &c.Certificates.ACME
 	for _, u := range []struct{ field, value string }{{"certificates.acme.directory", a.Directory}, {"certificates.acme.staging", a.Staging}} {
 		if p, err := url.Parse(u.value); u.field == "certificates.acme.staging" && u.value == "" {
@@ -236,23 +236,23 @@ func (c *config) checkCertificates() []problem {
 	if p, err := mail.ParseAddress(a.Email); a.Email != "" && (err != nil || p.Name != "" || p.Address != a.Email) {
 		out = append(out, wrong("certificates.acme.email", a.Email, `want an address, e.g. "you@example.org"`))
 	}
-	if (a.EABKeyID != "") != a.eabKey().isSet() {
+	if (a.EABKeyID != "") != a.EABKey().isSet() {
 		out = append(out, missing(eabMissing(a), "an external account needs eab_key_id and eab_key_file (or eab_key_env), as the CA gave them"))
 	}
-	out = append(out, a.eabKey().check(false)...)
+	out = append(out, a.EABKey().check(false)...)
 	out = append(out, asProblem(certs.CheckSlots(c.Zone, c.Slots, acme.MaxNames))...)
 	return out
 }
 
-func eabMissing(a *acmeConfig) string {
+func eabMissing(a *ACME) string {
 	if a.EABKeyID == "" {
 		return "certificates.acme.eab_key_id"
 	}
 	return "certificates.acme.eab_key_file"
 }
 
-func (c *config) checkMail() []problem {
-	var out []problem
+func (c *Config) checkMail() []Problem {
+	var out []Problem
 	m := c.Mail
 	if _, err := mail.ParseAddress(m.From); m.From != "" && err != nil {
 		out = append(out, wrong("mail.from", m.From, fmt.Sprintf(`want an address, e.g. "tlsink <report@%s>"`, cmp.Or(c.Zone, "sink.example"))))
@@ -266,19 +266,19 @@ func (c *config) checkMail() []problem {
 		out = append(out, wrong("mail.dkim_selector", m.DKIMSelector, "want letters, digits and '-'"))
 	}
 	if m.Smarthost.Address == "" {
-		if m.Smarthost != (smarthostConfig{}) {
+		if m.Smarthost != (Smarthost{}) {
 			out = append(out, missing("mail.smarthost.address", "give host:port, or leave mail.smarthost out"))
 		}
 		return out
 	}
-	if p := m.Smarthost.password(); p.isSet() && m.Smarthost.Username == "" {
+	if p := m.Smarthost.Password(); p.isSet() && m.Smarthost.Username == "" {
 		out = append(out, missing("mail.smarthost.username", "there is a password for it: name the user, or leave the password out"))
 	}
-	return append(out, m.Smarthost.password().check(m.Smarthost.Username != "")...)
+	return append(out, m.Smarthost.Password().check(m.Smarthost.Username != "")...)
 }
 
-func (l *limitsConfig) check() []problem {
-	var out []problem
+func (l *Limits) check() []Problem {
+	var out []Problem
 	for _, v := range []struct {
 		name  string
 		value int64
@@ -298,22 +298,23 @@ func (l *limitsConfig) check() []problem {
 	return out
 }
 
-func (l *logConfig) check() []problem {
-	var out []problem
+func (l *Log) check() []Problem {
+	var out []Problem
 	if l.Format != "text" && l.Format != "json" {
 		out = append(out, wrong("log.format", l.Format, `want "text" or "json"`))
 	}
-	_, err := logLevel(l.Level)
+	_, err := LogLevel(l.Level)
 	return append(out, asProblem(err)...)
 }
 
-func isZoneName(zone string) bool {
+// IsZoneName reports whether zone can be delegated to us.
+func IsZoneName(zone string) bool {
 	labels, ok := dns.IsDomainName(zone)
 	return ok && labels >= 2 && !strings.ContainsAny(zone, " \\/:@*\"'()<>")
 }
 
-func (c *config) checkNAT() []problem {
-	var out []problem
+func (c *Config) checkNAT() []Problem {
+	var out []Problem
 	ours := plainAddresses(slices.Concat(c.DNS.Addresses, c.DNS.MXAddresses, c.DNS.UTAddresses))
 	for local, public := range c.Listen.NAT {
 		if _, err := netip.ParseAddr(local); err != nil {
@@ -323,15 +324,15 @@ func (c *config) checkNAT() []problem {
 			out = append(out, has("listen.nat", public, "want one of dns.addresses, dns.mx_addresses or dns.ut_addresses behind "+local))
 		}
 	}
-	slices.SortFunc(out, func(a, b problem) int { return cmp.Compare(a.Error(), b.Error()) })
+	slices.SortFunc(out, func(a, b Problem) int { return cmp.Compare(a.Error(), b.Error()) })
 	return out
 }
 
-func (c *config) checkDowngrade() []problem {
-	own := c.destinations()
+func (c *Config) checkDowngrade() []Problem {
+	own := c.Destinations()
 	for _, a := range plainAddresses(c.DNS.UTAddresses) {
 		if c.Downgrade.Mode == string(assess.FirstContact) && own[a] != scenario.Unprotected {
-			return []problem{{
+			return []Problem{{
 				Field: "downgrade.mode", Value: shown(c.Downgrade.Mode), Text: fmt.Sprintf("downgrade.mode is %q, but ut shares %s of dns.ut_addresses", c.Downgrade.Mode, a),
 				Fix: "list only addresses there that are in neither dns.addresses nor dns.mx_addresses",
 			}}
