@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/tlsink/tlsink/api"
+	"github.com/tlsink/tlsink/cmd/tlsink/internal/cli"
 	"github.com/tlsink/tlsink/evidence"
 	"github.com/tlsink/tlsink/live"
 	"github.com/tlsink/tlsink/policyinfer"
@@ -129,7 +130,7 @@ type ran struct {
 
 func runCommand(ctx context.Context, args ...string) ran {
 	var stdout, stderr bytes.Buffer
-	status := run(&env{ctx: ctx, stdin: strings.NewReader(""), stdout: &stdout, stderr: &stderr}, args)
+	status := run(&cli.Env{Ctx: ctx, Stdin: strings.NewReader(""), Stdout: &stdout, Stderr: &stderr}, args)
 	return ran{status, stdout.String(), stderr.String()}
 }
 

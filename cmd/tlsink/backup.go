@@ -11,6 +11,8 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/tlsink/tlsink/cmd/tlsink/internal/cli"
+	"github.com/tlsink/tlsink/cmd/tlsink/internal/control"
 	"github.com/tlsink/tlsink/config"
 	"github.com/tlsink/tlsink/history"
 	"github.com/tlsink/tlsink/internal/durable"
@@ -20,19 +22,19 @@ import (
 const backupPattern = ".backup-*"
 
 type backupCmd struct {
-	configFlag
+	control.Flag
 	File string `arg:"" help:"File to write, a .tar.gz with secret keys in it; - is standard output." type:"path" placeholder:"FILE"`
 }
 
 // Run saves data_dir: from the running service, or without one from the disk.
-func (c *backupCmd) Run(e *env) error {
+func (c *backupCmd) Run(e *cli.Env) error {
 	cfg, err := config.Load(c.Config)
 	if err != nil {
 		return err
 	}
 	from := func(w io.Writer) error {
-		r, err := controlStream(e.ctx, cfg.DataDir, http.MethodGet, "/backup")
-		if errors.Is(err, errNotRunning) {
+		r, err := control.Stream(e.Ctx, cfg.DataDir, http.MethodGet, "/backup")
+		if errors.Is(err, control.ErrNotRunning) {
 			return offlineBackup(&cfg, w)
 		}
 		if err != nil {
@@ -48,7 +50,7 @@ func (c *backupCmd) Run(e *env) error {
 		return nil
 	}
 	if c.File == "-" {
-		return from(e.stdout)
+		return from(e.Stdout)
 	}
 	err = checkOutside(&cfg, c.File)
 	if err == nil {
@@ -57,7 +59,7 @@ func (c *backupCmd) Run(e *env) error {
 	if err != nil {
 		return fmt.Errorf("backup %s: %w%s", c.File, err, whereElse(c.File, err))
 	}
-	fmt.Fprintf(e.stderr, "%s: it has the secret keys of the service in it\n", c.File)
+	fmt.Fprintf(e.Stderr, "%s: it has the secret keys of the service in it\n", c.File)
 	return nil
 }
 

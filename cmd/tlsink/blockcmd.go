@@ -11,6 +11,8 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"github.com/tlsink/tlsink/cmd/tlsink/internal/cli"
+	"github.com/tlsink/tlsink/cmd/tlsink/internal/control"
 	"github.com/tlsink/tlsink/operate"
 )
 
@@ -21,30 +23,30 @@ type blocksCmd struct {
 }
 
 type blocksListCmd struct {
-	configFlag
+	control.Flag
 	JSON bool `name:"json" help:"Print JSON."`
 }
 
 // Run lists blocks.
-func (c *blocksListCmd) Run(e *env) error {
+func (c *blocksListCmd) Run(e *cli.Env) error {
 	var list []operate.Block
-	if done, err := c.list(e, "/blocks", c.JSON, &list); done || err != nil {
+	if done, err := c.List(e, "/blocks", c.JSON, &list); done || err != nil {
 		return err
 	}
 	if len(list) == 0 {
-		fmt.Fprintln(e.stderr, "nothing is blocked")
+		fmt.Fprintln(e.Stderr, "nothing is blocked")
 		return nil
 	}
-	w := tabwriter.NewWriter(e.stdout, 0, 0, 2, ' ', 0)
+	w := tabwriter.NewWriter(e.Stdout, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "BLOCK\tKIND\tWHAT\tSINCE (UTC)\tUNTIL (UTC)\tREASON")
 	for _, b := range list {
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", printable(b.ID), b.Kind, printable(b.Value), date(b.Since), date(b.Until), cmp.Or(printable(b.Reason), "-"))
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", cli.Printable(b.ID), b.Kind, cli.Printable(b.Value), cli.Date(b.Since), cli.Date(b.Until), cmp.Or(cli.Printable(b.Reason), "-"))
 	}
 	return w.Flush()
 }
 
 type blocksAddCmd struct {
-	configFlag
+	control.Flag
 	What   string        `arg:"" help:"IP address, network (192.0.2.0/24), domain (spam.example, with its subdomains) or mail address."`
 	Reason string        `required:"" help:"Why; only operators see it." placeholder:"TEXT"`
 	For    time.Duration `help:"How long. Default: until removed." placeholder:"DURATION"`
@@ -52,7 +54,7 @@ type blocksAddCmd struct {
 }
 
 // Run adds a block.
-func (c *blocksAddCmd) Run(e *env) error {
+func (c *blocksAddCmd) Run(e *cli.Env) error {
 	v := url.Values{"what": {c.What}, "reason": {c.Reason}}
 	if c.For < 0 {
 		return fmt.Errorf("--for %v: want a positive duration, e.g. 24h", c.For)
@@ -63,7 +65,7 @@ func (c *blocksAddCmd) Run(e *env) error {
 	if c.Wide {
 		v.Set("wide", "true")
 	}
-	b, err := c.ask(e, http.MethodPost, "/blocks?"+v.Encode())
+	b, err := c.Ask(e, http.MethodPost, "/blocks?"+v.Encode())
 	if err != nil {
 		return err
 	}
@@ -71,49 +73,49 @@ func (c *blocksAddCmd) Run(e *env) error {
 	if err := json.Unmarshal(b, &block); err != nil {
 		return fmt.Errorf("answer of the running service: %w", err)
 	}
-	fmt.Fprintf(e.stdout, "%s: %s %s is blocked\n", printable(block.ID), block.Kind, printable(block.Value))
+	fmt.Fprintf(e.Stdout, "%s: %s %s is blocked\n", cli.Printable(block.ID), block.Kind, cli.Printable(block.Value))
 	return nil
 }
 
 type blocksRemoveCmd struct {
-	configFlag
+	control.Flag
 	Blocks []string `arg:"" help:"Blocks, as \x60tlsink blocks\x60 names them."`
 }
 
 // Run ends blocks.
-func (c *blocksRemoveCmd) Run(e *env) error {
+func (c *blocksRemoveCmd) Run(e *cli.Env) error {
 	var failed error
 	for _, id := range c.Blocks {
-		if _, err := c.ask(e, http.MethodDelete, "/blocks/"+url.PathEscape(id)); err != nil {
+		if _, err := c.Ask(e, http.MethodDelete, "/blocks/"+url.PathEscape(id)); err != nil {
 			failed = errors.Join(failed, err)
 			continue
 		}
-		fmt.Fprintf(e.stdout, "%s is no longer blocked\n", printable(id))
+		fmt.Fprintf(e.Stdout, "%s is no longer blocked\n", cli.Printable(id))
 	}
 	return failed
 }
 
 // actionsCmd lists what operators did.
 type actionsCmd struct {
-	configFlag
+	control.Flag
 	JSON bool `name:"json" help:"Print JSON."`
 }
 
 // Run lists actions.
-func (c *actionsCmd) Run(e *env) error {
+func (c *actionsCmd) Run(e *cli.Env) error {
 	var list []operate.AuditRecord
-	if done, err := c.list(e, "/actions", c.JSON, &list); done || err != nil {
+	if done, err := c.List(e, "/actions", c.JSON, &list); done || err != nil {
 		return err
 	}
 	if len(list) == 0 {
-		fmt.Fprintln(e.stderr, "no operator has changed anything yet")
+		fmt.Fprintln(e.Stderr, "no operator has changed anything yet")
 		return nil
 	}
-	w := tabwriter.NewWriter(e.stdout, 0, 0, 2, ' ', 0)
+	w := tabwriter.NewWriter(e.Stdout, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "TIME (UTC)\tWHO\tACTION\tOBJECT\tRECORDS\tDETAIL")
 	for _, r := range list {
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%d\t%s\n", date(r.Time), printable(strings.TrimSpace(r.Actor.Kind+" "+r.Actor.Name)), printable(r.Action),
-			cmp.Or(printable(r.Object), "-"), r.Count, cmp.Or(printable(strings.TrimSpace(r.Detail+" "+r.Error)), "-"))
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%d\t%s\n", cli.Date(r.Time), cli.Printable(strings.TrimSpace(r.Actor.Kind+" "+r.Actor.Name)), cli.Printable(r.Action),
+			cmp.Or(cli.Printable(r.Object), "-"), r.Count, cmp.Or(cli.Printable(strings.TrimSpace(r.Detail+" "+r.Error)), "-"))
 	}
 	return w.Flush()
 }

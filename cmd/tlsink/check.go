@@ -14,6 +14,7 @@ import (
 	"unicode"
 	"unicode/utf16"
 
+	"github.com/tlsink/tlsink/cmd/tlsink/internal/cli"
 	"github.com/tlsink/tlsink/dnssec"
 	"github.com/tlsink/tlsink/inbound"
 	"github.com/tlsink/tlsink/inbound/check"
@@ -50,19 +51,19 @@ type checkCmd struct {
 }
 
 // Run analyses domains as receivers.
-func (c *checkCmd) Run(e *env) error {
+func (c *checkCmd) Run(e *cli.Env) error {
 	if c.Rules {
-		return printRules(e.stdout)
+		return printRules(e.Stdout)
 	}
 	if err := c.usage(); err != nil {
 		return c.stop(e, checkUsage, err)
 	}
-	p := &checkProgress{w: e.stderr, terminal: isTerminal(e.stderr), now: time.Now, total: c.total()}
+	p := &checkProgress{w: e.Stderr, terminal: cli.IsTerminal(e.Stderr), now: time.Now, total: c.total()}
 	o, err := c.options()
 	if err != nil {
 		return c.stop(e, checkUsage, err)
 	}
-	if err := asksWell(e.ctx, o.Resolver); err != nil {
+	if err := asksWell(e.Ctx, o.Resolver); err != nil {
 		return c.stop(e, checkUntested, err)
 	}
 	o.Progress = p.step
@@ -75,15 +76,15 @@ func (c *checkCmd) Run(e *env) error {
 		return c.stop(e, worseStatus(status, checkUntested), err)
 	}
 	if status != checkMet {
-		return exitError{status}
+		return cli.ExitError(status)
 	}
 	return nil
 }
 
 // stop ends with a message. Status 1 would say that a standard is not met.
-func (*checkCmd) stop(e *env, status int, err error) error {
-	fmt.Fprintln(e.stderr, "tlsink:", printable(strings.ReplaceAll(err.Error(), "\n", "; ")))
-	return exitError{status}
+func (*checkCmd) stop(e *cli.Env, status int, err error) error {
+	fmt.Fprintln(e.Stderr, "tlsink:", cli.Printable(strings.ReplaceAll(err.Error(), "\n", "; ")))
+	return cli.ExitError(status)
 }
 
 // total is how many domains there are; 0 if that is not known.
@@ -103,10 +104,10 @@ type domainResult struct {
 
 // all analyses and prints in the order in which domains are named. The status
 // is that of the worst; the error ends it.
-func (c *checkCmd) all(e *env, a *inbound.Analyzer, p *checkProgress) (status int, err error) {
-	ctx, cancel := context.WithCancel(e.ctx)
+func (c *checkCmd) all(e *cli.Env, a *inbound.Analyzer, p *checkProgress) (status int, err error) {
+	ctx, cancel := context.WithCancel(e.Ctx)
 	defer cancel()
-	out := checkPrinter{w: e.stdout, colour: takesColour(e.stdout)}
+	out := checkPrinter{w: e.Stdout, colour: takesColour(e.Stdout)}
 	results := c.analyses(ctx, a, c.names(e))
 	for {
 		var r domainResult
@@ -123,18 +124,18 @@ func (c *checkCmd) all(e *env, a *inbound.Analyzer, p *checkProgress) (status in
 			}
 		}
 		p.clear()
-		if e.ctx.Err() != nil {
+		if e.Ctx.Err() != nil {
 			return status, errors.New("interrupted")
 		}
 		if r.err != nil {
-			fmt.Fprintln(e.stderr, "tlsink:", printable(r.err.Error()))
+			fmt.Fprintln(e.Stderr, "tlsink:", cli.Printable(r.err.Error()))
 			status = worseStatus(status, checkUsage)
 			continue
 		}
 		ratings := rating.Rate(r.analysis, rating.Outbound{})
 		status = worseStatus(status, c.status(r.analysis, ratings))
 		if c.JSON {
-			err = printCheckJSON(e.stdout, r.analysis, ratings)
+			err = printCheckJSON(e.Stdout, r.analysis, ratings)
 		} else {
 			err = out.domain(r.analysis, ratings)
 		}
@@ -146,7 +147,7 @@ func (c *checkCmd) all(e *env, a *inbound.Analyzer, p *checkProgress) (status in
 }
 
 // takesColour reports whether colours may be written (no-color.org).
-func takesColour(w io.Writer) bool { return isTerminal(w) && os.Getenv("NO_COLOR") == "" }
+func takesColour(w io.Writer) bool { return cli.IsTerminal(w) && os.Getenv("NO_COLOR") == "" }
 
 // analyses runs a few analyses at a time. Each result comes through a channel of
 // its own, so that they stay in order.

@@ -29,6 +29,7 @@ import (
 	"github.com/emersion/go-smtp"
 	"github.com/miekg/dns"
 
+	"github.com/tlsink/tlsink/cmd/tlsink/internal/cli"
 	"github.com/tlsink/tlsink/internal/memnet"
 )
 
@@ -243,9 +244,9 @@ func (w *checkWorld) run(stdin string, args ...string) (stdout, stderr string, s
 		ctx = w.t.Context()
 	}
 	var out, errs bytes.Buffer
-	err = c.Run(&env{ctx: ctx, stdin: strings.NewReader(stdin), stdout: &out, stderr: &errs})
-	if x, ok := errors.AsType[exitError](err); ok {
-		status, err = x.status, nil
+	err = c.Run(&cli.Env{Ctx: ctx, Stdin: strings.NewReader(stdin), Stdout: &out, Stderr: &errs})
+	if x, ok := errors.AsType[cli.ExitError](err); ok {
+		status, err = int(x), nil
 	}
 	if err != nil {
 		w.t.Error(err)

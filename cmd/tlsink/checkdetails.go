@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/tlsink/tlsink/cmd/tlsink/internal/cli"
 	"github.com/tlsink/tlsink/inbound"
 	"github.com/tlsink/tlsink/inbound/check"
 	"github.com/tlsink/tlsink/rating"
@@ -35,7 +36,7 @@ func (p *checkPrinter) networks(b *strings.Builder, a inbound.Analysis) {
 		}
 	}
 	for _, name := range order {
-		fmt.Fprintf(b, "  network %s: %s\n", printable(name), strings.Join(addresses[name], ", "))
+		fmt.Fprintf(b, "  network %s: %s\n", cli.Printable(name), strings.Join(addresses[name], ", "))
 	}
 }
 
@@ -55,7 +56,7 @@ func (p *checkPrinter) records(b *strings.Builder, a inbound.Analysis) {
 		case valid.Outcome == check.Untested:
 			text += ", not tested further" + because(valid.Why)
 		}
-		fmt.Fprintf(b, "%s  %-10s %s\n", head, name, printable(text))
+		fmt.Fprintf(b, "%s  %-10s %s\n", head, name, cli.Printable(text))
 		head = ""
 	}
 	mode := "policy not read"
@@ -222,7 +223,7 @@ func (p *checkPrinter) problems(b *strings.Builder, a inbound.Analysis, r rating
 				fmt.Fprintf(b, "\n  %s\n", p.string(inked{head, boldInk}, 0))
 				head = ""
 			}
-			fmt.Fprintf(b, "  - %s\n", printable(x.String()))
+			fmt.Fprintf(b, "  - %s\n", cli.Printable(x.String()))
 		}
 	}
 }

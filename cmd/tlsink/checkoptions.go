@@ -14,6 +14,7 @@ import (
 
 	"github.com/miekg/dns"
 
+	"github.com/tlsink/tlsink/cmd/tlsink/internal/cli"
 	"github.com/tlsink/tlsink/config"
 	"github.com/tlsink/tlsink/dnssec"
 	"github.com/tlsink/tlsink/inbound"
@@ -48,7 +49,7 @@ func (c *checkCmd) usage() error {
 func domainOf(name string) string { return name[strings.LastIndexByte(name, '@')+1:] }
 
 // names are the domains of the command line, and of standard input.
-func (c *checkCmd) names(e *env) iter.Seq2[string, error] {
+func (c *checkCmd) names(e *cli.Env) iter.Seq2[string, error] {
 	return func(yield func(string, error) bool) {
 		for _, d := range c.Domains {
 			if d != "-" {
@@ -57,7 +58,7 @@ func (c *checkCmd) names(e *env) iter.Seq2[string, error] {
 				}
 				continue
 			}
-			lines := bufio.NewScanner(e.stdin)
+			lines := bufio.NewScanner(e.Stdin)
 			for lines.Scan() {
 				line, _, _ := strings.Cut(lines.Text(), "#")
 				if line = strings.TrimSpace(line); line != "" && !yield(domainOf(line), nil) {

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"github.com/tlsink/tlsink/cmd/tlsink/internal/cli"
 	"github.com/tlsink/tlsink/dnssec"
 	"github.com/tlsink/tlsink/inbound"
 	"github.com/tlsink/tlsink/inbound/check"
@@ -43,7 +44,7 @@ type inked struct {
 
 // String returns text fit for a terminal, at least width wide.
 func (p *checkPrinter) string(t inked, width int) string {
-	text := printable(t.text)
+	text := cli.Printable(t.text)
 	pad := strings.Repeat(" ", max(0, width-utf8.RuneCountInString(text)))
 	if !p.colour || t.ink == plainInk {
 		return text + pad
@@ -72,7 +73,7 @@ func (p *checkPrinter) domain(a inbound.Analysis, r rating.Ratings) error {
 // verdicts are one line each: the colour, and the standards.
 func (p *checkPrinter) verdicts(b *strings.Builder, a inbound.Analysis, r rating.Ratings) {
 	line := func(what string, word inked, why string) {
-		fmt.Fprintf(b, "  %-10s %s %s\n", what, p.string(word, 10), printable(why))
+		fmt.Fprintf(b, "  %-10s %s %s\n", what, p.string(word, 10), cli.Printable(why))
 	}
 	line("class", inked{string(r.Class), classInk(r.Class)}, classSentence(a, r))
 	for _, s := range r.Standards {
@@ -166,7 +167,7 @@ func (p *checkPrinter) servers(b *strings.Builder, a inbound.Analysis) {
 	for _, row := range rows {
 		for i, cell := range row {
 			if i < len(row)-1 { // the last one may be as long as it wants
-				width[i] = max(width[i], utf8.RuneCountInString(printable(cell.text)))
+				width[i] = max(width[i], utf8.RuneCountInString(cli.Printable(cell.text)))
 			}
 		}
 	}

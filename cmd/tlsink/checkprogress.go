@@ -5,6 +5,8 @@ import (
 	"io"
 	"sync"
 	"time"
+
+	"github.com/tlsink/tlsink/cmd/tlsink/internal/cli"
 )
 
 // checkProgress shows how far `tlsink check` is: one line that changes on a
@@ -31,7 +33,7 @@ const (
 func (p *checkProgress) step(text string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	text = p.count() + printable(text)
+	text = p.count() + cli.Printable(text)
 	if p.terminal {
 		if r := []rune(text); len(r) > progressWidth {
 			text = string(r[:progressWidth-1]) + "…"
@@ -56,7 +58,7 @@ func (p *checkProgress) done(domain string) {
 	defer p.mu.Unlock()
 	p.ended++
 	if !p.terminal && p.total != 1 {
-		fmt.Fprintln(p.w, p.count()+printable(domain)+": done")
+		fmt.Fprintln(p.w, p.count()+cli.Printable(domain)+": done")
 	}
 	p.last = p.now()
 }

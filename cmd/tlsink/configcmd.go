@@ -9,6 +9,7 @@ import (
 	"regexp"
 	"strings"
 
+	"github.com/tlsink/tlsink/cmd/tlsink/internal/cli"
 	"github.com/tlsink/tlsink/config"
 	"github.com/tlsink/tlsink/scenario"
 )
@@ -33,7 +34,7 @@ type checked struct {
 
 // Run checks a file and what it names on this host. Whether ports are free is
 // for serve to see: a running service has them.
-func (c *configCheckCmd) Run(e *env) error {
+func (c *configCheckCmd) Run(e *cli.Env) error {
 	result := checked{File: c.Config, Problems: []config.Problem{}, Warnings: []config.Problem{}}
 	cfg, err := config.Load(c.Config)
 	if err != nil {
@@ -45,7 +46,7 @@ func (c *configCheckCmd) Run(e *env) error {
 	}
 	result.OK = len(result.Problems) == 0
 	if c.JSON {
-		enc := json.NewEncoder(e.stdout)
+		enc := json.NewEncoder(e.Stdout)
 		enc.SetEscapeHTML(false)
 		enc.SetIndent("", "  ")
 		if err := enc.Encode(result); err != nil {
@@ -55,33 +56,26 @@ func (c *configCheckCmd) Run(e *env) error {
 		result.print(e)
 	}
 	if !result.OK {
-		return exitError{1}
+		return cli.ExitError(1)
 	}
 	return nil
 }
 
-func (r *checked) print(e *env) {
+func (r *checked) print(e *cli.Env) {
 	for _, p := range r.Problems {
-		fmt.Fprintf(e.stdout, "wrong:   %v\n", p)
+		fmt.Fprintf(e.Stdout, "wrong:   %v\n", p)
 	}
 	for _, p := range r.Warnings {
-		fmt.Fprintf(e.stdout, "warning: %v\n", p)
+		fmt.Fprintf(e.Stdout, "warning: %v\n", p)
 	}
 	switch {
 	case !r.OK:
-		fmt.Fprintf(e.stdout, "%s: %s, %s\n", r.File, count(len(r.Problems), "problem"), count(len(r.Warnings), "warning"))
+		fmt.Fprintf(e.Stdout, "%s: %s, %s\n", r.File, cli.Counts(len(r.Problems), "problem"), cli.Counts(len(r.Warnings), "warning"))
 	case len(r.Warnings) > 0:
-		fmt.Fprintf(e.stdout, "%s: can be used, %s\n", r.File, count(len(r.Warnings), "warning"))
+		fmt.Fprintf(e.Stdout, "%s: can be used, %s\n", r.File, cli.Counts(len(r.Warnings), "warning"))
 	default:
-		fmt.Fprintf(e.stdout, "%s: ok\n", r.File)
+		fmt.Fprintf(e.Stdout, "%s: ok\n", r.File)
 	}
-}
-
-func count(n int, what string) string {
-	if n == 1 {
-		return "1 " + what
-	}
-	return fmt.Sprintf("%d %ss", n, what)
 }
 
 type configExampleCmd struct {
@@ -93,10 +87,10 @@ type configExampleCmd struct {
 }
 
 // Run prints the example.
-func (c *configExampleCmd) Run(e *env) error {
+func (c *configExampleCmd) Run(e *cli.Env) error {
 	text, err := c.text()
 	if err == nil {
-		_, err = fmt.Fprint(e.stdout, text)
+		_, err = fmt.Fprint(e.Stdout, text)
 	}
 	return err
 }

@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/term"
 
+	"github.com/tlsink/tlsink/cmd/tlsink/internal/cli"
 	"github.com/tlsink/tlsink/config"
 	"github.com/tlsink/tlsink/console"
 	"github.com/tlsink/tlsink/internal/durable"
@@ -27,7 +28,7 @@ type consolePasswordCmd struct {
 
 // Run sets the password: a running console takes it at once, and ends all
 // sessions.
-func (c *consolePasswordCmd) Run(e *env) error {
+func (c *consolePasswordCmd) Run(e *cli.Env) error {
 	cfg, err := config.Load(c.Config)
 	if err != nil {
 		return err
@@ -47,11 +48,11 @@ func (c *consolePasswordCmd) Run(e *env) error {
 	if err := replaceSecret(file, cfg.DataDir, hash+"\n"); err != nil {
 		return fmt.Errorf("console.password_file: %w", err)
 	}
-	fmt.Fprintf(e.stdout, "%s is written: the password counts from now on, and everybody has to log in again.\n", file)
+	fmt.Fprintf(e.Stdout, "%s is written: the password counts from now on, and everybody has to log in again.\n", file)
 	if cfg.Console.Enabled {
-		fmt.Fprintf(e.stdout, "The console is at https://%s%s.\n", cfg.Zone, console.Path)
+		fmt.Fprintf(e.Stdout, "The console is at https://%s%s.\n", cfg.Zone, console.Path)
 	} else {
-		fmt.Fprintln(e.stdout, "The console is still off: set enabled = true in [console] of the configuration, and restart the service.")
+		fmt.Fprintln(e.Stdout, "The console is still off: set enabled = true in [console] of the configuration, and restart the service.")
 	}
 	return nil
 }
@@ -77,10 +78,10 @@ func replaceSecret(file, dataDir, text string) error {
 
 // askPassword reads a password: twice and without echo from a terminal, else
 // one line.
-func askPassword(e *env) (string, error) {
-	f, ok := e.stdin.(*os.File)
+func askPassword(e *cli.Env) (string, error) {
+	f, ok := e.Stdin.(*os.File)
 	if !ok || !term.IsTerminal(int(f.Fd())) {
-		line, err := bufio.NewReader(io.LimitReader(e.stdin, console.MaxPassword+2)).ReadString('\n')
+		line, err := bufio.NewReader(io.LimitReader(e.Stdin, console.MaxPassword+2)).ReadString('\n')
 		if err != nil && !errors.Is(err, io.EOF) {
 			return "", fmt.Errorf("password from standard input: %w", err)
 		}
@@ -102,12 +103,12 @@ func askPassword(e *env) (string, error) {
 
 // promptPassword restores the terminal also if the command is ended while it
 // waits: without echo it would be of no more use.
-func promptPassword(e *env, f *os.File, prompt string) (string, error) {
+func promptPassword(e *cli.Env, f *os.File, prompt string) (string, error) {
 	state, err := term.GetState(int(f.Fd()))
 	if err != nil {
 		return "", fmt.Errorf("password from the terminal: %w", err)
 	}
-	fmt.Fprint(e.stderr, prompt)
+	fmt.Fprint(e.Stderr, prompt)
 	type answer struct {
 		text []byte
 		err  error
@@ -119,13 +120,13 @@ func promptPassword(e *env, f *os.File, prompt string) (string, error) {
 	}()
 	select {
 	case a := <-read:
-		fmt.Fprintln(e.stderr)
+		fmt.Fprintln(e.Stderr)
 		if a.err != nil {
 			return "", fmt.Errorf("password from the terminal: %w", a.err)
 		}
 		return string(a.text), nil
-	case <-e.ctx.Done():
-		fmt.Fprintln(e.stderr)
+	case <-e.Ctx.Done():
+		fmt.Fprintln(e.Stderr)
 		return "", errors.Join(errors.New("ended: nothing was changed"), term.Restore(int(f.Fd()), state))
 	}
 }

@@ -5,45 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"net"
 	"net/http"
-	"os"
-	"strings"
-	"syscall"
 	"time"
 
-	"github.com/tlsink/tlsink/config"
 	"github.com/tlsink/tlsink/history"
 	"github.com/tlsink/tlsink/operate"
 )
-
-// Commands on a running service go through its control socket, in data_dir and
-// open to its owner only: the history has one opener.
-
-const controlSocket = "control.sock"
-
-func listenControl(ctx context.Context, path string) (net.Listener, error) {
-	if c, err := (&net.Dialer{Timeout: time.Second}).DialContext(ctx, "unix", path); err == nil {
-		c.Close()
-		return nil, fmt.Errorf("control socket %s: another tlsink is running with this data_dir", path)
-	}
-	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return nil, fmt.Errorf("control socket: %w", err)
-	}
-	l, err := (&net.ListenConfig{}).Listen(ctx, "unix", path)
-	if errors.Is(err, syscall.EINVAL) {
-		return nil, fmt.Errorf("control socket %s: the path is too long for a socket: choose a shorter data_dir", path)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("control socket (data_dir): %w", err)
-	}
-	if err := os.Chmod(path, 0o600); err != nil {
-		l.Close()
-		return nil, fmt.Errorf("control socket: %w", err)
-	}
-	return l, nil
-}
 
 func serveControl(ctx context.Context, l net.Listener, s *service) error {
 	srv := &http.Server{Handler: controlHandler(s), ReadHeaderTimeout: 10 * time.Second, BaseContext: func(net.Listener) context.Context { return ctx }}
@@ -92,51 +60,4 @@ func statusOf(err error) int {
 		return http.StatusConflict
 	}
 	return http.StatusInternalServerError
-}
-
-// errNotRunning says that nobody listens on the control socket.
-var errNotRunning = errors.New("no tlsink is running")
-
-// control asks a running service.
-func control(ctx context.Context, dataDir, method, path string) ([]byte, error) {
-	r, err := controlStream(ctx, dataDir, method, path)
-	if err != nil {
-		return nil, err
-	}
-	defer r.Close()
-	b, err := io.ReadAll(r)
-	if err != nil {
-		return nil, fmt.Errorf("ask the running service: %w", err)
-	}
-	return b, nil
-}
-
-// controlStream asks for an answer of any length. The caller closes it.
-func controlStream(ctx context.Context, dataDir, method, path string) (io.ReadCloser, error) {
-	socket := (&config.Config{DataDir: dataDir}).Path(controlSocket)
-	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-		return (&net.Dialer{}).DialContext(ctx, "unix", socket)
-	}}}
-	req, err := http.NewRequestWithContext(ctx, method, "http://control"+path, http.NoBody)
-	if err != nil {
-		return nil, err
-	}
-	resp, err := client.Do(req)
-	switch {
-	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ECONNREFUSED):
-		return nil, fmt.Errorf("%w with data_dir %q: start it with `tlsink serve`", errNotRunning, dataDir)
-	case errors.Is(err, fs.ErrPermission):
-		return nil, fmt.Errorf("control socket %s is for the user that runs the service: become that user, or root", socket)
-	case err != nil:
-		return nil, fmt.Errorf("ask the running service: %w", err)
-	}
-	if resp.StatusCode == http.StatusOK {
-		return resp.Body, nil
-	}
-	defer resp.Body.Close()
-	b, err := io.ReadAll(resp.Body)
-	if err != nil {
-		return nil, fmt.Errorf("ask the running service: %w", err)
-	}
-	return nil, errors.New(strings.TrimSpace(string(b)))
 }

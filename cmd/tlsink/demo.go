@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/tlsink/tlsink/certs"
+	"github.com/tlsink/tlsink/cmd/tlsink/internal/cli"
 	"github.com/tlsink/tlsink/config"
 	"github.com/tlsink/tlsink/deliver"
 	"github.com/tlsink/tlsink/history"
@@ -26,19 +27,19 @@ type demoCmd struct {
 
 // Run shows the main job on a fresh machine: the whole service on loopback, a
 // sender of every policy at once, and what the service finds out about them.
-func (c *demoCmd) Run(e *env) error {
+func (c *demoCmd) Run(e *cli.Env) error {
 	log := slog.New(slog.DiscardHandler)
 	if c.Verbose {
-		log = slog.New(slog.NewTextHandler(e.stderr, &slog.HandlerOptions{Level: slog.LevelInfo}))
+		log = slog.New(slog.NewTextHandler(e.Stderr, &slog.HandlerOptions{Level: slog.LevelInfo}))
 	}
 	dir, err := os.MkdirTemp("", "tlsink-demo-")
 	if err != nil {
 		return fmt.Errorf("demo: %w", err)
 	}
 	defer os.RemoveAll(dir)
-	ctx, cancel := context.WithTimeout(e.ctx, c.Timeout)
+	ctx, cancel := context.WithTimeout(e.Ctx, c.Timeout)
 	defer cancel()
-	fmt.Fprint(e.stdout, demoIntroduction)
+	fmt.Fprint(e.Stdout, demoIntroduction)
 	d, err := newDemo(ctx, demoConfig(dir), log)
 	switch {
 	case errors.Is(err, context.DeadlineExceeded):
@@ -46,7 +47,7 @@ func (c *demoCmd) Run(e *env) error {
 	case err != nil:
 		return fmt.Errorf("demo: %w", err)
 	}
-	return d.run(ctx, e.stdout, isTerminal(e.stdout))
+	return d.run(ctx, e.Stdout, cli.IsTerminal(e.Stdout))
 }
 
 const demoIntroduction = `tlsink demo: DNS, CA, SMTP and HTTPS of a test service start on loopback, and
@@ -191,7 +192,7 @@ func (d *demo) conclude(out io.Writer, took time.Duration) error {
 		}
 	}
 	if wrong > 0 {
-		return exitError{1}
+		return cli.ExitError(1)
 	}
 	fmt.Fprintf(out, "All %d verdicts are the policies that were simulated; %d reports were delivered; %.0f s.\n", len(d.senders), len(d.senders), took.Seconds())
 	return nil

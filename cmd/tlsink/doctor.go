@@ -16,6 +16,8 @@ import (
 
 	"github.com/miekg/dns"
 
+	"github.com/tlsink/tlsink/cmd/tlsink/internal/cli"
+	"github.com/tlsink/tlsink/cmd/tlsink/internal/control"
 	"github.com/tlsink/tlsink/config"
 	"github.com/tlsink/tlsink/dnssec"
 	"github.com/tlsink/tlsink/doctor"
@@ -31,7 +33,7 @@ type doctorCmd struct {
 }
 
 // Run checks the deployment; its exit status is 1 if anything is wrong.
-func (c *doctorCmd) Run(e *env) error {
+func (c *doctorCmd) Run(e *cli.Env) error {
 	cfg, err := config.Load(c.Config)
 	if err != nil {
 		return err
@@ -47,55 +49,55 @@ func (c *doctorCmd) Run(e *env) error {
 	o.Wait = c.Wait
 	each := func(list []doctor.Result) {
 		for _, r := range doctor.Group(list) {
-			io.WriteString(e.stdout, r.Line()) //nolint:errcheck // a terminal
+			io.WriteString(e.Stdout, r.Line()) //nolint:errcheck // a terminal
 		}
 	}
 	if c.JSON {
 		each = nil
 	}
 	o.Waiting = func(left time.Duration) {
-		fmt.Fprintf(e.stderr, "\rSTARTTLS is withheld from this address for at most %v ", left)
+		fmt.Fprintf(e.Stderr, "\rSTARTTLS is withheld from this address for at most %v ", left)
 		if left < time.Second {
-			fmt.Fprint(e.stderr, "\r"+strings.Repeat(" ", 70)+"\r")
+			fmt.Fprint(e.Stderr, "\r"+strings.Repeat(" ", 70)+"\r")
 		}
 	}
 	d, err := doctor.New(o)
 	if err != nil {
 		return err
 	}
-	results := d.Run(e.ctx, scope, each)
-	if e.ctx.Err() != nil {
+	results := d.Run(e.Ctx, scope, each)
+	if e.Ctx.Err() != nil {
 		return errors.New("interrupted")
 	}
 	if err := c.finish(e, cfg, o, results); err != nil {
 		return err
 	}
 	if !doctor.Healthy(results) {
-		return exitError{1}
+		return cli.ExitError(1)
 	}
 	return nil
 }
 
-func (c *doctorCmd) finish(e *env, cfg config.Config, o doctor.Options, results []doctor.Result) error {
+func (c *doctorCmd) finish(e *cli.Env, cfg config.Config, o doctor.Options, results []doctor.Result) error {
 	if c.JSON {
-		enc := json.NewEncoder(e.stdout)
+		enc := json.NewEncoder(e.Stdout)
 		enc.SetIndent("", "  ")
 		return enc.Encode(results)
 	}
 	if cfg.DNS.Private {
-		fmt.Fprintln(e.stdout, "\ndns.private is set: delegation, reverse names and all else that only the world sees is not tested.")
+		fmt.Fprintln(e.Stdout, "\ndns.private is set: delegation, reverse names and all else that only the world sees is not tested.")
 	}
 	if c.waits != "" {
-		fmt.Fprintf(e.stdout, "\nVerdicts without protection wait: %s.\n", c.waits)
+		fmt.Fprintf(e.Stdout, "\nVerdicts without protection wait: %s.\n", c.waits)
 	}
 	if o.Token == "" {
-		fmt.Fprintln(e.stdout, "\nThe running service could not be asked: run `tlsink doctor` on its host, as its user, to test more in less time.")
+		fmt.Fprintln(e.Stdout, "\nThe running service could not be asked: run `tlsink doctor` on its host, as its user, to test more in less time.")
 	}
-	return doctor.Summary(e.stdout, results)
+	return doctor.Summary(e.Stdout, results)
 }
 
 // options are those of the configuration, and what the running service tells.
-func (c *doctorCmd) options(e *env, cfg config.Config) (doctor.Options, error) {
+func (c *doctorCmd) options(e *cli.Env, cfg config.Config) (doctor.Options, error) {
 	resolver, err := newResolver(cfg)
 	if err != nil {
 		return doctor.Options{}, err
@@ -118,7 +120,7 @@ func (c *doctorCmd) options(e *env, cfg config.Config) (doctor.Options, error) {
 	if o.Roots, err = s.roots(&cfg); err != nil {
 		return o, err
 	}
-	b, err := control(e.ctx, cfg.DataDir, http.MethodGet, "/doctor")
+	b, err := control.Ask(e.Ctx, cfg.DataDir, http.MethodGet, "/doctor")
 	if err != nil {
 		if cfg.Certificates.CA == "local" && cfg.Certificates.Roots == "" {
 			return o, fmt.Errorf("%w; elsewhere, copy ca/root.pem from its data_dir and name it in certificates.roots", err)

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/tlsink/tlsink/cmd/tlsink/internal/control"
 	"github.com/tlsink/tlsink/config"
 	"github.com/tlsink/tlsink/doctor"
 )
@@ -50,7 +51,7 @@ func TestDoctorFromElsewhere(t *testing.T) {
 	o := optionsOf(&cfg)
 	o.Roots, o.SMTP, o.HTTPS = p.roots(t), p.smtp, p.https
 	var help doctorHelp
-	b, err := control(t.Context(), cfg.DataDir, "GET", "/doctor")
+	b, err := control.Ask(t.Context(), cfg.DataDir, "GET", "/doctor")
 	if err != nil {
 		t.Fatal(err)
 	}

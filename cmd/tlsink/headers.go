@@ -12,6 +12,7 @@ import (
 
 	"github.com/miekg/dns"
 
+	"github.com/tlsink/tlsink/cmd/tlsink/internal/cli"
 	"github.com/tlsink/tlsink/dnssec"
 	"github.com/tlsink/tlsink/evidence"
 	"github.com/tlsink/tlsink/mailauth"
@@ -29,12 +30,12 @@ type headersCmd struct {
 }
 
 // Run tells what the header of a mail tells.
-func (c *headersCmd) Run(e *env) error {
+func (c *headersCmd) Run(e *cli.Env) error {
 	r, why, err := c.resolver()
 	if err != nil {
 		return err
 	}
-	in := e.stdin
+	in := e.Stdin
 	if c.File != "-" {
 		f, err := os.Open(c.File)
 		if err != nil {
@@ -43,21 +44,21 @@ func (c *headersCmd) Run(e *env) error {
 		defer f.Close()
 		in = f
 	}
-	x, err := mailauth.Examine(e.ctx, mailauth.ExamineOptions{Resolver: r, Now: c.now}, in)
+	x, err := mailauth.Examine(e.Ctx, mailauth.ExamineOptions{Resolver: r, Now: c.now}, in)
 	if err != nil {
 		// It may quote the mail.
-		return errors.New(printable("mail " + c.File + ": " + err.Error()))
+		return errors.New(cli.Printable("mail " + c.File + ": " + err.Error()))
 	}
 	if !x.Body {
 		why = "there is no body, and signatures cover it"
 	}
 	told := tell(x, why)
 	if c.JSON {
-		enc := json.NewEncoder(e.stdout)
+		enc := json.NewEncoder(e.Stdout)
 		enc.SetIndent("", "  ")
 		return enc.Encode(told)
 	}
-	w := &headersPrinter{w: e.stdout}
+	w := &headersPrinter{w: e.Stdout}
 	w.print(told)
 	return w.err
 }
@@ -176,11 +177,11 @@ func tell(x mailauth.Examination, why string) toldHeaders {
 		t.Summary.ClaimEndsAt = &number
 	}
 	for _, d := range x.DKIM {
-		t.DKIM = append(t.DKIM, toldSignature{Domain: printable(d.Domain), Result: orUnchecked(d.Result), Reason: printable(strings.TrimPrefix(d.Reason, "dkim: "))})
+		t.DKIM = append(t.DKIM, toldSignature{Domain: cli.Printable(d.Domain), Result: orUnchecked(d.Result), Reason: cli.Printable(strings.TrimPrefix(d.Reason, "dkim: "))})
 	}
-	t.ARC = toldChain{Result: orUnchecked(x.Chain.Result), Reason: printable(x.Chain.Reason)}
+	t.ARC = toldChain{Result: orUnchecked(x.Chain.Result), Reason: cli.Printable(x.Chain.Reason)}
 	for _, s := range x.Seals {
-		t.ARC.Seals = append(t.ARC.Seals, toldSeal{Instance: s.Instance, Domain: printable(s.Domain), Status: printable(s.Status), Results: printable(s.Results)})
+		t.ARC.Seals = append(t.ARC.Seals, toldSeal{Instance: s.Instance, Domain: cli.Printable(s.Domain), Status: cli.Printable(s.Status), Results: cli.Printable(s.Results)})
 	}
 	if len(x.Header.Values("ARC-Seal")) == 0 && x.Chain.Result == "" {
 		t.ARC.Result = string(evidence.AuthNone)

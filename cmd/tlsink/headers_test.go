@@ -16,6 +16,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/miekg/dns"
+
+	"github.com/tlsink/tlsink/cmd/tlsink/internal/cli"
 )
 
 const mails = "testdata/headers"
@@ -61,7 +63,7 @@ func headers(t *testing.T, c headersCmd, stdin string) (string, error) {
 	}
 	c.Resolver = []string{"192.0.2.53"}
 	var out bytes.Buffer
-	err := c.Run(&env{ctx: t.Context(), stdin: strings.NewReader(stdin), stdout: &out, stderr: &out})
+	err := c.Run(&cli.Env{Ctx: t.Context(), Stdin: strings.NewReader(stdin), Stdout: &out, Stderr: &out})
 	return out.String(), err
 }
 

@@ -4,6 +4,8 @@ import (
 	"strings"
 
 	"github.com/emersion/go-msgauth/authres"
+
+	"github.com/tlsink/tlsink/cmd/tlsink/internal/cli"
 )
 
 // Limits of Authentication-Results fields, and of results in one.
@@ -125,6 +127,6 @@ func withoutComments(s string) string {
 // shortWord makes a word of a stranger fit for a line.
 func shortWord(s string) string {
 	const most = 100
-	r := []rune(printable(strings.Join(strings.Fields(s), " ")))
+	r := []rune(cli.Printable(strings.Join(strings.Fields(s), " ")))
 	return string(r[:min(len(r), most)])
 }

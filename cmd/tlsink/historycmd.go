@@ -12,6 +12,8 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"github.com/tlsink/tlsink/cmd/tlsink/internal/cli"
+	"github.com/tlsink/tlsink/cmd/tlsink/internal/control"
 	"github.com/tlsink/tlsink/evidence"
 	"github.com/tlsink/tlsink/operate"
 )
@@ -30,14 +32,14 @@ type historyCmd struct {
 const mostListed = 10_000
 
 type historyListCmd struct {
-	configFlag
+	control.Flag
 	JSON bool `name:"json" help:"Print JSON."`
 }
 
 // Run lists tests.
-func (c *historyListCmd) Run(e *env) error {
+func (c *historyListCmd) Run(e *cli.Env) error {
 	tests := []operate.TestRow{}
-	more, err := eachPage(e, c.configFlag, "/tests", url.Values{"limit": {"1000"}}, 1000, func(p operate.TestPage) string {
+	more, err := eachPage(e, c.Flag, "/tests", url.Values{"limit": {"1000"}}, 1000, func(p operate.TestPage) string {
 		tests = append(tests, p.Tests...)
 		return p.Next
 	})
@@ -45,20 +47,20 @@ func (c *historyListCmd) Run(e *env) error {
 		return err
 	}
 	if more {
-		fmt.Fprintln(e.stderr, "there are more: `tlsink tests search` finds them")
+		fmt.Fprintln(e.Stderr, "there are more: `tlsink tests search` finds them")
 	}
 	if c.JSON {
-		return writeJSON(e.stdout, tests)
+		return cli.WriteJSON(e.Stdout, tests)
 	}
 	return printTests(e, tests, noTests)
 }
 
 // eachPage asks for one page after the other, until there are no more or about most
 // of what they list; more says that there are.
-func eachPage[T any](e *env, c configFlag, path string, v url.Values, most int, add func(T) (next string)) (more bool, err error) {
+func eachPage[T any](e *cli.Env, c control.Flag, path string, v url.Values, most int, add func(T) (next string)) (more bool, err error) {
 	limit := 1000
 	for n := 0; n < most; n += limit {
-		b, err := c.ask(e, http.MethodGet, path+"?"+v.Encode())
+		b, err := c.Ask(e, http.MethodGet, path+"?"+v.Encode())
 		if err != nil {
 			return false, err
 		}
@@ -76,33 +78,33 @@ func eachPage[T any](e *env, c configFlag, path string, v url.Values, most int, 
 }
 
 type historyShowCmd struct {
-	configFlag
+	control.Flag
 	Test string `arg:"" help:"Test, e.g. 7KQ2PX."`
 }
 
 // Run prints a report.
-func (c *historyShowCmd) Run(e *env) error {
-	return c.print(e, http.MethodGet, testPath(c.Test, "/report"))
+func (c *historyShowCmd) Run(e *cli.Env) error {
+	return c.Print(e, http.MethodGet, testPath(c.Test, "/report"))
 }
 
 func testPath(id, rest string) string { return "/tests/" + url.PathEscape(id) + rest }
 
 type historyExportCmd struct {
-	configFlag
+	control.Flag
 	Test string `arg:"" help:"Test, e.g. 7KQ2PX."`
 }
 
 // Run prints a history.
-func (c *historyExportCmd) Run(e *env) error {
-	b, err := c.ask(e, http.MethodGet, testPath(c.Test, "/history"))
+func (c *historyExportCmd) Run(e *cli.Env) error {
+	b, err := c.Ask(e, http.MethodGet, testPath(c.Test, "/history"))
 	if err == nil {
-		_, err = e.stdout.Write(plainJSON(b))
+		_, err = e.Stdout.Write(cli.PlainJSON(b))
 	}
 	return err
 }
 
 type historyTranscriptCmd struct {
-	configFlag
+	control.Flag
 	Test string `arg:"" help:"Test, e.g. 7KQ2PX."`
 	JSON bool   `name:"json" help:"Print JSON Lines, one for each connection."`
 }
@@ -114,8 +116,8 @@ type transcript struct {
 }
 
 // Run tells the connections of a test.
-func (c *historyTranscriptCmd) Run(e *env) error {
-	b, err := c.ask(e, http.MethodGet, testPath(c.Test, "/history"))
+func (c *historyTranscriptCmd) Run(e *cli.Env) error {
+	b, err := c.Ask(e, http.MethodGet, testPath(c.Test, "/history"))
 	if err != nil {
 		return err
 	}
@@ -126,26 +128,26 @@ func (c *historyTranscriptCmd) Run(e *env) error {
 	for _, conn := range h.Connections {
 		t := transcript{conn.ID, operate.Transcript(conn)}
 		if c.JSON {
-			if err := writeJSON(e.stdout, t); err != nil {
+			if err := cli.WriteJSON(e.Stdout, t); err != nil {
 				return err
 			}
 			continue
 		}
-		t.print(e.stdout, conn.Start)
+		t.print(e.Stdout, conn.Start)
 	}
 	return nil
 }
 
 func (t transcript) print(w io.Writer, start time.Time) {
-	fmt.Fprintf(w, "connection %s, %s UTC\n", printable(string(t.Connection)), start.UTC().Format(time.DateTime))
+	fmt.Fprintf(w, "connection %s, %s UTC\n", cli.Printable(string(t.Connection)), start.UTC().Format(time.DateTime))
 	for _, l := range t.Lines {
-		fmt.Fprintf(w, "  %-8s %s\n", printable(l.Kind), printable(l.Text))
+		fmt.Fprintf(w, "  %-8s %s\n", cli.Printable(l.Kind), cli.Printable(l.Text))
 	}
 	fmt.Fprintln(w)
 }
 
 type historyConnectionsCmd struct {
-	configFlag
+	control.Flag
 	Since      time.Duration `default:"1h" help:"How far to look back."`
 	Unattached bool          `help:"Only those that belong to no test, with the reason."`
 	Network    string        `help:"Only those of clients in this network, or of this address." placeholder:"NETWORK"`
@@ -154,7 +156,7 @@ type historyConnectionsCmd struct {
 
 // Run lists connections: also those of scanners, and of clients that never
 // came as far as a mail.
-func (c *historyConnectionsCmd) Run(e *env) error {
+func (c *historyConnectionsCmd) Run(e *cli.Env) error {
 	v := url.Values{"limit": {"1000"}, "from": {time.Now().Add(-c.Since).UTC().Format(time.RFC3339Nano)}}
 	if c.Unattached {
 		v.Set("unattached", "true")
@@ -163,7 +165,7 @@ func (c *historyConnectionsCmd) Run(e *env) error {
 		v.Set("network", c.Network)
 	}
 	var list []operate.ConnectionRow
-	more, err := eachPage(e, c.configFlag, "/connections", v, mostListed, func(p operate.ConnectionPage) string {
+	more, err := eachPage(e, c.Flag, "/connections", v, mostListed, func(p operate.ConnectionPage) string {
 		list = append(list, p.Connections...)
 		return p.Next
 	})
@@ -171,17 +173,17 @@ func (c *historyConnectionsCmd) Run(e *env) error {
 		return err
 	}
 	if more {
-		fmt.Fprintln(e.stderr, "there are more: look back less far with --since, or choose a --network")
+		fmt.Fprintln(e.Stderr, "there are more: look back less far with --since, or choose a --network")
 	}
 	if c.JSON {
 		for _, r := range list {
-			if err := writeJSON(e.stdout, r); err != nil {
+			if err := cli.WriteJSON(e.Stdout, r); err != nil {
 				return err
 			}
 		}
 		return nil
 	}
-	w := tabwriter.NewWriter(e.stdout, 0, 0, 2, ' ', 0)
+	w := tabwriter.NewWriter(e.Stdout, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "CONNECTION\tSTARTED (UTC)\tSECONDS\tCLIENT\tNAME\tSERVER\tSTATUS\tENDING\tTEST\tANOMALIES")
 	for _, c := range list {
 		seconds := "open"
@@ -189,35 +191,35 @@ func (c *historyConnectionsCmd) Run(e *env) error {
 			seconds = fmt.Sprintf("%.1f", c.End.Sub(c.Start).Seconds())
 		}
 		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%.40s\t%d\t%s\t%s\t%s\t%.120s\n", c.ID, c.Start.UTC().Format(time.DateTime), seconds, c.Client,
-			cmp.Or(printable(strings.Join(c.Helo, " ")), "-"), c.Server, c.Status, c.Ending, cmp.Or(c.Test, "-"), printable(strings.Join(c.Anomalies, "; ")))
+			cmp.Or(cli.Printable(strings.Join(c.Helo, " ")), "-"), c.Server, c.Status, c.Ending, cmp.Or(c.Test, "-"), cli.Printable(strings.Join(c.Anomalies, "; ")))
 	}
 	return w.Flush()
 }
 
 type historyConnectionCmd struct {
-	configFlag
+	control.Flag
 	Connection string `arg:"" help:"Connection, as \x60tlsink history connections\x60 names it."`
 	JSON       bool   `name:"json" help:"Print JSON."`
 }
 
 // Run shows a connection.
-func (c *historyConnectionCmd) Run(e *env) error {
-	b, err := c.ask(e, http.MethodGet, "/connections/"+url.PathEscape(c.Connection))
+func (c *historyConnectionCmd) Run(e *cli.Env) error {
+	b, err := c.Ask(e, http.MethodGet, "/connections/"+url.PathEscape(c.Connection))
 	if err != nil {
 		return err
 	}
 	if c.JSON {
-		_, err := e.stdout.Write(plainJSON(b))
+		_, err := e.Stdout.Write(cli.PlainJSON(b))
 		return err
 	}
 	var row operate.ConnectionRow
 	if err := json.Unmarshal(b, &row); err != nil {
 		return fmt.Errorf("answer of the running service: %w", err)
 	}
-	transcript{row.ID, operate.Transcript(row.Connection)}.print(e.stdout, row.Start)
-	fmt.Fprintf(e.stdout, "test: %s\n", cmp.Or(printable(row.Test), "none"))
+	transcript{row.ID, operate.Transcript(row.Connection)}.print(e.Stdout, row.Start)
+	fmt.Fprintf(e.Stdout, "test: %s\n", cmp.Or(cli.Printable(row.Test), "none"))
 	if row.Why != nil {
-		printWhy(e.stdout, *row.Why)
+		printWhy(e.Stdout, *row.Why)
 	}
 	return nil
 }

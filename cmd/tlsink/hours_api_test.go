@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/tlsink/tlsink/client"
+	"github.com/tlsink/tlsink/cmd/tlsink/internal/cli"
 	"github.com/tlsink/tlsink/config"
 	"github.com/tlsink/tlsink/live"
 	"github.com/tlsink/tlsink/report"
@@ -109,7 +110,7 @@ func TestTestsFromCron(t *testing.T) {
 				}
 				ended := make(chan error, 1)
 				go func() {
-					ended <- cmd.Run(&env{ctx: t.Context(), stdin: strings.NewReader(""), stdout: stdout, stderr: stderr})
+					ended <- cmd.Run(&cli.Env{Ctx: t.Context(), Stdin: strings.NewReader(""), Stdout: stdout, Stderr: stderr})
 				}()
 				var to []string
 				select {
@@ -122,8 +123,8 @@ func TestTestsFromCron(t *testing.T) {
 				s.wait()
 				err := <-ended
 				status := testMet
-				if x, ok := errors.AsType[exitError](err); ok {
-					status = x.status
+				if x, ok := errors.AsType[cli.ExitError](err); ok {
+					status = int(x)
 				} else if err != nil {
 					t.Fatal(err)
 				}

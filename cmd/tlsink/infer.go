@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/tlsink/tlsink/cmd/tlsink/internal/cli"
 	"github.com/tlsink/tlsink/evidence"
 	"github.com/tlsink/tlsink/policyinfer"
 )
@@ -21,7 +22,7 @@ type inferCmd struct {
 }
 
 // Run prints the verdict of each history.
-func (c *inferCmd) Run(e *env) error {
+func (c *inferCmd) Run(e *cli.Env) error {
 	files, err := expand(c.Files)
 	if err != nil {
 		return err
@@ -34,7 +35,7 @@ func (c *inferCmd) Run(e *env) error {
 		}
 		v := engine.Infer(h, policyinfer.Options{Explain: c.Explain})
 		if c.JSON {
-			if err := json.NewEncoder(e.stdout).Encode(struct {
+			if err := json.NewEncoder(e.Stdout).Encode(struct {
 				Test string `json:"test"`
 				policyinfer.Verdict
 			}{h.Test.ID, v}); err != nil {
@@ -43,9 +44,9 @@ func (c *inferCmd) Run(e *env) error {
 			continue
 		}
 		if i > 0 {
-			fmt.Fprintln(e.stdout)
+			fmt.Fprintln(e.Stdout)
 		}
-		printVerdict(e.stdout, h.Test.ID, v)
+		printVerdict(e.Stdout, h.Test.ID, v)
 	}
 	return nil
 }
@@ -66,8 +67,8 @@ func expand(args []string) ([]string, error) {
 	return out, nil
 }
 
-func readHistory(e *env, file string) (evidence.History, error) {
-	r := e.stdin
+func readHistory(e *cli.Env, file string) (evidence.History, error) {
+	r := e.Stdin
 	if file != "-" {
 		f, err := os.Open(file)
 		if err != nil {

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/tlsink/tlsink/cmd/tlsink/internal/cli"
 	"github.com/tlsink/tlsink/policyinfer"
 )
 
@@ -14,7 +15,7 @@ const histories = "../../policyinfer/testdata/histories"
 func runCLI(t *testing.T, stdin string, args ...string) (stdout, stderr string, status int) {
 	t.Helper()
 	var out, err bytes.Buffer
-	status = run(&env{ctx: t.Context(), stdin: strings.NewReader(stdin), stdout: &out, stderr: &err}, args)
+	status = run(&cli.Env{Ctx: t.Context(), Stdin: strings.NewReader(stdin), Stdout: &out, Stderr: &err}, args)
 	return out.String(), err.String(), status
 }
 

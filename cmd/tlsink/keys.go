@@ -10,6 +10,8 @@ import (
 	"strings"
 
 	"github.com/tlsink/tlsink/certs"
+	"github.com/tlsink/tlsink/cmd/tlsink/internal/cli"
+	"github.com/tlsink/tlsink/cmd/tlsink/internal/control"
 	"github.com/tlsink/tlsink/config"
 	"github.com/tlsink/tlsink/zones"
 )
@@ -24,18 +26,18 @@ type keysCmd struct {
 }
 
 type keysListCmd struct {
-	configFlag
+	control.Flag
 	JSON bool `name:"json" help:"Print JSON."`
 }
 
 // Run lists keys.
-func (c *keysListCmd) Run(e *env) error {
-	b, err := c.ask(e, http.MethodGet, "/keys")
+func (c *keysListCmd) Run(e *cli.Env) error {
+	b, err := c.Ask(e, http.MethodGet, "/keys")
 	if err != nil {
 		return err
 	}
 	if c.JSON {
-		_, err := e.stdout.Write(b)
+		_, err := e.Stdout.Write(b)
 		return err
 	}
 	var keys []certs.KeyStatus
@@ -46,39 +48,39 @@ func (c *keysListCmd) Run(e *env) error {
 	if err != nil {
 		return err
 	}
-	return printKeys(e.stdout, cfg.Zone, cfg.Slots, keys)
+	return printKeys(e.Stdout, cfg.Zone, cfg.Slots, keys)
 }
 
 type keysRollCmd struct {
-	configFlag
+	control.Flag
 	Hosts []string `arg:"" optional:"" help:"Hosts, e.g. mx04.et. Default: all that have matching TLSA records."`
 }
 
 // Run begins key rolls.
-func (c *keysRollCmd) Run(e *env) error {
-	hosts, err := c.change(e, http.MethodPost, c.Hosts)
+func (c *keysRollCmd) Run(e *cli.Env) error {
+	hosts, err := changeKeys(c.Flag, e, http.MethodPost, c.Hosts)
 	if err == nil {
-		fmt.Fprintf(e.stdout, "keys are being rolled: %s\n`tlsink keys list` shows how far.\n", strings.Join(hosts, ", "))
+		fmt.Fprintf(e.Stdout, "keys are being rolled: %s\n`tlsink keys list` shows how far.\n", strings.Join(hosts, ", "))
 	}
 	return err
 }
 
 type keysCancelCmd struct {
-	configFlag
+	control.Flag
 	Hosts []string `arg:"" optional:"" help:"Hosts. Default: all that can be taken back."`
 }
 
 // Run takes key rolls back.
-func (c *keysCancelCmd) Run(e *env) error {
-	hosts, err := c.change(e, http.MethodDelete, c.Hosts)
+func (c *keysCancelCmd) Run(e *cli.Env) error {
+	hosts, err := changeKeys(c.Flag, e, http.MethodDelete, c.Hosts)
 	if err == nil {
-		fmt.Fprintf(e.stdout, "taken back: %s\n", cmp.Or(strings.Join(hosts, ", "), "nothing, no key is being rolled"))
+		fmt.Fprintf(e.Stdout, "taken back: %s\n", cmp.Or(strings.Join(hosts, ", "), "nothing, no key is being rolled"))
 	}
 	return err
 }
 
-func (c configFlag) change(e *env, method string, hosts []string) (changed []string, err error) {
-	b, err := c.ask(e, method, "/keys/rolls?"+url.Values{"host": hosts}.Encode())
+func changeKeys(c control.Flag, e *cli.Env, method string, hosts []string) (changed []string, err error) {
+	b, err := c.Ask(e, method, "/keys/rolls?"+url.Values{"host": hosts}.Encode())
 	if err != nil {
 		return nil, err
 	}
@@ -96,43 +98,35 @@ type zoneCmd struct {
 	Confirm zoneConfirmCmd `cmd:"" help:"Confirm that the parent zone has the new DS record, where that can't be seen from here."`
 }
 
-type zoneShowCmd struct{ configFlag }
+type zoneShowCmd struct{ control.Flag }
 
 // Run prints what the parent zone has to publish.
-func (c *zoneShowCmd) Run(e *env) error { return c.print(e, http.MethodGet, "/zone") }
+func (c *zoneShowCmd) Run(e *cli.Env) error { return c.Print(e, http.MethodGet, "/zone") }
 
-type zoneStatusCmd struct{ configFlag }
+type zoneStatusCmd struct{ control.Flag }
 
 // Run prints the keys of the zone.
-func (c *zoneStatusCmd) Run(e *env) error { return c.print(e, http.MethodGet, "/zone/roll") }
+func (c *zoneStatusCmd) Run(e *cli.Env) error { return c.Print(e, http.MethodGet, "/zone/roll") }
 
 type zoneRollCmd struct {
-	configFlag
+	control.Flag
 	Role string `enum:",csk,ksk,zsk" default:"" help:"Key to replace: csk, ksk or zsk. Default: the one that the DS record names. zsk in a zone with one key gives it a second."`
 }
 
 // Run begins a roll of a key of the zone.
-func (c *zoneRollCmd) Run(e *env) error {
-	return c.print(e, http.MethodPost, "/zone/roll?role="+url.QueryEscape(c.Role))
+func (c *zoneRollCmd) Run(e *cli.Env) error {
+	return c.Print(e, http.MethodPost, "/zone/roll?role="+url.QueryEscape(c.Role))
 }
 
-type zoneCancelCmd struct{ configFlag }
+type zoneCancelCmd struct{ control.Flag }
 
 // Run takes a roll back.
-func (c *zoneCancelCmd) Run(e *env) error { return c.print(e, http.MethodDelete, "/zone/roll") }
+func (c *zoneCancelCmd) Run(e *cli.Env) error { return c.Print(e, http.MethodDelete, "/zone/roll") }
 
-type zoneConfirmCmd struct{ configFlag }
+type zoneConfirmCmd struct{ control.Flag }
 
 // Run confirms the new DS record.
-func (c *zoneConfirmCmd) Run(e *env) error { return c.print(e, http.MethodPut, "/zone/roll/ds") }
-
-func (c configFlag) print(e *env, method, path string) error {
-	b, err := c.ask(e, method, path)
-	if err == nil {
-		_, err = e.stdout.Write(b)
-	}
-	return err
-}
+func (c *zoneConfirmCmd) Run(e *cli.Env) error { return c.Print(e, http.MethodPut, "/zone/roll/ds") }
 
 // keyRoutes are the part of the control socket that is about keys.
 func (s *service) keyRoutes(handle func(pattern string, f handler)) {

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/tlsink/tlsink/certs"
+	"github.com/tlsink/tlsink/cmd/tlsink/internal/cli"
 )
 
 // printKeys writes a table for a terminal of 100 columns: names are those below
@@ -40,7 +41,7 @@ func printKeys(w io.Writer, zone string, slots int, keys []certs.KeyStatus) erro
 		}
 		state, reason := stateOf(k)
 		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", host, k.Certificate.Kind, k.Algorithm, id, until, at(next, minute), state)
-		if reason = printable(reason); reason != "" {
+		if reason = cli.Printable(reason); reason != "" {
 			if !slices.Contains(order, reason) {
 				order = append(order, reason)
 			}

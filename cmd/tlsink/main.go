@@ -9,17 +9,18 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"os/signal"
 	"runtime/debug"
 	"syscall"
 
 	"github.com/alecthomas/kong"
+
+	"github.com/tlsink/tlsink/cmd/tlsink/internal/cli"
 )
 
-// cli is the command line.
-type cli struct {
+// commandLines is what can be said on the command line.
+type commandLines struct {
 	Demo    demoCmd    `cmd:"" help:"Show the whole service at work, on loopback, with senders of every policy."`
 	Serve   serveCmd   `cmd:"" help:"Run the sink."`
 	Doctor  doctorCmd  `cmd:"" help:"Check a deployed sink from the outside in, and say what to do."`
@@ -47,19 +48,6 @@ type cli struct {
 	Version versionCmd `cmd:"" help:"Print the version."`
 }
 
-// env is what a command may use of the process.
-type env struct {
-	ctx    context.Context
-	stdin  io.Reader
-	stdout io.Writer
-	stderr io.Writer
-}
-
-// exitError ends the process with a status that is a result, not a failure.
-type exitError struct{ status int }
-
-func (e exitError) Error() string { return fmt.Sprintf("exit status %d", e.status) }
-
 func main() {
 	// A binary with a file capability would print no stack when it crashes.
 	debug.SetTraceback("single")
@@ -73,24 +61,24 @@ func main() {
 		fmt.Fprintln(os.Stderr, "tlsink: second signal, ended at once")
 		os.Exit(1)
 	}()
-	os.Exit(run(&env{ctx: ctx, stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr}, os.Args[1:]))
+	os.Exit(run(&cli.Env{Ctx: ctx, Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr}, os.Args[1:]))
 }
 
 // run executes one command line and returns the exit status: 0 success,
 // 1 a negative result or a failure, 2 a wrong command line.
-func run(e *env, args []string) (status int) {
-	var c cli
+func run(e *cli.Env, args []string) (status int) {
+	var c commandLines
 	exited := -1
 	parser, err := kong.New(&c,
 		kong.Name("tlsink"),
 		kong.Description("Does a mail server really protect the mail it sends? An active downgrade-testing mail sink."),
-		kong.Writers(e.stdout, e.stderr),
+		kong.Writers(e.Stdout, e.Stderr),
 		kong.Exit(func(n int) { exited = n; panic(errExited) }),
 		kong.UsageOnError(),
 		kong.Bind(e),
 	)
 	if err != nil {
-		fmt.Fprintln(e.stderr, "tlsink:", err)
+		fmt.Fprintln(e.Stderr, "tlsink:", err)
 		return 2
 	}
 	defer func() {
@@ -104,14 +92,14 @@ func run(e *env, args []string) (status int) {
 	}()
 	k, err := parser.Parse(args)
 	if err != nil {
-		fmt.Fprintf(e.stderr, "tlsink: %v\nhint: tlsink --help\n", err)
+		fmt.Fprintf(e.Stderr, "tlsink: %v\nhint: tlsink --help\n", err)
 		return 2
 	}
 	if err := k.Run(); err != nil {
-		if x, ok := errors.AsType[exitError](err); ok {
-			return x.status
+		if x, ok := errors.AsType[cli.ExitError](err); ok {
+			return int(x)
 		}
-		fmt.Fprintln(e.stderr, "tlsink:", err)
+		fmt.Fprintln(e.Stderr, "tlsink:", err)
 		return 1
 	}
 	return 0

@@ -10,6 +10,7 @@ import (
 	"github.com/libdns/libdns"
 	"github.com/miekg/dns"
 
+	"github.com/tlsink/tlsink/cmd/tlsink/internal/cli"
 	"github.com/tlsink/tlsink/config"
 	"github.com/tlsink/tlsink/dnssec"
 	"github.com/tlsink/tlsink/doctor"
@@ -128,7 +129,7 @@ func (n *externalNames) status() string {
 		fmt.Fprintf(&b, "key       tag %d, algorithm %s\n", ds.KeyTag, dns.AlgorithmToString[ds.Algorithm])
 	}
 	if problem != nil {
-		fmt.Fprintf(&b, "problem   %s\n", printable(problem.Error()))
+		fmt.Fprintf(&b, "problem   %s\n", cli.Printable(problem.Error()))
 	}
 	if p.known && problem == nil {
 		b.WriteString("records   as they have to be\n")

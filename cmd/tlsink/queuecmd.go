@@ -2,7 +2,6 @@ package main
 
 import (
 	"cmp"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -10,6 +9,8 @@ import (
 	"strings"
 	"text/tabwriter"
 
+	"github.com/tlsink/tlsink/cmd/tlsink/internal/cli"
+	"github.com/tlsink/tlsink/cmd/tlsink/internal/control"
 	"github.com/tlsink/tlsink/operate"
 )
 
@@ -23,19 +24,19 @@ type queueCmd struct {
 }
 
 type queueListCmd struct {
-	configFlag
+	control.Flag
 	All  bool `help:"Also those that were sent or given up."`
 	JSON bool `name:"json" help:"Print JSON."`
 }
 
 // Run lists reports.
-func (c *queueListCmd) Run(e *env) error {
+func (c *queueListCmd) Run(e *cli.Env) error {
 	v := url.Values{"limit": {"1000"}}
 	if !c.All {
 		v.Set("pending", "true")
 	}
 	list := []operate.ReportRow{}
-	more, err := eachPage(e, c.configFlag, "/queue", v, mostListed, func(p operate.ReportPage) string {
+	more, err := eachPage(e, c.Flag, "/queue", v, mostListed, func(p operate.ReportPage) string {
 		list = append(list, p.Reports...)
 		return p.Next
 	})
@@ -43,114 +44,98 @@ func (c *queueListCmd) Run(e *env) error {
 		return err
 	}
 	if more {
-		fmt.Fprintf(e.stderr, "there are more than these %d\n", len(list))
+		fmt.Fprintf(e.Stderr, "there are more than these %d\n", len(list))
 	}
 	if c.JSON {
-		return writeJSON(e.stdout, list)
+		return cli.WriteJSON(e.Stdout, list)
 	}
 	if len(list) == 0 {
-		fmt.Fprintln(e.stderr, "no report waits")
+		fmt.Fprintln(e.Stderr, "no report waits")
 		return nil
 	}
-	w := tabwriter.NewWriter(e.stdout, 0, 0, 2, ' ', 0)
+	w := tabwriter.NewWriter(e.Stdout, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "REPORT\tTO\tSTATE\tATTEMPTS\tCREATED (UTC)\tDUE (UTC)\tLAST ERROR")
 	for _, r := range list {
-		fmt.Fprintf(w, "%s\t<%s>\t%s\t%d\t%s\t%s\t%.100s\n", printable(r.ID), printable(r.To), r.State, r.Attempts, date(r.Created), date(r.Due), cmp.Or(printable(r.LastError), "-"))
+		fmt.Fprintf(w, "%s\t<%s>\t%s\t%d\t%s\t%s\t%.100s\n", cli.Printable(r.ID), cli.Printable(r.To), r.State, r.Attempts, cli.Date(r.Created), cli.Date(r.Due), cmp.Or(cli.Printable(r.LastError), "-"))
 	}
 	return w.Flush()
 }
 
 type queueRetryCmd struct {
-	configFlag
+	control.Flag
 	Reports []string `arg:"" help:"Reports; they are named like their tests."`
 }
 
 // Run retries reports.
-func (c *queueRetryCmd) Run(e *env) error {
-	return c.forEach(e, c.Reports, http.MethodPost, "/retry", "is due now")
+func (c *queueRetryCmd) Run(e *cli.Env) error {
+	return forEach(c.Flag, e, c.Reports, http.MethodPost, "/retry", "is due now")
 }
 
 type queueDropCmd struct {
-	configFlag
+	control.Flag
 	Reports []string `arg:"" help:"Reports; they are named like their tests."`
 }
 
 // Run drops reports.
-func (c *queueDropCmd) Run(e *env) error {
-	return c.forEach(e, c.Reports, http.MethodDelete, "", "is dropped")
+func (c *queueDropCmd) Run(e *cli.Env) error {
+	return forEach(c.Flag, e, c.Reports, http.MethodDelete, "", "is dropped")
 }
 
 // forEach does the same to several reports, and fails if one of them did.
-func (c configFlag) forEach(e *env, ids []string, method, rest, done string) error {
+func forEach(c control.Flag, e *cli.Env, ids []string, method, rest, done string) error {
 	var failed error
 	for _, id := range ids {
-		if _, err := c.ask(e, method, "/queue/"+url.PathEscape(id)+rest); err != nil {
+		if _, err := c.Ask(e, method, "/queue/"+url.PathEscape(id)+rest); err != nil {
 			failed = errors.Join(failed, err)
 			continue
 		}
-		fmt.Fprintf(e.stdout, "report %s %s\n", printable(strings.ToUpper(id)), done)
+		fmt.Fprintf(e.Stdout, "report %s %s\n", cli.Printable(strings.ToUpper(id)), done)
 	}
 	return failed
 }
 
 type queueLimitsCmd struct {
-	configFlag
+	control.Flag
 	JSON bool `name:"json" help:"Print JSON."`
 }
 
 // Run lists limits that are used.
-func (c *queueLimitsCmd) Run(e *env) error {
+func (c *queueLimitsCmd) Run(e *cli.Env) error {
 	var list []operate.Limit
-	if done, err := c.list(e, "/limits", c.JSON, &list); done || err != nil {
+	if done, err := c.List(e, "/limits", c.JSON, &list); done || err != nil {
 		return err
 	}
 	if len(list) == 0 {
-		fmt.Fprintln(e.stderr, "no limit is near")
+		fmt.Fprintln(e.Stderr, "no limit is near")
 		return nil
 	}
-	w := tabwriter.NewWriter(e.stdout, 0, 0, 2, ' ', 0)
+	w := tabwriter.NewWriter(e.Stdout, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "LIMIT\tWHO\tUSED\tOF\tUNTIL (UTC)")
 	for _, l := range list {
-		fmt.Fprintf(w, "%s\t%s\t%d\t%d\t%s\n", printable(l.What), cmp.Or(printable(l.Who), "-"), l.Count, l.Limit, date(l.Until))
+		fmt.Fprintf(w, "%s\t%s\t%d\t%d\t%s\n", cli.Printable(l.What), cmp.Or(cli.Printable(l.Who), "-"), l.Count, l.Limit, cli.Date(l.Until))
 	}
 	return w.Flush()
 }
 
-// list asks for a list; done says that it was printed as JSON.
-func (c configFlag) list(e *env, path string, asJSON bool, to any) (done bool, err error) {
-	b, err := c.ask(e, http.MethodGet, path)
-	if err != nil {
-		return false, err
-	}
-	if asJSON {
-		_, err := e.stdout.Write(plainJSON(b))
-		return true, err
-	}
-	if err := json.Unmarshal(b, to); err != nil {
-		return false, fmt.Errorf("answer of the running service: %w", err)
-	}
-	return false, nil
-}
-
 type queueWebhooksCmd struct {
-	configFlag
+	control.Flag
 	JSON bool `name:"json" help:"Print JSON."`
 }
 
 // Run lists calls of webhooks.
-func (c *queueWebhooksCmd) Run(e *env) error {
+func (c *queueWebhooksCmd) Run(e *cli.Env) error {
 	var list []operate.Delivery
-	if done, err := c.list(e, "/webhooks", c.JSON, &list); done || err != nil {
+	if done, err := c.List(e, "/webhooks", c.JSON, &list); done || err != nil {
 		return err
 	}
 	if len(list) == 0 {
-		fmt.Fprintln(e.stderr, "no webhook was called")
+		fmt.Fprintln(e.Stderr, "no webhook was called")
 		return nil
 	}
-	w := tabwriter.NewWriter(e.stdout, 0, 0, 2, ' ', 0)
+	w := tabwriter.NewWriter(e.Stdout, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "MESSAGE\tTEST\tHOST\tSTATE\tATTEMPTS\tCREATED (UTC)\tDUE (UTC)\tLAST ERROR")
 	for _, d := range list {
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%d\t%s\t%s\t%.100s\n", printable(d.ID), printable(d.Test), printable(d.Host), d.State, d.Attempts, date(d.Created), date(d.Due), cmp.Or(printable(d.LastError), "-"))
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%d\t%s\t%s\t%.100s\n", cli.Printable(d.ID), cli.Printable(d.Test), cli.Printable(d.Host), d.State, d.Attempts, cli.Date(d.Created), cli.Date(d.Due), cmp.Or(cli.Printable(d.LastError), "-"))
 	}
 	return w.Flush()
 }

@@ -12,6 +12,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/tlsink/tlsink/cmd/tlsink/internal/cli"
+	"github.com/tlsink/tlsink/cmd/tlsink/internal/control"
 	"github.com/tlsink/tlsink/config"
 	"github.com/tlsink/tlsink/mailer"
 	"github.com/tlsink/tlsink/sink"
@@ -83,11 +85,11 @@ func mailerSettings(c *config.Config, t mailer.Transport) mailer.Settings {
 	}
 }
 
-type reloadCmd struct{ configFlag }
+type reloadCmd struct{ control.Flag }
 
 // Run has a running service read its configuration again.
-func (c *reloadCmd) Run(e *env) error {
-	b, err := c.ask(e, http.MethodPost, "/reload")
+func (c *reloadCmd) Run(e *cli.Env) error {
+	b, err := c.Ask(e, http.MethodPost, "/reload")
 	if err != nil {
 		return err
 	}
@@ -96,14 +98,14 @@ func (c *reloadCmd) Run(e *env) error {
 		return fmt.Errorf("answer of the running service: %w", err)
 	}
 	if len(r.Applied)+len(r.Restart) == 0 {
-		fmt.Fprintln(e.stdout, "reloaded: no setting has changed")
+		fmt.Fprintln(e.Stdout, "reloaded: no setting has changed")
 		return nil
 	}
 	if len(r.Applied) > 0 {
-		fmt.Fprintln(e.stdout, "reloaded:", strings.Join(r.Applied, ", "))
+		fmt.Fprintln(e.Stdout, "reloaded:", strings.Join(r.Applied, ", "))
 	}
 	if len(r.Restart) > 0 {
-		fmt.Fprintln(e.stdout, "needs a restart:", strings.Join(r.Restart, ", "))
+		fmt.Fprintln(e.Stdout, "needs a restart:", strings.Join(r.Restart, ", "))
 	}
 	return nil
 }

@@ -10,6 +10,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/tlsink/tlsink/cmd/tlsink/internal/cli"
 	"github.com/tlsink/tlsink/config"
 	"github.com/tlsink/tlsink/history"
 	"github.com/tlsink/tlsink/internal/durable"
@@ -25,12 +26,12 @@ type restoreCmd struct {
 }
 
 // Run puts a backup into an empty data_dir.
-func (c *restoreCmd) Run(e *env) error {
+func (c *restoreCmd) Run(e *cli.Env) error {
 	cfg, err := config.Load(c.Config)
 	if err != nil {
 		return err
 	}
-	in := e.stdin
+	in := e.Stdin
 	if c.File != "-" {
 		f, err := os.Open(c.File)
 		if err != nil {
@@ -43,7 +44,7 @@ func (c *restoreCmd) Run(e *env) error {
 	if err != nil {
 		return fmt.Errorf("restore %s: %w", c.File, err)
 	}
-	fmt.Fprintf(e.stdout, "restored %s into %s: zone %s as of %s, %d files\n", c.File, cfg.DataDir, m.Zone, m.Time.Format(time.RFC3339), len(m.Files))
+	fmt.Fprintf(e.Stdout, "restored %s into %s: zone %s as of %s, %d files\n", c.File, cfg.DataDir, m.Zone, m.Time.Format(time.RFC3339), len(m.Files))
 	return nil
 }
 

@@ -13,6 +13,8 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/tlsink/tlsink/cmd/tlsink/internal/cli"
+	"github.com/tlsink/tlsink/cmd/tlsink/internal/control"
 	"github.com/tlsink/tlsink/config"
 )
 
@@ -21,13 +23,13 @@ type serveCmd struct {
 }
 
 // Run serves until it is interrupted.
-func (c *serveCmd) Run(e *env) error {
+func (c *serveCmd) Run(e *cli.Env) error {
 	cfg, err := config.Load(c.Config)
 	if err != nil {
 		return err
 	}
 	level := new(slog.LevelVar)
-	log, err := newLogger(e.stderr, cfg.Log, level)
+	log, err := newLogger(e.Stderr, cfg.Log, level)
 	if err != nil {
 		return err
 	}
@@ -38,22 +40,22 @@ func (c *serveCmd) Run(e *env) error {
 	hangups := make(chan os.Signal, 1)
 	signal.Notify(hangups, syscall.SIGHUP)
 	defer signal.Stop(hangups)
-	l, err := listen(e.ctx, cfg.Listen)
+	l, err := listen(e.Ctx, cfg.Listen)
 	if err != nil {
 		return err
 	}
-	s, err := newService(e.ctx, cfg, network{}, log)
+	s, err := newService(e.Ctx, cfg, network{}, log)
 	if err != nil {
 		l.close()
 		return err
 	}
-	return s.serve(e.ctx, l, &reloader{service: s, file: c.Config, level: level, hangups: hangups})
+	return s.serve(e.Ctx, l, &reloader{service: s, file: c.Config, level: level, hangups: hangups})
 }
 
 // serve runs s and its control socket.
 func (s *service) serve(ctx context.Context, l *listeners, r *reloader) error {
 	s.reload = r
-	control, err := listenControl(ctx, s.cfg.Path(controlSocket))
+	socket, err := control.Listen(ctx, s.cfg.Path(control.Socket))
 	if err != nil {
 		l.close()
 		return errors.Join(err, s.store.Close())
@@ -71,7 +73,7 @@ func (s *service) serve(ctx context.Context, l *listeners, r *reloader) error {
 	defer stopping()
 	g, gctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return s.run(gctx, l) })
-	g.Go(func() error { return serveControl(gctx, control, s) })
+	g.Go(func() error { return serveControl(gctx, socket, s) })
 	g.Go(func() error { return r.watch(gctx, manager) })
 	if err := waitFor(gctx, g.Wait, stopTimeout); err != nil {
 		return err

@@ -11,6 +11,7 @@ import (
 	"github.com/miekg/dns"
 	"go.etcd.io/bbolt"
 
+	"github.com/tlsink/tlsink/cmd/tlsink/internal/control"
 	"github.com/tlsink/tlsink/operate"
 )
 
@@ -241,7 +242,7 @@ func TestSignalDrains(t *testing.T) {
 		t.Errorf("exit status %d, want 0", s)
 	}
 	p.waitFor(t, "tlsink has stopped")
-	if _, err := os.Stat(filepath.Join(p.settings.dir(), controlSocket)); err == nil {
+	if _, err := os.Stat(filepath.Join(p.settings.dir(), control.Socket)); err == nil {
 		t.Error("the control socket is still there")
 	}
 }
@@ -266,7 +267,7 @@ func TestSecondSignalEndsAtOnce(t *testing.T) {
 func TestControlSocketIsForItsOwner(t *testing.T) {
 	t.Parallel()
 	p := start(t, newSettings(t))
-	info, err := os.Stat(filepath.Join(p.settings.dir(), controlSocket))
+	info, err := os.Stat(filepath.Join(p.settings.dir(), control.Socket))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/tlsink/tlsink/client"
+	"github.com/tlsink/tlsink/cmd/tlsink/internal/cli"
 	"github.com/tlsink/tlsink/live"
 	"github.com/tlsink/tlsink/policyinfer"
 )
@@ -41,7 +42,7 @@ will do. Interrupted, it gives the addresses back if no mail has come yet.`
 }
 
 // Run makes one test.
-func (c *testCmd) Run(e *env) error {
+func (c *testCmd) Run(e *cli.Env) error {
 	requirements, err := c.usage()
 	if err != nil {
 		return stopTest(e, usageError{err})
@@ -50,7 +51,7 @@ func (c *testCmd) Run(e *env) error {
 	if err != nil {
 		return stopTest(e, usageError{err})
 	}
-	ctx, cancel := context.WithTimeoutCause(e.ctx, c.Timeout, errTimeUp)
+	ctx, cancel := context.WithTimeoutCause(e.Ctx, c.Timeout, errTimeUp)
 	defer cancel()
 	run := &testRun{cmd: c, env: e, client: cl, began: time.Now()}
 	outcome, err := run.do(ctx, requirements)
@@ -63,7 +64,7 @@ func (c *testCmd) Run(e *env) error {
 	case err != nil:
 		return stopTest(e, err)
 	case outcome.status() != testMet:
-		return exitError{outcome.status()}
+		return cli.ExitError(outcome.status())
 	}
 	return nil
 }
@@ -110,7 +111,7 @@ func (c *testCmd) usage() ([]requirement, error) {
 // testRun is one run of the command.
 type testRun struct {
 	cmd    *testCmd
-	env    *env
+	env    *cli.Env
 	client *client.Client
 	began  time.Time
 	mailed bool // the addresses were told, and the mail handed over
@@ -132,16 +133,16 @@ func (r *testRun) do(ctx context.Context, requirements []requirement) (*testOutc
 		return &testOutcome{server: r.cmd.Server, requirements: requirements, failure: err}, err
 	}
 	if started.Webhook != nil {
-		fmt.Fprintf(r.env.stderr, "webhook secret: %s\n", printable(started.Webhook.Secret))
+		fmt.Fprintf(r.env.Stderr, "webhook secret: %s\n", cli.Printable(started.Webhook.Secret))
 	}
-	fmt.Fprintf(r.env.stderr, "follow it at %s\n", printable(started.Link))
+	fmt.Fprintf(r.env.Stderr, "follow it at %s\n", cli.Printable(started.Link))
 	view := &sendingView{run: r, ctx: ctx, testView: newTestView(r.progress(), r.cmd.JSON, time.Now)}
 	last, err := followTest(ctx, r.client, started.Capability, r.cmd.Language, view)
 	view.end()
 	if last == nil {
 		last = started.Status
 	}
-	if errors.Is(err, errInterrupted) && r.env.ctx.Err() == nil {
+	if errors.Is(err, errInterrupted) && r.env.Ctx.Err() == nil {
 		err = errTimeUp
 	}
 	if err != nil && !last.State.Over() {
@@ -166,9 +167,9 @@ func (r *testRun) do(ctx context.Context, requirements []requirement) (*testOutc
 // progress is where changes are shown: with JSON they are the result.
 func (r *testRun) progress() io.Writer {
 	if r.cmd.JSON {
-		return r.env.stdout
+		return r.env.Stdout
 	}
-	return r.env.stderr
+	return r.env.Stderr
 }
 
 // giveUp gives the addresses back if no mail has come; if one has, the test
@@ -178,7 +179,7 @@ func (r *testRun) giveUp(ctx context.Context, capability string) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), patience)
 	defer cancel()
 	if err := r.client.Cancel(ctx, capability); err == nil {
-		fmt.Fprintln(r.env.stderr, "the test was given up")
+		fmt.Fprintln(r.env.Stderr, "the test was given up")
 	}
 }
 
@@ -204,13 +205,13 @@ func (r *testRun) tell(o *testOutcome) error {
 	if r.cmd.JSON {
 		return nil
 	}
-	_, err := fmt.Fprintln(r.env.stdout, printable(verdictText(o.last)))
+	_, err := fmt.Fprintln(r.env.Stdout, cli.Printable(verdictText(o.last)))
 	for _, q := range o.requirements {
 		if err != nil {
 			return err
 		}
 		word := [...]string{answerOpen: "cannot be told", answerYes: "met", answerNo: "not met"}[q.judge(o.last.Verdict, o.hosts)]
-		_, err = fmt.Fprintf(r.env.stdout, "required %s: %s\n", q.text, word)
+		_, err = fmt.Fprintf(r.env.Stdout, "required %s: %s\n", q.text, word)
 	}
 	return err
 }

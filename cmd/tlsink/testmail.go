@@ -13,6 +13,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/tlsink/tlsink/cmd/tlsink/internal/cli"
 	"github.com/tlsink/tlsink/live"
 )
 
@@ -28,7 +29,7 @@ func (v *sendingView) show(st *live.Status) error {
 	if a := st.Addresses; a != nil && !v.run.mailed {
 		v.run.mailed = true
 		if !v.run.cmd.JSON {
-			if _, err := fmt.Fprintf(v.run.env.stdout, "%s\n%s\n", printable(a.ET), printable(a.UT)); err != nil {
+			if _, err := fmt.Fprintf(v.run.env.Stdout, "%s\n%s\n", cli.Printable(a.ET), cli.Printable(a.UT)); err != nil {
 				return err
 			}
 		}
@@ -44,7 +45,7 @@ const sendTime = 2 * time.Minute
 
 // send hands the test mail to a program of this host; without one, somebody else
 // sends it.
-func (c *testCmd) send(ctx context.Context, e *env, a live.Addresses, now time.Time) error {
+func (c *testCmd) send(ctx context.Context, e *cli.Env, a live.Addresses, now time.Time) error {
 	if c.Send == "" && c.Sendmail == "" {
 		return nil
 	}
@@ -71,7 +72,7 @@ func (c *testCmd) send(ctx context.Context, e *env, a live.Addresses, now time.T
 	}
 	cmd.Env = append(os.Environ(), "TLSINK_TO="+strings.Join(to, " "))
 	cmd.Stdin = bytes.NewReader(mailForTest(from, to, now))
-	cmd.Stdout, cmd.Stderr = e.stderr, e.stderr
+	cmd.Stdout, cmd.Stderr = e.Stderr, e.Stderr
 	cmd.WaitDelay = time.Second
 	if err := cmd.Run(); err != nil {
 		return fmt.Errorf("the test mail was not taken: %w", err)

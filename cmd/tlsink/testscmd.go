@@ -15,6 +15,8 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"github.com/tlsink/tlsink/cmd/tlsink/internal/cli"
+	"github.com/tlsink/tlsink/cmd/tlsink/internal/control"
 	"github.com/tlsink/tlsink/config"
 	"github.com/tlsink/tlsink/operate"
 )
@@ -53,7 +55,7 @@ func (s selection) values() url.Values {
 }
 
 type testsSearchCmd struct {
-	configFlag
+	control.Flag
 	selection
 	Limit  int    `default:"50" help:"At most so many."`
 	Cursor string `help:"Go on where an earlier list ended." placeholder:"PLACE"`
@@ -61,18 +63,18 @@ type testsSearchCmd struct {
 }
 
 // Run lists tests.
-func (c *testsSearchCmd) Run(e *env) error {
+func (c *testsSearchCmd) Run(e *cli.Env) error {
 	v := c.values()
 	v.Set("limit", strconv.Itoa(c.Limit))
 	if c.Cursor != "" {
 		v.Set("cursor", c.Cursor)
 	}
-	b, err := c.ask(e, http.MethodGet, "/tests?"+v.Encode())
+	b, err := c.Ask(e, http.MethodGet, "/tests?"+v.Encode())
 	if err != nil {
 		return err
 	}
 	if c.JSON {
-		_, err := e.stdout.Write(plainJSON(b))
+		_, err := e.Stdout.Write(cli.PlainJSON(b))
 		return err
 	}
 	var page operate.TestPage
@@ -88,9 +90,9 @@ func (c *testsSearchCmd) Run(e *env) error {
 	}
 	switch {
 	case page.Cut:
-		fmt.Fprintf(e.stderr, "older tests were not looked at; go on with --cursor %s\n", page.Next)
+		fmt.Fprintf(e.Stderr, "older tests were not looked at; go on with --cursor %s\n", page.Next)
 	case page.Next != "":
-		fmt.Fprintf(e.stderr, "there are more: --cursor %s\n", page.Next)
+		fmt.Fprintf(e.Stderr, "there are more: --cursor %s\n", page.Next)
 	}
 	return err
 }
@@ -98,46 +100,46 @@ func (c *testsSearchCmd) Run(e *env) error {
 const noTests = "no tests: mail to the test addresses starts one"
 
 // printTests prints a table, or says what it means that there are none.
-func printTests(e *env, tests []operate.TestRow, none string) error {
+func printTests(e *cli.Env, tests []operate.TestRow, none string) error {
 	if len(tests) == 0 {
-		fmt.Fprintln(e.stderr, none)
+		fmt.Fprintln(e.Stderr, none)
 		return nil
 	}
-	w := tabwriter.NewWriter(e.stdout, 0, 0, 2, ' ', 0)
+	w := tabwriter.NewWriter(e.Stdout, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "TEST\tSTARTED (UTC)\tSENDER\tSTATE\tPOLICY\tATTEMPTS\tREPORT")
 	for _, t := range tests {
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%d\t%.60s\n", t.ID, t.Started.UTC().Format(time.DateTime), printable(t.Sender), t.State, cmp.Or(printable(t.Policy), "-"), t.Attempts, printable(t.Report))
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%d\t%.60s\n", t.ID, t.Started.UTC().Format(time.DateTime), cli.Printable(t.Sender), t.State, cmp.Or(cli.Printable(t.Policy), "-"), t.Attempts, cli.Printable(t.Report))
 	}
 	return w.Flush()
 }
 
 type testsShowCmd struct {
-	configFlag
+	control.Flag
 	Test string `arg:"" help:"Test, e.g. 7KQ2PX."`
 	JSON bool   `name:"json" help:"Print JSON."`
 }
 
 // Run shows a test.
-func (c *testsShowCmd) Run(e *env) error {
-	b, err := c.ask(e, http.MethodGet, testPath(c.Test, ""))
+func (c *testsShowCmd) Run(e *cli.Env) error {
+	b, err := c.Ask(e, http.MethodGet, testPath(c.Test, ""))
 	if err != nil {
 		return err
 	}
 	if c.JSON {
-		_, err := e.stdout.Write(plainJSON(b))
+		_, err := e.Stdout.Write(cli.PlainJSON(b))
 		return err
 	}
 	var t testDetail
 	if err := json.Unmarshal(b, &t); err != nil {
 		return fmt.Errorf("answer of the running service: %w", err)
 	}
-	return t.print(e.stdout)
+	return t.print(e.Stdout)
 }
 
 func (t testDetail) print(out io.Writer) error {
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	line := func(what, format string, args ...any) {
-		fmt.Fprintf(w, "%s\t%s\n", what, printable(fmt.Sprintf(format, args...)))
+		fmt.Fprintf(w, "%s\t%s\n", what, cli.Printable(fmt.Sprintf(format, args...)))
 	}
 	row := t.Row
 	line("test", "%s, slot %d", row.ID, row.Slot)
@@ -170,41 +172,41 @@ func (t testDetail) print(out io.Writer) error {
 }
 
 type testsWhyCmd struct {
-	configFlag
+	control.Flag
 	Test string `arg:"" help:"Test, e.g. 7KQ2PX."`
 	JSON bool   `name:"json" help:"Print JSON."`
 }
 
 // Run explains attributions.
-func (c *testsWhyCmd) Run(e *env) error {
-	b, err := c.ask(e, http.MethodGet, testPath(c.Test, "/why"))
+func (c *testsWhyCmd) Run(e *cli.Env) error {
+	b, err := c.Ask(e, http.MethodGet, testPath(c.Test, "/why"))
 	if err != nil {
 		return err
 	}
 	if c.JSON {
-		_, err := e.stdout.Write(plainJSON(b))
+		_, err := e.Stdout.Write(cli.PlainJSON(b))
 		return err
 	}
 	var x operate.Explanation
 	if err := json.Unmarshal(b, &x); err != nil {
 		return fmt.Errorf("answer of the running service: %w", err)
 	}
-	fmt.Fprintln(e.stdout, printable(x.Text))
+	fmt.Fprintln(e.Stdout, cli.Printable(x.Text))
 	for _, w := range x.Connections {
-		fmt.Fprintf(e.stdout, "\n%s  %s  %s  by %s\n", printable(string(w.Connection)), w.Start.UTC().Format(time.DateTime), printable(w.Client), cmp.Or(printable(string(w.By)), "nothing"))
-		printWhy(e.stdout, w)
+		fmt.Fprintf(e.Stdout, "\n%s  %s  %s  by %s\n", cli.Printable(string(w.Connection)), w.Start.UTC().Format(time.DateTime), cli.Printable(w.Client), cmp.Or(cli.Printable(string(w.By)), "nothing"))
+		printWhy(e.Stdout, w)
 	}
 	return nil
 }
 
 func printWhy(w io.Writer, y operate.Why) {
-	fmt.Fprintf(w, "  %s\n", printable(y.Text))
+	fmt.Fprintf(w, "  %s\n", cli.Printable(y.Text))
 	for _, o := range y.Others {
 		could := "could not own it"
 		if o.Could {
 			could = "could own it"
 		}
-		fmt.Fprintf(w, "  test %s %s: %s\n", printable(o.Test), could, printable(o.Text))
+		fmt.Fprintf(w, "  test %s %s: %s\n", cli.Printable(o.Test), could, cli.Printable(o.Text))
 	}
 	if y.More > 0 {
 		fmt.Fprintf(w, "  and %d more tests of this client\n", y.More)
@@ -212,37 +214,37 @@ func printWhy(w io.Writer, y operate.Why) {
 }
 
 type testsDeleteCmd struct {
-	configFlag
+	control.Flag
 	Tests []string `arg:"" help:"Tests, e.g. 7KQ2PX."`
 	Yes   bool     `help:"Do not ask."`
 }
 
 // Run deletes tests.
-func (c *testsDeleteCmd) Run(e *env) error {
-	if err := confirm(e, fmt.Sprintf("Delete %s with all evidence and reports", counts(len(c.Tests), "test")), c.Yes); err != nil {
+func (c *testsDeleteCmd) Run(e *cli.Env) error {
+	if err := cli.Confirm(e, fmt.Sprintf("Delete %s with all evidence and reports", cli.Counts(len(c.Tests), "test")), c.Yes); err != nil {
 		return err
 	}
 	var failed error
 	for _, id := range c.Tests {
-		b, err := c.ask(e, http.MethodDelete, testPath(id, ""))
+		b, err := c.Ask(e, http.MethodDelete, testPath(id, ""))
 		if err != nil {
 			failed = errors.Join(failed, err)
 			continue
 		}
-		fmt.Fprintf(e.stdout, "%s: %s records deleted\n", printable(strings.ToUpper(id)), strings.TrimSpace(string(b)))
+		fmt.Fprintf(e.Stdout, "%s: %s records deleted\n", cli.Printable(strings.ToUpper(id)), strings.TrimSpace(string(b)))
 	}
 	return failed
 }
 
 type testsExportCmd struct {
-	configFlag
+	control.Flag
 	selection
 	Format string   `enum:"jsonl,csv" default:"jsonl" help:"jsonl: whole histories, one after the other. csv: a row for each test."`
 	Tests  []string `arg:"" optional:"" help:"Tests; without any, those that the flags choose."`
 }
 
 // Run prints histories, or a table.
-func (c *testsExportCmd) Run(e *env) error {
+func (c *testsExportCmd) Run(e *cli.Env) error {
 	cfg, err := config.Load(c.Config)
 	if err != nil {
 		return err
@@ -259,11 +261,11 @@ func (c *testsExportCmd) Run(e *env) error {
 		if v.Del("id"); id != "" {
 			v.Set("id", id)
 		}
-		r, err := controlStream(e.ctx, cfg.DataDir, http.MethodGet, "/export?"+v.Encode())
+		r, err := control.Stream(e.Ctx, cfg.DataDir, http.MethodGet, "/export?"+v.Encode())
 		if err != nil {
 			return err
 		}
-		err = copyLines(e.stdout, r)
+		err = copyLines(e.Stdout, r)
 		if err := errors.Join(err, r.Close()); err != nil {
 			return fmt.Errorf("export is not complete: %w", err)
 		}
@@ -277,7 +279,7 @@ func copyLines(w io.Writer, r io.Reader) error {
 	in := bufio.NewReader(r)
 	for {
 		line, err := in.ReadBytes('\n')
-		if _, e := w.Write(plainJSON(line)); e != nil {
+		if _, e := w.Write(cli.PlainJSON(line)); e != nil {
 			return e
 		}
 		if errors.Is(err, io.EOF) {
@@ -289,41 +291,27 @@ func copyLines(w io.Writer, r io.Reader) error {
 	}
 }
 
-func counts(n int, what string) string {
-	if n == 1 {
-		return "1 " + what
-	}
-	return fmt.Sprintf("%d %ss", n, what)
-}
-
 // slotsCmd lists the slots.
 type slotsCmd struct {
-	configFlag
+	control.Flag
 	JSON bool `name:"json" help:"Print JSON."`
 }
 
 // Run lists slots.
-func (c *slotsCmd) Run(e *env) error {
+func (c *slotsCmd) Run(e *cli.Env) error {
 	var list []operate.Slot
-	if done, err := c.list(e, "/slots", c.JSON, &list); done || err != nil {
+	if done, err := c.List(e, "/slots", c.JSON, &list); done || err != nil {
 		return err
 	}
 	if len(list) == 0 {
-		fmt.Fprintln(e.stderr, "no slot can be leased: slots = 1, or none is set up")
+		fmt.Fprintln(e.Stderr, "no slot can be leased: slots = 1, or none is set up")
 		return nil
 	}
 	slices.SortFunc(list, func(a, b operate.Slot) int { return cmp.Compare(a.Slot, b.Slot) })
-	w := tabwriter.NewWriter(e.stdout, 0, 0, 2, ' ', 0)
+	w := tabwriter.NewWriter(e.Stdout, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "SLOT\tSTATE\tSINCE (UTC)\tUNTIL (UTC)\tTEST")
 	for _, s := range list {
-		fmt.Fprintf(w, "%d\t%s\t%s\t%s\t%s\n", s.Slot, printable(s.State), date(s.Since), date(s.Until), cmp.Or(printable(s.Test), "-"))
+		fmt.Fprintf(w, "%d\t%s\t%s\t%s\t%s\n", s.Slot, cli.Printable(s.State), cli.Date(s.Since), cli.Date(s.Until), cmp.Or(cli.Printable(s.Test), "-"))
 	}
 	return w.Flush()
-}
-
-func date(t time.Time) string {
-	if t.IsZero() {
-		return "-"
-	}
-	return t.UTC().Format(time.DateTime)
 }

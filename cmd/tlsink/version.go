@@ -4,14 +4,15 @@ import (
 	"fmt"
 	"runtime/debug"
 
+	"github.com/tlsink/tlsink/cmd/tlsink/internal/cli"
 	"github.com/tlsink/tlsink/policyinfer"
 )
 
 type versionCmd struct{}
 
 // Run prints the module version and the version of the inference engine.
-func (versionCmd) Run(e *env) error {
-	_, err := fmt.Fprintf(e.stdout, "tlsink %s, inference engine %s\n", moduleVersion(), policyinfer.EngineVersion)
+func (versionCmd) Run(e *cli.Env) error {
+	_, err := fmt.Fprintf(e.Stdout, "tlsink %s, inference engine %s\n", moduleVersion(), policyinfer.EngineVersion)
 	return err
 }
 

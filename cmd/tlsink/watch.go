@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"github.com/tlsink/tlsink/client"
+	"github.com/tlsink/tlsink/cmd/tlsink/internal/cli"
+	"github.com/tlsink/tlsink/cmd/tlsink/internal/control"
 	"github.com/tlsink/tlsink/config"
 	"github.com/tlsink/tlsink/live"
 )
@@ -60,7 +62,7 @@ type watchCmd struct {
 	Server   string `help:"Where the test runs, if TEST is no link." placeholder:"URL"`
 	Language string `enum:",en,de" default:"" help:"Of texts: en, de. Default: that of the test." placeholder:"LANGUAGE"`
 	JSON     bool   `name:"json" help:"Print each change as one line of JSON."`
-	configFlag
+	control.Flag
 	apiFlags
 }
 
@@ -72,19 +74,19 @@ could not be followed to its end.`
 }
 
 // Run follows a test.
-func (c *watchCmd) Run(e *env) error {
-	cl, capability, err := c.find(e.ctx)
+func (c *watchCmd) Run(e *cli.Env) error {
+	cl, capability, err := c.find(e.Ctx)
 	if err != nil {
 		return stopTest(e, err)
 	}
-	view := newTestView(e.stdout, c.JSON, time.Now)
-	last, err := followTest(e.ctx, cl, capability, c.Language, view)
+	view := newTestView(e.Stdout, c.JSON, time.Now)
+	last, err := followTest(e.Ctx, cl, capability, c.Language, view)
 	view.end()
 	switch {
 	case err != nil:
 		return stopTest(e, err)
 	case last.Verdict == nil || !last.Verdict.Conclusive:
-		return exitError{testNotMet}
+		return cli.ExitError(testNotMet)
 	}
 	return nil
 }
@@ -93,12 +95,12 @@ func (c *watchCmd) Run(e *env) error {
 type usageError struct{ error }
 
 // stopTest ends with a message. Status 1 would say what the test did not.
-func stopTest(e *env, err error) error {
-	fmt.Fprintln(e.stderr, "tlsink:", printable(strings.ReplaceAll(err.Error(), "\n", "; ")))
+func stopTest(e *cli.Env, err error) error {
+	fmt.Fprintln(e.Stderr, "tlsink:", cli.Printable(strings.ReplaceAll(err.Error(), "\n", "; ")))
 	if _, ok := errors.AsType[usageError](err); ok {
-		return exitError{testUsage}
+		return cli.ExitError(testUsage)
 	}
-	return exitError{testUnavailable}
+	return cli.ExitError(testUnavailable)
 }
 
 // find returns who knows the test, and its capability.
@@ -129,7 +131,7 @@ func (c *watchCmd) local(ctx context.Context) (*client.Client, string, error) {
 	if err != nil {
 		return nil, "", usageError{fmt.Errorf("%w (TEST is no link, and there is no --server, so the sink on this host is asked)", err)}
 	}
-	b, err := control(ctx, cfg.DataDir, http.MethodGet, "/tests/"+url.PathEscape(strings.ToUpper(c.Test))+"/link")
+	b, err := control.Ask(ctx, cfg.DataDir, http.MethodGet, "/tests/"+url.PathEscape(strings.ToUpper(c.Test))+"/link")
 	if err != nil {
 		return nil, "", fmt.Errorf("test %q: %w", c.Test, err)
 	}
@@ -139,7 +141,7 @@ func (c *watchCmd) local(ctx context.Context) (*client.Client, string, error) {
 			return nil, "", err
 		}
 	}
-	socket := cfg.Path(controlSocket)
+	socket := cfg.Path(control.Socket)
 	cl, err := newClient("http://localhost", nil, func(ctx context.Context, _, _ string) (net.Conn, error) {
 		return (&net.Dialer{}).DialContext(ctx, "unix", socket)
 	})
@@ -207,7 +209,7 @@ func newTestView(w io.Writer, asJSON bool, now func() time.Time) testView {
 	switch {
 	case asJSON:
 		return &jsonView{w: w}
-	case isTerminal(w):
+	case cli.IsTerminal(w):
 		return &screenView{w: w, now: now, size: terminalSize(w)}
 	}
 	return &lineView{w: w}

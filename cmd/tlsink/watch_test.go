@@ -15,6 +15,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/tlsink/tlsink/api"
+	"github.com/tlsink/tlsink/cmd/tlsink/internal/control"
 	"github.com/tlsink/tlsink/live"
 )
 
@@ -88,7 +89,7 @@ func TestWatchOnThisHost(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { os.RemoveAll(dir) })
-	l, err := listenControl(t.Context(), filepath.Join(dir, controlSocket))
+	l, err := control.Listen(t.Context(), filepath.Join(dir, control.Socket))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/term"
 
+	"github.com/tlsink/tlsink/cmd/tlsink/internal/cli"
 	"github.com/tlsink/tlsink/evidence"
 	"github.com/tlsink/tlsink/live"
 )
@@ -57,7 +58,7 @@ func (v *lineView) show(st *live.Status) error {
 	var lines []string
 	at := st.Now.UTC().Format(time.TimeOnly)
 	say := func(format string, args ...any) {
-		lines = append(lines, at+"  "+printable(fmt.Sprintf(format, args...)))
+		lines = append(lines, at+"  "+cli.Printable(fmt.Sprintf(format, args...)))
 	}
 	b := &v.before
 	if st.State != b.State || st.Text != b.Text {
@@ -103,7 +104,7 @@ func (*lineView) end()  {}
 func (v *lineView) trouble(err error, pause time.Duration) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	fmt.Fprintf(v.w, "          not connected: %s; next try in %v\n", printable(err.Error()), pause.Round(time.Second))
+	fmt.Fprintf(v.w, "          not connected: %s; next try in %v\n", cli.Printable(err.Error()), pause.Round(time.Second))
 }
 
 // screenView redraws what fits on a terminal.
@@ -170,7 +171,7 @@ func (v *screenView) draw() error {
 		fmt.Fprintf(&b, "\x1b[%dA", v.drawn)
 	}
 	for _, line := range lines {
-		b.WriteString("\r\x1b[2K" + clipTo(printable(line), width-1) + "\n")
+		b.WriteString("\r\x1b[2K" + clipTo(cli.Printable(line), width-1) + "\n")
 	}
 	b.WriteString("\x1b[J")
 	v.drawn = len(lines)
