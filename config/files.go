@@ -2,6 +2,7 @@ package config
 
 import (
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -74,3 +75,19 @@ func LogLevel(s string) (slog.Level, error) {
 	}
 	return l, nil
 }
+
+// SystemRoots are the CAs that this host trusts. It is an error if there are
+// none: every certificate in the world would seem bad.
+func SystemRoots() (*x509.CertPool, error) {
+	pool, err := x509.SystemCertPool()
+	if err == nil && !HasRoots(pool) {
+		err = errors.New("there are none")
+	}
+	if err != nil {
+		return nil, fmt.Errorf("root certificates of the system: %w; install them (Debian: ca-certificates)", err)
+	}
+	return pool, nil
+}
+
+// HasRoots reports whether there is any CA in pool.
+func HasRoots(pool *x509.CertPool) bool { return !pool.Equal(x509.NewCertPool()) }

@@ -5,14 +5,10 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
-	"errors"
 	"fmt"
-	"net"
 	"slices"
 	"strings"
 	"time"
-
-	"github.com/miekg/dns"
 
 	"github.com/tlsink/tlsink/assess"
 	"github.com/tlsink/tlsink/dnssec"
@@ -30,88 +26,7 @@ func tlsClient(roots *x509.CertPool) *tls.Config {
 	return &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}
 }
 
-// lookups makes a dnssec.Resolver a mailauth.Resolver. Bogus answers are
-// temporary failures.
-type lookups struct{ r *dnssec.Resolver }
-
-var _ mailauth.Resolver = lookups{}
-
-func (l lookups) lookup(ctx context.Context, name string, qtype uint16) ([]dns.RR, error) {
-	a, err := l.answer(ctx, name, qtype)
-	return a.RRs, err
-}
-
-func (l lookups) answer(ctx context.Context, name string, qtype uint16) (dnssec.Answer, error) {
-	a, err := l.r.Lookup(ctx, name, qtype)
-	switch {
-	case err != nil:
-		return a, &net.DNSError{Err: err.Error(), Name: name, IsTemporary: true}
-	case a.Status == dnssec.Bogus:
-		return a, &net.DNSError{Err: "bogus: " + a.Why, Name: name, IsTemporary: true}
-	case len(a.RRs) == 0:
-		return a, &net.DNSError{Err: "no such host", Name: name, IsNotFound: true}
-	}
-	return a, nil
-}
-
-// LookupTXT implements mailauth.Resolver.
-func (l lookups) LookupTXT(ctx context.Context, name string) ([]string, error) {
-	a, err := l.answer(ctx, name, dns.TypeTXT)
-	return a.Texts(), err
-}
-
-// LookupMX implements mailauth.Resolver.
-func (l lookups) LookupMX(ctx context.Context, name string) ([]*net.MX, error) {
-	rrs, err := l.lookup(ctx, name, dns.TypeMX)
-	var out []*net.MX
-	for _, rr := range rrs {
-		if m, ok := rr.(*dns.MX); ok {
-			out = append(out, &net.MX{Host: m.Mx, Pref: m.Preference})
-		}
-	}
-	return out, err
-}
-
-// LookupIPAddr implements mailauth.Resolver.
-func (l lookups) LookupIPAddr(ctx context.Context, host string) ([]net.IPAddr, error) {
-	var out []net.IPAddr
-	for _, qtype := range []uint16{dns.TypeA, dns.TypeAAAA} {
-		rrs, err := l.lookup(ctx, host, qtype)
-		if err != nil {
-			if e, ok := errors.AsType[*net.DNSError](err); !ok || !e.IsNotFound {
-				return nil, err
-			}
-		}
-		for _, rr := range rrs {
-			switch rr := rr.(type) {
-			case *dns.A:
-				out = append(out, net.IPAddr{IP: rr.A})
-			case *dns.AAAA:
-				out = append(out, net.IPAddr{IP: rr.AAAA})
-			}
-		}
-	}
-	if len(out) == 0 {
-		return nil, &net.DNSError{Err: "no such host", Name: host, IsNotFound: true}
-	}
-	return out, nil
-}
-
-// LookupAddr implements mailauth.Resolver.
-func (l lookups) LookupAddr(ctx context.Context, addr string) ([]string, error) {
-	name, err := dns.ReverseAddr(addr)
-	if err != nil {
-		return nil, err
-	}
-	rrs, err := l.lookup(ctx, name, dns.TypePTR)
-	var out []string
-	for _, rr := range rrs {
-		if p, ok := rr.(*dns.PTR); ok {
-			out = append(out, p.Ptr)
-		}
-	}
-	return out, err
-}
+var _ mailauth.Resolver = dnssec.Lookups{}
 
 // reportQueue makes the history a mailer.Queue.
 type reportQueue struct{ store *history.Store }

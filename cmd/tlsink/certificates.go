@@ -149,21 +149,6 @@ func (s *service) roots(cfg *config.Config) (*x509.CertPool, error) {
 	return pool, nil
 }
 
-// systemRoots are the CAs that this host trusts. It is an error if there are
-// none: every certificate in the world would seem bad.
-func systemRoots() (*x509.CertPool, error) {
-	pool, err := x509.SystemCertPool()
-	if err == nil && !hasRoots(pool) {
-		err = errors.New("there are none")
-	}
-	if err != nil {
-		return nil, fmt.Errorf("root certificates of the system: %w; install them (Debian: ca-certificates)", err)
-	}
-	return pool, nil
-}
-
-func hasRoots(pool *x509.CertPool) bool { return !pool.Equal(x509.NewCertPool()) }
-
 // values keeps what other packages must not forget in the history's file.
 type values struct{ store *history.Store }
 

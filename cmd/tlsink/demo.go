@@ -254,7 +254,7 @@ func (s *demoSender) missing(m *demoMailbox) string {
 	case s.view.Record.Test.ID == "":
 		return s.label + ": no mail"
 	case s.view.Record.Open() && s.view.Record.Concluded.IsZero():
-		return fmt.Sprintf("%s: verdict (so far one of %s)", s.label, join(s.view.Verdict.Candidates))
+		return fmt.Sprintf("%s: verdict (so far one of %s)", s.label, cli.Names(s.view.Verdict.Candidates))
 	case m.text(s.address) == "":
 		return s.label + ": report"
 	}

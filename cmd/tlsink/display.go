@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/tlsink/tlsink/cmd/tlsink/internal/cli"
 	"github.com/tlsink/tlsink/evidence"
 	"github.com/tlsink/tlsink/policyinfer"
 )
@@ -55,7 +56,7 @@ func (s *demoSender) line() string {
 	case len(v.Candidates) > 4:
 		verdict = "…"
 	default:
-		verdict = "one of " + join(v.Candidates)
+		verdict = "one of " + cli.Names(v.Candidates)
 	}
 	return fmt.Sprintf("  %-17s %s   %8d  %-12s", s.label, faces(s.view.History), s.view.Verdict.Attempts, verdict)
 }

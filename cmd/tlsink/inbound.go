@@ -56,7 +56,7 @@ func (s *service) openAnalyst(context.Context) error {
 	if err != nil {
 		return err
 	}
-	if !hasRoots(roots) {
+	if !config.HasRoots(roots) {
 		s.log.Warn("domains of senders are not looked at: this host has no root certificates, so every certificate would seem bad; install them (Debian: ca-certificates), or set certificates.roots", "part", "inbound")
 		return nil
 	}
@@ -77,7 +77,7 @@ func (s *service) openAnalyst(context.Context) error {
 		return fmt.Errorf("inbound.networks: %w", err)
 	}
 	if z := c.NetworkZones; len(z) == 3 {
-		if o.Network, err = networks.NewDNS(networks.DNSOptions{Resolver: lookups{s.network.resolver}, Origin4: z[0], Origin6: z[1], Names: z[2]}); err != nil {
+		if o.Network, err = networks.NewDNS(networks.DNSOptions{Resolver: dnssec.Lookups{Resolver: s.network.resolver}, Origin4: z[0], Origin6: z[1], Names: z[2]}); err != nil {
 			return fmt.Errorf("inbound.network_zones: %w", err)
 		}
 	}

@@ -87,19 +87,19 @@ func readHistory(e *cli.Env, file string) (evidence.History, error) {
 // printVerdict writes a verdict for people: the answer first, then what it
 // rests on, then what is missing.
 func printVerdict(w io.Writer, id string, v policyinfer.Verdict) {
-	fmt.Fprintf(w, "%s: %s\n", id, verdictLine(v.Policy, v.Candidates))
+	fmt.Fprintf(w, "%s: %s\n", id, cli.Verdict(v.Policy, v.Candidates))
 	for _, f := range v.Findings {
 		fmt.Fprintf(w, "  ! %s (%s)%s\n", f.Text, f.ID, cite(f.Connections))
 	}
 	for _, host := range slices.Sorted(maps.Keys(v.Hosts)) {
 		of := v.Hosts[host]
-		fmt.Fprintf(w, "  host %s: %s\n", host, verdictLine(of.Policy, of.Candidates))
+		fmt.Fprintf(w, "  host %s: %s\n", host, cli.Verdict(of.Policy, of.Candidates))
 	}
 	for _, r := range v.Reasons {
 		fmt.Fprintf(w, "  - %s%s\n", r.Text, cite(r.Connections))
 	}
 	for _, m := range v.Missing {
-		fmt.Fprintf(w, "  ? server %d%s would tell apart: %s\n", m.Face, certificate(m), join(m.TellsApart))
+		fmt.Fprintf(w, "  ? server %d%s would tell apart: %s\n", m.Face, certificate(m), cli.Names(m.TellsApart))
 	}
 	if len(v.Eliminated) > 0 {
 		fmt.Fprintln(w, "  excluded:")
@@ -109,26 +109,11 @@ func printVerdict(w io.Writer, id string, v policyinfer.Verdict) {
 	}
 }
 
-func verdictLine(policy policyinfer.Name, candidates []policyinfer.Name) string {
-	if policy == policyinfer.Undetermined && len(candidates) > 0 {
-		return fmt.Sprintf("undetermined, one of: %s", join(candidates))
-	}
-	return string(policy)
-}
-
 func certificate(m policyinfer.Missing) string {
 	if m.Certificate == "" {
 		return " in plaintext"
 	}
 	return " with a " + string(m.Certificate) + " certificate"
-}
-
-func join(names []policyinfer.Name) string {
-	var s []string
-	for _, n := range names {
-		s = append(s, string(n))
-	}
-	return strings.Join(s, ", ")
 }
 
 // cite names connections, the first few of many.

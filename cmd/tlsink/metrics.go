@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/tlsink/tlsink/blocklist"
+	"github.com/tlsink/tlsink/cmd/tlsink/internal/cli"
 	"github.com/tlsink/tlsink/doctor"
 	"github.com/tlsink/tlsink/lease"
 	"github.com/tlsink/tlsink/metrics"
@@ -19,7 +20,7 @@ import (
 // metrics are for listen.metrics.
 func (s *service) metrics() http.Handler {
 	o := metrics.Options{
-		Recorder: s.recorder, Version: moduleVersion(), History: s.historyMetrics, Oldest: s.observed.oldest, Overdue: s.overdue,
+		Recorder: s.recorder, Version: cli.ModuleVersion(), History: s.historyMetrics, Oldest: s.observed.oldest, Overdue: s.overdue,
 		Leases: s.leaseMetrics, Waiting: s.leases.Queued, Watchers: s.hub.Watchers, Blocks: s.blockMetrics,
 		Checks:    s.check.checks,
 		Suspended: s.check.suspended,

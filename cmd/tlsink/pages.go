@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/tlsink/tlsink/api"
+	"github.com/tlsink/tlsink/cmd/tlsink/internal/cli"
 	"github.com/tlsink/tlsink/config"
 	"github.com/tlsink/tlsink/console"
 	"github.com/tlsink/tlsink/history"
@@ -24,7 +25,7 @@ func (s *service) openWeb(context.Context) error {
 	o := web.Options{
 		Zone: s.cfg.Zone, Slots: s.cfg.Slots, Certificates: s.certs, Source: site{s}, Fetched: s.fetched, Served: s.served,
 		Live: followed{s.hub}, Leases: starts{s.leases}, Ready: site{s}.ready, Privacy: s.privacy(),
-		Blocked: s.blockedClient, Statistics: s.statisticsPages(), Version: moduleVersion(),
+		Blocked: s.blockedClient, Statistics: s.statisticsPages(), Version: cli.ModuleVersion(),
 		Now: time.Now, Logger: s.log.With("part", "web"),
 	}
 	var err error

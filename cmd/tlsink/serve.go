@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/tlsink/tlsink/cmd/tlsink/internal/backups"
 	"github.com/tlsink/tlsink/cmd/tlsink/internal/cli"
 	"github.com/tlsink/tlsink/cmd/tlsink/internal/control"
 	"github.com/tlsink/tlsink/config"
@@ -33,7 +34,7 @@ func (c *serveCmd) Run(e *cli.Env) error {
 	if err != nil {
 		return err
 	}
-	if err := checkRestored(&cfg); err != nil {
+	if err := backups.CheckRestored(&cfg); err != nil {
 		return err
 	}
 	// From here on a hangup must not end us; it is looked at once we serve.
@@ -60,7 +61,7 @@ func (s *service) serve(ctx context.Context, l *listeners, r *reloader) error {
 		l.close()
 		return errors.Join(err, s.store.Close())
 	}
-	removeLeftovers(&s.cfg)
+	backups.RemoveLeftovers(&s.cfg)
 	manager := newNotifier(s.log)
 	s.log.Info("tlsink serves", "zone", s.cfg.Zone, "data_dir", s.cfg.DataDir, "smtp", addresses(l.smtp), "dns", l.dnsAddresses(),
 		"http", addresses(l.http), "https", addresses(l.https), "metrics", addresses(l.metrics))

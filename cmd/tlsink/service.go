@@ -153,7 +153,7 @@ func (s *service) openAssess(ctx context.Context) (err error) {
 
 func (s *service) openSink(context.Context) error {
 	inspector, err := mailauth.New(mailauth.Options{
-		Zone: s.cfg.Zone, Slots: s.cfg.Slots, Resolver: lookups{s.network.resolver}, Logger: s.log.With("part", "mailauth"),
+		Zone: s.cfg.Zone, Slots: s.cfg.Slots, Resolver: dnssec.Lookups{Resolver: s.network.resolver}, Logger: s.log.With("part", "mailauth"),
 	})
 	if err != nil {
 		return err

@@ -15,6 +15,7 @@ import (
 
 	"github.com/tlsink/tlsink/config"
 	"github.com/tlsink/tlsink/dmarc"
+	"github.com/tlsink/tlsink/dnssec"
 	"github.com/tlsink/tlsink/evidence"
 	"github.com/tlsink/tlsink/history"
 	networks "github.com/tlsink/tlsink/inbound/network"
@@ -200,7 +201,7 @@ func (e *endedTests) describeProvider(ctx context.Context, t *statistics.Test, r
 	hosts, colour := e.analysed(r, h)
 	if hosts == nil {
 		domain := r.ReportTo[strings.LastIndexByte(r.ReportTo, '@')+1:]
-		if list, err := (lookups{e.service.network.resolver}).LookupMX(ctx, domain); err == nil {
+		if list, err := (dnssec.Lookups{Resolver: e.service.network.resolver}).LookupMX(ctx, domain); err == nil {
 			slices.SortStableFunc(list, func(a, b *net.MX) int { return cmp.Compare(a.Pref, b.Pref) })
 			for _, mx := range list {
 				hosts = append(hosts, mx.Host)
@@ -252,7 +253,7 @@ func (e *endedTests) own(ctx context.Context, provider string, h evidence.Histor
 		if providerDomain(name) != provider || len(asked) >= 20 {
 			return false
 		}
-		list, err := (lookups{e.service.network.resolver}).LookupIPAddr(ctx, name)
+		list, err := (dnssec.Lookups{Resolver: e.service.network.resolver}).LookupIPAddr(ctx, name)
 		if err != nil || !slices.ContainsFunc(list, func(a net.IPAddr) bool {
 			ip, ok := netip.AddrFromSlice(a.IP)
 			return ok && ip.Unmap() == client.Addr().Unmap()

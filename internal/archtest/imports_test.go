@@ -80,6 +80,16 @@ func importTable() map[string][]string {
 		// Settings take their defaults from the packages that they are for.
 		"config": {"scenario", "assess", "certs", "certs/acme", "inbound/network", "webhook", "zones"},
 
+		// Commands that need nothing of the wiring. They may meet the service at its
+		// control socket and its API only.
+		"cmd/tlsink/internal/cli":         {"policyinfer"},
+		"cmd/tlsink/internal/control":     {"cmd/tlsink/internal/cli", "config", "history", "operate", "policyinfer"},
+		"cmd/tlsink/internal/backups":     {"cmd/tlsink/internal/cli", "cmd/tlsink/internal/control", "config", "history", "internal/durable"},
+		"cmd/tlsink/internal/domaincheck": {"cmd/tlsink/internal/cli", "config", "dnssec", "inbound", "inbound/check", "inbound/network", "inbound/probe", "inbound/records", "rating"},
+		"cmd/tlsink/internal/follow":      {"cmd/tlsink/internal/cli", "cmd/tlsink/internal/control", "config", "scenario", "evidence", "policyinfer", "client", "live"},
+		"cmd/tlsink/internal/headers":     {"cmd/tlsink/internal/cli", "dnssec", "evidence", "mailauth", "received"},
+		"cmd/tlsink/internal/operators":   {"cmd/tlsink/internal/cli", "cmd/tlsink/internal/control", "config", "certs", "console", "evidence", "history", "operate", "internal/durable"},
+
 		"cmd/tlsink": {anything},
 		"lab":        {anything},
 

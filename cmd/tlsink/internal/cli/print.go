@@ -10,6 +10,8 @@ import (
 	"unicode"
 	"unicode/utf16"
 	"unicode/utf8"
+
+	"github.com/tlsink/tlsink/policyinfer"
 )
 
 // Printable makes text from strangers fit for a terminal and a table.
@@ -65,4 +67,27 @@ func Date(t time.Time) string {
 		return "-"
 	}
 	return t.UTC().Format(time.DateTime)
+}
+
+// WriteJSONLine prints compact JSON as one line, fit for a terminal.
+func WriteJSONLine(w io.Writer, text []byte) error {
+	_, err := w.Write(append(PlainJSON(text), '\n'))
+	return err
+}
+
+// Verdict names a policy, or those that are possible.
+func Verdict(policy policyinfer.Name, candidates []policyinfer.Name) string {
+	if policy == policyinfer.Undetermined && len(candidates) > 0 {
+		return fmt.Sprintf("undetermined, one of: %s", Names(candidates))
+	}
+	return string(policy)
+}
+
+// Names lists policies.
+func Names(names []policyinfer.Name) string {
+	var s []string
+	for _, n := range names {
+		s = append(s, string(n))
+	}
+	return strings.Join(s, ", ")
 }
