@@ -26,11 +26,11 @@ type teller struct {
 }
 
 // connection returns row n of the test.
-func (t teller) connection(c *evidence.Connection, n int) Connection {
+func (t teller) connection(c *evidence.Connection, r *reading, n int) Connection {
 	seen := t.reader.Read(c)
 	out := Connection{
 		Number: n, ID: evidence.ConnID(t.clean(string(c.ID))), Time: c.Start.UTC(), Open: c.Ending == evidence.EndingOpen,
-		Client: report.Host(c, t.zone), Server: c.Server, Outcome: outcomeOf(c, seen),
+		Client: report.Host(c, t.zone), Server: c.Server, Outcome: r.outcome,
 		Phase: evidence.Phase(t.clean(string(c.Phase))), By: evidence.Attribution(t.clean(string(c.Attribution))),
 		TLS: t.tls(c),
 	}
@@ -40,16 +40,16 @@ func (t teller) connection(c *evidence.Connection, n int) Connection {
 	if c.TLS != nil && c.TLS.SNI != nil {
 		out.SNI = t.clean(*c.TLS.SNI)
 	}
-	out.Text = t.text(c, seen, out.Outcome)
-	out.Details = t.details(c, seen)
+	out.Text = t.text(c, r, seen)
+	out.Details = t.details(c, r, seen)
 	return out
 }
 
 func (t teller) clean(s string) string { return report.Clean(s, t.zone, maxName) }
 
-// outcomeOf is what came of a connection. What was transferred is certain,
+// outcome is what came of a connection. What was transferred is certain,
 // whomever it was for; a refusal is only what inference reads as one.
-func outcomeOf(c *evidence.Connection, seen []policyinfer.Seen) Outcome {
+func (t teller) outcome(c *evidence.Connection) Outcome {
 	switch {
 	case slices.ContainsFunc(c.Transactions, func(tx evidence.Transaction) bool { return tx.Data && !tx.TLS }):
 		return Plaintext
@@ -59,15 +59,16 @@ func outcomeOf(c *evidence.Connection, seen []policyinfer.Seen) Outcome {
 		return Encrypted
 	case c.Data:
 		return Plaintext
-	case len(seen) > 0:
+	case len(t.reader.Read(c)) > 0:
 		return Refused
 	}
 	return Contacted
 }
 
 // text says what happened and what it means.
-func (t teller) text(c *evidence.Connection, seen []policyinfer.Seen, o Outcome) string {
-	if o == Contacted {
+func (t teller) text(c *evidence.Connection, r *reading, seen []policyinfer.Seen) string {
+	o := r.outcome
+	if o == Contacted && r.doubt == nil {
 		return t.contact(c)
 	}
 	s, ok := weightiest(seen)
@@ -87,6 +88,9 @@ func (t teller) text(c *evidence.Connection, seen []policyinfer.Seen, o Outcome)
 		met = phrase{} // nobody pretended anything: see prelude
 	}
 	after := t.caution(s)
+	if r.doubt != nil {
+		meaning, after = plainly(o), r.doubt.in(t.l)
+	}
 	if exception, ok := t.exception(c); ok {
 		meaning, after = plainly(o), exception.in(t.l)
 	}
@@ -201,9 +205,9 @@ func (t teller) caution(s policyinfer.Seen) string {
 }
 
 // doubts are what a refusal alone leaves open.
-func (t teller) doubts(seen []policyinfer.Seen) (out []string) {
+func (t teller) doubts(r *reading, seen []policyinfer.Seen) (out []string) {
 	s, ok := weightiest(seen)
-	if !ok || s.Delivered {
+	if !ok || s.Delivered || r.doubt != nil {
 		return nil
 	}
 	if s.Face.Domain == scenario.UnknownDomain {
@@ -251,8 +255,8 @@ func (t teller) tls(c *evidence.Connection) string {
 
 // details are for those who want to know more: what the report notes, whom the
 // mails were for, what we answered, and why this belongs to the test.
-func (t teller) details(c *evidence.Connection, seen []policyinfer.Seen) []string {
-	out := slices.Concat(report.Notes(c, t.zone, t.l), t.doubts(seen))
+func (t teller) details(c *evidence.Connection, r *reading, seen []policyinfer.Seen) []string {
+	out := slices.Concat(report.Notes(c, t.zone, t.l), t.doubts(r, seen))
 	for i := range c.Transactions {
 		out = append(out, t.mail(&c.Transactions[i]))
 	}

@@ -119,24 +119,27 @@ func (out *Status) tell(s Snapshot, l report.Language) {
 		out.Text = unconfirmed.in(l)
 	}
 	t := teller{l: l, zone: in.Service, reader: policyinfer.NewReader(h)}
-	out.rows(t, h.Connections)
+	read := t.read(h, &in.Verdict)
+	out.rows(t, h.Connections, read.of)
 	if out.State == Running || State(in.State) == Concluded {
-		out.Next = t.expected(h, s.Now)
+		out.Next = t.expected(read.own, s.Now)
 	}
 }
 
-// rows lists the newest connections, and sums up all of them.
-func (out *Status) rows(t teller, all []evidence.Connection) {
+// rows lists the newest connections, and sums up all that tell of the sender.
+func (out *Status) rows(t teller, all []evidence.Connection, read []reading) {
 	var s strip
 	out.Omitted = max(0, len(all)-MaxConnections)
 	for i := range all {
-		c := &all[i]
+		c, r := &all[i], &read[i]
+		if r.counts {
+			s.add(c.Server, r.outcome, c.Start)
+		}
 		if i < out.Omitted {
-			s.add(c.Server, outcomeOf(c, t.reader.Read(c)), c.Start)
 			continue
 		}
-		row := t.connection(c, i+1)
-		s.add(c.Server, row.Outcome, c.Start)
+		row := t.connection(c, r, i+1)
+		row.Follows = i > out.Omitted && r.attempt == read[i-1].attempt
 		out.Connections = append(out.Connections, row)
 	}
 	out.Servers = s.servers(t.l, out.State.Over())

@@ -17,11 +17,9 @@ const (
 	usualTo   = 30 * time.Minute
 )
 
-// expected says when the sender will probably come again; nil if it is here now,
-// or nothing can be said.
-func (t teller) expected(h *evidence.History, now time.Time) *Expected {
-	attempts := policyinfer.Spans(h)
-	attempts = slices.DeleteFunc(attempts, func(a policyinfer.Span) bool { return !t.own(a) })
+// expected says when the sender will probably come again after these attempts;
+// nil if it is here now, or nothing can be said.
+func (t teller) expected(attempts []policyinfer.Span, now time.Time) *Expected {
 	if len(attempts) == 0 {
 		return nil
 	}
@@ -37,14 +35,6 @@ func (t teller) expected(h *evidence.History, now time.Time) *Expected {
 	out := &Expected{From: last.Start.Add(from).UTC(), To: last.Start.Add(to).UTC()}
 	out.Text = sentences(why.with(t.l, spell(gaps, t.l)), when(out, now).with(t.l, clock(out.From, now), clock(out.To, now)))
 	return out
-}
-
-// own reports whether an attempt is one of the sender's queue: a mail came, or
-// was kept back. What only connected may be anyone behind the address.
-func (t teller) own(a policyinfer.Span) bool {
-	return slices.ContainsFunc(a.Connections, func(c *evidence.Connection) bool {
-		return c.MailFrom != nil || len(c.Transactions) > 0 || len(t.reader.Read(c)) > 0
-	})
 }
 
 // rhythm foretells the next gap from those so far.

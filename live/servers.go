@@ -63,9 +63,9 @@ func serverText(n int, o Outcome, alsoRefused, alsoEncrypted, over bool) phrase 
 	w := serverTexts[n-1]
 	switch {
 	case o == None && over:
-		return phrase{"It was never met.", "Dorthin kam keine Verbindung."}
+		return phrase{"Your provider never came there.", "Ihr Anbieter war nie dort."}
 	case o == None:
-		return phrase{"Not met yet.", "Noch keine Verbindung."}
+		return phrase{"Your provider has not come there yet.", "Ihr Anbieter war noch nicht dort."}
 	case o == Mixed:
 		return phrase{"The mail was handed over encrypted, and at other times kept.", "Die E-Mail wurde verschlüsselt übergeben, andere Male behalten."}
 	case o == Refused && !w.refused.empty():

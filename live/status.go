@@ -101,7 +101,8 @@ const (
 	Mixed     Outcome = "mixed"     // handed over, and also refused
 )
 
-// Server is one of the seven virtual servers.
+// Server is one of the seven virtual servers, and what the sender did there. What
+// may be the doing of somebody else is in no Server, but is listed.
 type Server struct {
 	Number      int       `json:"number"`
 	Name        string    `json:"name"` // what it presents, in a few words
@@ -127,6 +128,9 @@ type Connection struct {
 	By      evidence.Attribution `json:"by,omitempty"`  // why it belongs to the test
 	Text    string               `json:"text"`          // what happened and what it means, a sentence or two
 	Details []string             `json:"details,omitempty"`
+	// Follows: it is of the same attempt as the one before it in the list. Only for
+	// pages, which join rows that say the same.
+	Follows bool `json:"-"`
 }
 
 // Expected is a time span in which the sender will probably come again, from
