@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/libdns/libdns"
-	lib "github.com/mholt/acmez/v3/acme"
 )
 
 const (
@@ -20,115 +19,6 @@ const (
 	challengesDoc  = "acme/challenges"
 	maxStale       = 1000
 )
-
-// authorize proves to the CA that the names of an order are ours, all at once.
-// The TXT records are gone when it returns.
-func (s *session) authorize(ctx context.Context, account lib.Account, order lib.Order) error {
-	var pending []lib.Authorization
-	var records []txt
-	for _, url := range order.Authorizations {
-		authz, err := s.client.GetAuthorization(ctx, account, url)
-		if err != nil {
-			return s.explain(atChallenge, err)
-		}
-		if authz.Status == lib.StatusValid { // from an earlier order
-			continue
-		}
-		challenge, err := s.dns01(authz, order)
-		if err != nil {
-			return err
-		}
-		records = append(records, txt{s.authority.opts.Zone, strings.ToLower(challenge.DNS01TXTRecordName()), challenge.DNS01KeyAuthorization()})
-		pending = append(pending, authz)
-	}
-	if len(records) == 0 {
-		return nil
-	}
-	defer s.authority.dns.withdraw(ctx, records)
-	if err := s.authority.dns.publish(ctx, records); err != nil {
-		return err
-	}
-	for _, record := range records {
-		if err := s.authority.dns.wait(ctx, record); err != nil {
-			return err
-		}
-	}
-	for _, authz := range pending {
-		challenge, err := s.dns01(authz, order)
-		if err != nil {
-			return err
-		}
-		if _, err := s.client.InitiateChallenge(ctx, account, challenge); err != nil {
-			return s.explain(atChallenge, err)
-		}
-	}
-	return s.pollAll(ctx, account, pending)
-}
-
-// dns01 returns the challenge of authz that we can solve.
-func (s *session) dns01(authz lib.Authorization, order lib.Order) (lib.Challenge, error) {
-	name := clean(authz.IdentifierValue())
-	if authz.Wildcard || !slices.Contains(order.Identifiers, authz.Identifier) {
-		return lib.Challenge{}, s.explain(atChallenge, fmt.Errorf("the CA wants authorization for %s, which was not ordered", name))
-	}
-	if authz.Status != lib.StatusPending {
-		return lib.Challenge{}, s.refusal(authz, fmt.Errorf("authorization is %q", clean(authz.Status)))
-	}
-	for _, c := range authz.Challenges {
-		if c.Type == lib.ChallengeTypeDNS01 && c.Token != "" {
-			return c, nil
-		}
-	}
-	return lib.Challenge{}, &failure{kind: kindRefused, text: fmt.Sprintf("%s: the CA offers no dns-01 challenge for %s; use another CA", s.authority.host, name)}
-}
-
-// pollAll waits for the outcome of every authorization, so that the error names
-// every name that failed.
-func (s *session) pollAll(ctx context.Context, account lib.Account, pending []lib.Authorization) error {
-	var all []*failure
-	for _, authz := range pending {
-		authz.Status = lib.StatusPending
-		done, err := s.client.PollAuthorization(ctx, account, authz)
-		if err == nil {
-			continue
-		}
-		switch done.Status {
-		case lib.StatusInvalid, lib.StatusDeactivated, lib.StatusExpired, lib.StatusRevoked:
-			all = append(all, s.refusal(done, err))
-		default:
-			return s.explain(atChallenge, err)
-		}
-	}
-	if len(all) == 0 {
-		return nil
-	}
-	first := all[0]
-	for i, f := range all[1:] {
-		first.names = append(first.names, f.names...)
-		if i < 2 {
-			first.text += "; also " + f.text
-		}
-	}
-	if n := len(all); n > 3 {
-		first.text += fmt.Sprintf("; and %d more names", n-3)
-	}
-	return first
-}
-
-// refusal is the failure of one name, with what the CA says about it.
-func (s *session) refusal(authz lib.Authorization, err error) *failure {
-	name := clean(authz.IdentifierValue())
-	f := &failure{kind: kindValidation, text: clean(err.Error()), err: err, names: []string{name}}
-	for _, c := range authz.Challenges {
-		if c.Error != nil {
-			s.explainProblem(f, atChallenge, *c.Error)
-			break
-		}
-	}
-	f.kind = kindValidation
-	f.text = fmt.Sprintf("%s: %s: %s", s.authority.host, name, f.text)
-	return f
-}
 
 // txt is a TXT record of a challenge.
 type txt struct {
@@ -184,20 +74,23 @@ func (p *publisher) publish(ctx context.Context, records []txt) error {
 	return nil
 }
 
-// wait returns once every name server serves t, and no resolver of the CA still
-// remembers that it is not there.
-func (p *publisher) wait(ctx context.Context, t txt) error {
-	var err error
+// wait returns once every name server serves records, and no resolver of the CA
+// still remembers that one is not there.
+func (p *publisher) wait(ctx context.Context, records []txt) error {
 	if p.opts.Propagated != nil {
-		err = p.opts.Propagated(ctx, t.Name, t.Value)
+		err := each(ctx, len(records), func(ctx context.Context, i int) error {
+			t := records[i]
+			err := p.opts.Propagated(ctx, t.Name, t.Value)
+			if err != nil {
+				return &failure{kind: kindLocal, err: err, text: fmt.Sprintf("the TXT record %s is not served by every name server of the zone: %s; check that all of them are updated, `tlsink doctor` tells", t.Name, clean(err.Error()))}
+			}
+			return nil
+		})
+		if err != nil {
+			return err
+		}
 	}
-	if err == nil {
-		err = p.settle(ctx, t.Name)
-	}
-	if err != nil {
-		return &failure{kind: kindLocal, err: err, text: fmt.Sprintf("the TXT record %s is not served by every name server of the zone: %s; check that all of them are updated, `tlsink doctor` tells", t.Name, clean(err.Error()))}
-	}
-	return nil
+	return p.settle(ctx, records)
 }
 
 // looked notes that the CA has looked at names. RFC 8659 §3: for CAA records it
@@ -216,16 +109,23 @@ func (p *publisher) looked(names []string) {
 	p.seen[p.opts.Zone] = now
 }
 
-// settle waits until what the CA has seen at the name of a challenge is forgotten.
-func (p *publisher) settle(ctx context.Context, challenge string) error {
+// settle waits until what the CA has seen at the names of challenges is forgotten.
+func (p *publisher) settle(ctx context.Context, records []txt) error {
+	left, now := time.Duration(0), p.opts.Now()
 	p.mu.Lock()
-	last, known := p.seen[strings.TrimPrefix(challenge, "_acme-challenge.")]
+	for _, t := range records {
+		if last, known := p.seen[strings.TrimPrefix(t.Name, "_acme-challenge.")]; known {
+			left = max(left, p.opts.Settle-now.Sub(last))
+		}
+	}
 	p.mu.Unlock()
-	left := p.opts.Settle - p.opts.Now().Sub(last)
-	if !known || left <= 0 {
+	if left <= 0 {
 		return nil
 	}
-	return sleep(ctx, min(left, p.opts.Settle))
+	if err := sleep(ctx, min(left, p.opts.Settle)); err != nil {
+		return fmt.Errorf("wait until resolvers forget what they have seen: %w", err)
+	}
+	return nil
 }
 
 // withdraw removes records that no order needs any longer, even if ctx has

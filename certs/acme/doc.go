@@ -23,6 +23,10 @@
 //	                                             │
 //	 TXT records are removed in any case         └─► chain
 //
+// Its names share all of that: their TXT records come and go in one change each,
+// requests and waits for them run a few at a time, and while the CA validates,
+// only the order is looked at. If that is refused, each name tells why.
+//
 // Everything that must survive a restart is in [State]: the account with its
 // key, when the CA wants no more requests, the back-off of each certificate,
 // the TXT records that are published, and what was issued. It is written before

@@ -42,7 +42,12 @@ type fakeCA struct {
 	noARI    bool
 	stuck    bool              // authorizations stay pending
 	refusal  *problem          // of every validation
-	header   map[string]string // of every answer about an authorization
+	header   map[string]string // of every answer about an authorization, or an order
+	latency  time.Duration     // of every answer
+	delay    time.Duration     // of every validation
+	twice    bool              // each name has two authorizations
+	running  int               // requests
+	most     int               // requests that ran at a time
 	window   [2]time.Time
 	serial   int64
 	issued   []*x509.Certificate
@@ -183,8 +188,10 @@ func (ca *fakeCA) RoundTrip(req *http.Request) (*http.Response, error) {
 	if err := req.Context().Err(); err != nil {
 		return nil, err
 	}
+	ca.answerLater()
 	ca.mu.Lock()
 	defer ca.mu.Unlock()
+	ca.running--
 	endpoint, _, _ := strings.Cut(strings.Trim(req.URL.Path, "/"), "/")
 	ca.log = append(ca.log, endpoint)
 	w := httptest.NewRecorder()
@@ -206,6 +213,14 @@ func (ca *fakeCA) RoundTrip(req *http.Request) (*http.Response, error) {
 	resp := w.Result()
 	resp.Request = req
 	return resp, nil
+}
+
+func (ca *fakeCA) answerLater() {
+	ca.mu.Lock()
+	ca.running++
+	ca.most = max(ca.most, ca.running)
+	ca.mu.Unlock()
+	time.Sleep(ca.latency)
 }
 
 func (f fault) write(w http.ResponseWriter) {
@@ -317,6 +332,9 @@ func (ca *fakeCA) order(w http.ResponseWriter, j *jws, id string) *problem {
 	for _, id := range in.Identifiers {
 		o.names = append(o.names, id.Value)
 		o.authzs = append(o.authzs, ca.authzFor(id.Value, j.account))
+		if ca.twice {
+			o.authzs = append(o.authzs, ca.authzFor(id.Value, j.account))
+		}
 	}
 	o.update()
 	ca.orders = append(ca.orders, o)
@@ -355,9 +373,14 @@ func (o *fakeOrder) update() {
 func (ca *fakeCA) show(w http.ResponseWriter, o *fakeOrder, status int) {
 	var ids []map[string]string
 	var authzs []string
-	for i, name := range o.names {
+	for _, name := range o.names {
 		ids = append(ids, map[string]string{"type": "dns", "value": name})
-		authzs = append(authzs, ca.url("/authz/"+o.authzs[i].id))
+	}
+	for _, z := range o.authzs {
+		authzs = append(authzs, ca.url("/authz/"+z.id))
+	}
+	for field, value := range ca.header {
+		w.Header().Set(field, value)
 	}
 	out := map[string]any{"status": o.status, "identifiers": ids, "authorizations": authzs, "finalize": ca.url("/finalize/" + o.id)}
 	if o.problem != nil {
@@ -385,9 +408,24 @@ func (ca *fakeCA) authz(w http.ResponseWriter, _ *jws, id string) *problem {
 	return nil
 }
 
-func (ca *fakeCA) challenge(w http.ResponseWriter, j *jws, id string) *problem {
+func (ca *fakeCA) challenge(w http.ResponseWriter, _ *jws, id string) *problem {
 	z := ca.authzs[number(id)]
-	sum := sha256.Sum256([]byte(z.token + "." + j.account.thumbprint))
+	if ca.delay > 0 {
+		time.AfterFunc(ca.delay, func() {
+			ca.mu.Lock()
+			defer ca.mu.Unlock()
+			ca.validate(z)
+		})
+	} else {
+		ca.validate(z)
+	}
+	reply(w, 200, map[string]any{"type": "dns-01", "status": "processing", "url": ca.url("/challenge/" + id), "token": z.token})
+	return nil
+}
+
+// validate looks for the TXT record of z.
+func (ca *fakeCA) validate(z *fakeAuthz) {
+	sum := sha256.Sum256([]byte(z.token + "." + z.account.thumbprint))
 	z.status = "valid"
 	if ca.refusal != nil {
 		z.status, z.problem = "invalid", ca.refusal
@@ -396,8 +434,6 @@ func (ca *fakeCA) challenge(w http.ResponseWriter, j *jws, id string) *problem {
 	} else if !slices.Contains(ca.lookup("_acme-challenge."+z.name), base64.RawURLEncoding.EncodeToString(sum[:])) {
 		z.status, z.problem = "invalid", &problem{ns + "unauthorized", "Incorrect TXT record found at _acme-challenge." + z.name, 403, ""}
 	}
-	reply(w, 200, map[string]any{"type": "dns-01", "status": "processing", "url": ca.url("/challenge/" + id), "token": z.token})
-	return nil
 }
 
 func (ca *fakeCA) finalize(w http.ResponseWriter, j *jws, id string) *problem {

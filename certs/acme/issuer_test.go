@@ -6,6 +6,7 @@ import (
 	"errors"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -298,10 +299,10 @@ func TestCancelledOrder(t *testing.T) {
 func TestPropagation(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var b *bench
-		asked := 0
+		var asked atomic.Int32
 		b = newBench(t, func(o *acme.Options) {
 			o.Propagated = func(_ context.Context, fqdn, txt string) error {
-				asked++
+				asked.Add(1)
 				if b.ca.asked("challenge") > 0 {
 					t.Error("the CA was asked to look before the record was everywhere")
 				}
@@ -312,8 +313,8 @@ func TestPropagation(t *testing.T) {
 			}
 		})
 		b.must(ecdsaKey(t), mx05, mx06)
-		if asked != 2 {
-			t.Errorf("%d records waited for, want 2", asked)
+		if n := asked.Load(); n != 2 {
+			t.Errorf("%d records waited for, want 2", n)
 		}
 		b.options.Propagated = func(context.Context, string, string) error { return errors.New("192.0.2.53: old serial") }
 		b.restart()

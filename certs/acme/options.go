@@ -74,8 +74,8 @@ type Options struct {
 	// Setup names the DNS provider, e.g. "rfc2136 192.0.2.53:53". When it or the
 	// CA changes, the set-up is tried at Staging again, and back-off is forgotten.
 	Setup string
-	// Propagated waits until every name server of the zone serves txt at fqdn.
-	// nil: they do at once.
+	// Propagated waits until every name server of the zone serves txt at fqdn. It
+	// is called for several records at a time. nil: they do at once.
 	Propagated func(ctx context.Context, fqdn, txt string) error
 
 	// Settle is how long resolvers remember what is in the zone, and what is not:

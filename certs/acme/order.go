@@ -96,11 +96,11 @@ func (a *authority) obtain(ctx context.Context, names []string, key crypto.Signe
 	}
 	defer a.dns.looked(names)
 	if order.Status == lib.StatusPending {
-		if err := s.authorize(ctx, account, order); err != nil {
-			return nil, err
-		}
+		order, err = s.authorize(ctx, account, order)
+	} else {
+		order, err = s.ready(ctx, account, order)
 	}
-	if order, err = s.ready(ctx, account, order); err != nil {
+	if err != nil {
 		return nil, err
 	}
 	if order, err = s.finalize(ctx, account, order, names, key); err != nil {
@@ -180,28 +180,6 @@ func (s *session) checkOrder(order lib.Order, names []string) error {
 		return s.explain(atOrder, errors.New("the order has no URL"))
 	}
 	return nil
-}
-
-// ready waits until the CA agrees that all names are authorized.
-func (s *session) ready(ctx context.Context, account lib.Account, order lib.Order) (lib.Order, error) {
-	for {
-		switch order.Status {
-		case lib.StatusReady, lib.StatusValid, lib.StatusProcessing:
-			return order, nil
-		case lib.StatusPending:
-		default:
-			return order, s.badOrder(order)
-		}
-		var err error
-		if order, err = s.client.GetOrder(ctx, account, order); err != nil {
-			return order, s.explain(atChallenge, err)
-		}
-		if order.Status == lib.StatusPending {
-			if err := sleep(ctx, s.authority.opts.Poll); err != nil {
-				return order, s.explain(atChallenge, fmt.Errorf("the order stays pending: %w", err))
-			}
-		}
-	}
 }
 
 // badOrder explains an order that will never be a certificate.

@@ -63,11 +63,14 @@ type pebble struct {
 	end func()
 }
 
+// sleepy makes Pebble validate after up to 4 s, as it does by itself.
+const sleepy = "PEBBLE_VA_NOSLEEP=0"
+
 // newPebble starts a Pebble that asks dns, which is host:port. Its rate of
-// rejected nonces is its own, 5 percent.
+// rejected nonces is its own, 5 percent. It validates at once, unless it is sleepy.
 func newPebble(t *testing.T, binary, dns string, config map[string]any, env ...string) *pebble {
 	t.Helper()
-	p := &pebble{binary: binary, dns: dns, env: append(env, "PEBBLE_VA_NOSLEEP=1"), api: freeAddress(t), admin: freeAddress(t)}
+	p := &pebble{binary: binary, dns: dns, env: append([]string{"PEBBLE_VA_NOSLEEP=1"}, env...), api: freeAddress(t), admin: freeAddress(t)}
 	dir := t.TempDir()
 	p.server = serverCertificate(t, dir)
 	p.roots = x509.NewCertPool()

@@ -137,6 +137,21 @@ func TestPebbleIssuesEverything(t *testing.T) {
 	}
 }
 
+// The names of nine slots, at a CA that takes its time. How long that was is in
+// the log.
+func TestPebbleManyNames(t *testing.T) {
+	l := newLab(t, buildPebble(t), nil, sleepy)
+	l.options.Poll = 0 // as in service
+	l.restart(t)
+	names := scenario.CertificateNames(zone, 9, scenario.Certificate{Owner: scenario.OwnerDefault, Kind: scenario.CA})
+	began := time.Now()
+	leaf := l.must(t, ecdsaKey(t), names...)
+	t.Logf("%d names in %v", len(leaf.DNSNames), time.Since(began))
+	if len(leaf.DNSNames) != 54 || !l.logged("Sleeping for 4s seconds before validating") {
+		t.Errorf("%d names", len(leaf.DNSNames))
+	}
+}
+
 func TestPebbleRejectsNonces(t *testing.T) {
 	l := newLab(t, buildPebble(t), nil, "PEBBLE_WFE_NONCEREJECT=30")
 	l.must(t, ecdsaKey(t), mx05, mx06)
@@ -159,9 +174,10 @@ func TestPebbleRefuses(t *testing.T) {
 	l.must(t, key, mx05)
 }
 
-// The CA asks a server that knows nothing of our zone: no delegation.
+// The CA asks a server that knows nothing of our zone: no delegation. The order is
+// lost with the first name, while the CA still looks at the other.
 func TestPebbleWithoutDelegation(t *testing.T) {
-	l := newLab(t, buildPebble(t), nil)
+	l := newLab(t, buildPebble(t), nil, sleepy)
 	key := ecdsaKey(t)
 	_, dns := serveZone(t, "other.example")
 	l.end()

@@ -18,7 +18,7 @@ import (
 const (
 	maxBody     = 256 << 10 // octets of one answer
 	maxHeader   = 32 << 10
-	maxRequests = 5000 // of one order: three for each of 100 names, and polling
+	maxRequests = 5000 // of one order: two for each of 100 names, and polling
 	httpTimeout = time.Minute
 
 	shortestPoll = time.Second
@@ -34,6 +34,7 @@ func newHTTPClient(roots *x509.CertPool) *http.Client {
 		TLSHandshakeTimeout:    20 * time.Second,
 		ResponseHeaderTimeout:  40 * time.Second,
 		MaxResponseHeaderBytes: maxHeader,
+		MaxIdleConnsPerHost:    atOnce, // of a CA without HTTP/2
 		IdleConnTimeout:        30 * time.Second,
 		ForceAttemptHTTP2:      true,
 	}}
@@ -49,7 +50,8 @@ type guard struct {
 	mu    sync.Mutex
 	left  int
 	asked *asked
-	terms string // link to the terms of service, of an error
+	later time.Duration // longest Retry-After of an answer since again
+	terms string        // link to the terms of service, of an error
 }
 
 // asked is that the CA wants no requests before a time.
@@ -136,8 +138,9 @@ func (g *guard) look(req *http.Request, resp *http.Response) {
 		// loop without pauses, of a year it would never end.
 		resp.Header.Del("Retry-After")
 		if after > 0 {
-			seconds := max(shortestPoll, min(after, longestPoll)).Seconds()
-			resp.Header.Set("Retry-After", strconv.Itoa(int(seconds)))
+			after = max(shortestPoll, min(after, longestPoll))
+			g.later = max(g.later, after)
+			resp.Header.Set("Retry-After", strconv.Itoa(int(after.Seconds())))
 		}
 	}
 	if resp.StatusCode >= 400 {
@@ -155,6 +158,16 @@ func (g *guard) stopped() *asked {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	return g.asked
+}
+
+// again returns how long the CA wants us to wait before we look again, as it said
+// since the last call; 0 if it did not.
+func (g *guard) again() time.Duration {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	later := g.later
+	g.later = 0
+	return later
 }
 
 func (g *guard) termsLink() string {
