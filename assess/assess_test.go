@@ -16,6 +16,7 @@ import (
 
 // A sender of each policy gets the verdict, one report, and then its 250.
 func TestEachPolicyIsRecognised(t *testing.T) {
+	t.Parallel()
 	for _, p := range policyinfer.Names() {
 		for _, retry := range []time.Duration{5 * time.Minute, 20 * time.Minute, time.Hour} {
 			t.Run(fmt.Sprintf("%s/%v", p, retry), func(t *testing.T) {

@@ -294,6 +294,7 @@ func TestNewAddressesOfARoamingMail(t *testing.T) {
 // not enough; together they show what their provider does, and nothing about
 // each other.
 func TestSeveralTestsShowTheProvider(t *testing.T) {
+	t.Parallel()
 	for _, differ := range []bool{false, true} {
 		synctest.Test(t, func(t *testing.T) {
 			w := newTimedWorld(t, 3, Timing{Close: 3 * time.Hour})

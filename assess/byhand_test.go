@@ -15,6 +15,7 @@ import (
 // with a tool that says the server's own EHLO name (posttls-finger does), is no
 // refusal of the mail server, also where it names the slot of the test.
 func TestByHandInALeasedSlot(t *testing.T) {
+	t.Parallel()
 	policies := []policyinfer.Name{policyinfer.None, policyinfer.May, policyinfer.Encrypt, policyinfer.Verify, policyinfer.DANE, policyinfer.MTASTS, policyinfer.DANEMTASTS}
 	for i, policy := range policies {
 		for _, tries := range []int{1, 3} {

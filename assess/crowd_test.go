@@ -17,6 +17,7 @@ import (
 // slot 0. People try names by hand, tokens are passed on, mails are sent again,
 // the service restarts, a test is deleted.
 func TestCrowdOfOneProvider(t *testing.T) {
+	t.Parallel()
 	const seeds = 12
 	for seed := range uint64(seeds) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {

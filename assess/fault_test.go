@@ -164,6 +164,7 @@ func TestOrderOfAPastTime(t *testing.T) {
 
 // What is said of a provider rests on the same servers.
 func TestProviderIsTakenBack(t *testing.T) {
+	t.Parallel()
 	for _, later := range []bool{false, true} {
 		synctest.Test(t, func(t *testing.T) {
 			w := newTimedWorld(t, 3, Timing{Close: 3 * time.Hour})

@@ -39,6 +39,7 @@ func TestOldMailAfterTheTestOfAnother(t *testing.T) {
 // A sender that never sends the same mail twice makes a test remember so many of
 // them, and no more.
 func TestManyMailsOfOneSender(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, 1)
 		defer w.stop()

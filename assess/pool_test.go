@@ -115,6 +115,7 @@ func (p *pool) run(length time.Duration) {
 // Hosts of a provider that differ are not called by one name, whatever they look
 // like together.
 func TestProviderWhoseHostsDiffer(t *testing.T) {
+	t.Parallel()
 	for seed := range poolSeeds() {
 		synctest.Test(t, func(t *testing.T) {
 			w := newTimedWorld(t, seed, Timing{Close: 3 * time.Hour})
@@ -148,6 +149,7 @@ type poolCount struct{ tests, conclusive, undetermined, provider, wrong int }
 // Senders behind the same addresses, with one policy or several, and a stranger
 // between them: what is said is true.
 func TestProvidersNeverGetAWrongVerdict(t *testing.T) {
+	t.Parallel()
 	for _, alike := range []bool{true, false} {
 		t.Run(fmt.Sprintf("alike=%v", alike), func(t *testing.T) {
 			var n poolCount

@@ -17,6 +17,7 @@ func addrPort(s string) netip.AddrPort { return netip.MustParseAddrPort(s) }
 // Two senders of different policy behind one address, in the same hour: no
 // verdict is ever wrong, whoever begins and however they retry.
 func TestTwoSendersBehindOneAddress(t *testing.T) {
+	t.Parallel()
 	names := policyinfer.Names()
 	seeds := uint64(1)
 	if v, err := strconv.ParseUint(os.Getenv("TLSINK_SIM"), 10, 64); err == nil {

@@ -26,6 +26,7 @@ func full(op, name string) (bool, error) {
 }
 
 func TestRenewalOnAFullDisk(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		ca, d := newTestCA(t), &certs.MemoryDisk{}
 		o := options(ca)
@@ -104,6 +105,7 @@ func TestRollOnAFullDisk(t *testing.T) {
 
 // A service with an old copy, or on a disk that became read-only, starts.
 func TestOpenOnReadOnlyDisk(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		ca, d := newTestCA(t), &certs.MemoryDisk{}
 		openOn(t, options(ca), d)

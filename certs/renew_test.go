@@ -38,6 +38,7 @@ func mustHold(t *testing.T, s *certs.Store, slots int) {
 // Three years, and a CA that is away for up to two thirds of each certificate's
 // last third, or refuses one name for that long.
 func TestYears(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		ca := newTestCA(t)
 		s := open(t, options(ca))

@@ -265,6 +265,7 @@ func TestCancelRoll(t *testing.T) {
 // The process dies at each write of the disk in turn, with and without effect,
 // and starts again.
 func TestRollSurvivesCrashes(t *testing.T) {
+	t.Parallel()
 	for i := range 8 {
 		c := crash{cancel: i&1 != 0, effect: i&2 != 0, external: i&4 != 0}
 		t.Run(fmt.Sprintf("%+v", c), func(t *testing.T) {

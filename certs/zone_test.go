@@ -23,6 +23,7 @@ import (
 // A sender with a validating, caching resolver asks our own name server and
 // shakes hands with our keys, again and again while they roll.
 func TestRollOnTheWire(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		name string
 		wait time.Duration

@@ -31,6 +31,7 @@ func breakAtRandom(h evidence.History, rng *rand.Rand) evidence.History {
 // evidence away, and what is left has the same name or none. States between are
 // as the world makes them.
 func TestFaultsOfOursOnlyTakeAway(t *testing.T) {
+	t.Parallel()
 	e := New()
 	seen := make(map[Name]int)
 	for seed := range uint64(150) {

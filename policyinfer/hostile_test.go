@@ -78,7 +78,6 @@ func TestHostileHistories(t *testing.T) {
 	if thorough() {
 		runs = 20_000
 	}
-	t.Parallel()
 	for seed := range runs {
 		rng := rand.New(rand.NewPCG(uint64(seed), 8))
 		in := spoil(t, rng, files[seed%len(files)])

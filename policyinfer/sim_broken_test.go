@@ -13,6 +13,7 @@ import (
 // seems to have any policy; that is found afterwards. Whatever it looked like,
 // no verdict rests on it.
 func TestSimulatedSendersAtABrokenSink(t *testing.T) {
+	t.Parallel()
 	e := New()
 	named, suffered := 0, 0
 	for seed := range uint64(simRuns(t)) {

@@ -17,6 +17,7 @@ import (
 // Whatever the sender does, its true policy stays among the candidates, and no
 // verdict gives it another name or another part.
 func TestSimulatedSendersAreNeverMisjudged(t *testing.T) {
+	t.Parallel()
 	e := New()
 	runs, table := simRuns(t), newSimTable()
 	var failures atomic.Int32

@@ -144,6 +144,7 @@ func TestMaimedHistoriesAreNeverMisjudged(t *testing.T) {
 // After each connection of a recorded history, the verdict so far is right or
 // undetermined, and the true name is still a candidate.
 func TestHistoriesInProgress(t *testing.T) {
+	t.Parallel()
 	engine := policyinfer.New()
 	for name, want := range readTruth(t) {
 		t.Run(name, func(t *testing.T) {

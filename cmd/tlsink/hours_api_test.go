@@ -90,7 +90,7 @@ func hooksOf(w *world) (h *hooks, stop func()) {
 // The command, the client, the API, a leased slot, senders and webhooks: one
 // test of each policy, from cron's side.
 func TestTestsFromCron(t *testing.T) {
-	t.Setenv("HOOK", "whsec_c2VjcmV0c2VjcmV0c2VjcmV0c2VjcmV0")
+	secret := fileOf(t, "whsec_c2VjcmV0c2VjcmV0c2VjcmV0c2VjcmV0")
 	for _, c := range []struct {
 		policy, require string
 		want            int
@@ -99,7 +99,7 @@ func TestTestsFromCron(t *testing.T) {
 			hoursOf(t, func(cfg *config.Config) {
 				cfg.Slots = 3
 				cfg.API.WebhookHosts = []string{"127.0.0.1"}
-				cfg.Webhook = []config.Webhook{{URL: "http://127.0.0.1:8080/operator", SecretEnv: "HOOK"}}
+				cfg.Webhook = []config.Webhook{{URL: "http://127.0.0.1:8080/operator", SecretFile: secret}}
 			}, func(w *world) {
 				t := w.t // of the bubble
 				hooks, stop := hooksOf(w)
