@@ -3,12 +3,10 @@ package operators
 import (
 	"cmp"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"github.com/tlsink/tlsink/cmd/tlsink/internal/cli"
@@ -30,20 +28,13 @@ type blocksListCmd struct {
 
 // Run lists blocks.
 func (c *blocksListCmd) Run(e *cli.Env) error {
-	var list []operate.Block
-	if done, err := c.List(e, "/blocks", c.JSON, &list); done || err != nil {
-		return err
-	}
-	if len(list) == 0 {
-		fmt.Fprintln(e.Stderr, "nothing is blocked")
-		return nil
-	}
-	w := tabwriter.NewWriter(e.Stdout, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "BLOCK\tKIND\tWHAT\tSINCE (UTC)\tUNTIL (UTC)\tREASON")
-	for _, b := range list {
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", cli.Printable(b.ID), b.Kind, cli.Printable(b.Value), cli.Date(b.Since), cli.Date(b.Until), cmp.Or(cli.Printable(b.Reason), "-"))
-	}
-	return w.Flush()
+	return table[operate.Block]{
+		none: "nothing is blocked",
+		head: "BLOCK\tKIND\tWHAT\tSINCE (UTC)\tUNTIL (UTC)\tREASON",
+		row: func(b operate.Block) string {
+			return fmt.Sprintf("%s\t%s\t%s\t%s\t%s\t%s", cli.Printable(b.ID), b.Kind, cli.Printable(b.Value), cli.Date(b.Since), cli.Date(b.Until), cmp.Or(cli.Printable(b.Reason), "-"))
+		},
+	}.ask(c.Flag, e, "/blocks", c.JSON)
 }
 
 type blocksAddCmd struct {
@@ -85,15 +76,10 @@ type blocksRemoveCmd struct {
 
 // Run ends blocks.
 func (c *blocksRemoveCmd) Run(e *cli.Env) error {
-	var failed error
-	for _, id := range c.Blocks {
-		if _, err := c.Ask(e, http.MethodDelete, "/blocks/"+url.PathEscape(id)); err != nil {
-			failed = errors.Join(failed, err)
-			continue
-		}
-		fmt.Fprintf(e.Stdout, "%s is no longer blocked\n", cli.Printable(id))
-	}
-	return failed
+	return each(e, c.Blocks, func(id string) (string, error) {
+		_, err := c.Ask(e, http.MethodDelete, "/blocks/"+url.PathEscape(id))
+		return cli.Printable(id) + " is no longer blocked", err
+	})
 }
 
 // ActionsCmd lists what operators did.
@@ -104,19 +90,12 @@ type ActionsCmd struct {
 
 // Run lists actions.
 func (c *ActionsCmd) Run(e *cli.Env) error {
-	var list []operate.AuditRecord
-	if done, err := c.List(e, "/actions", c.JSON, &list); done || err != nil {
-		return err
-	}
-	if len(list) == 0 {
-		fmt.Fprintln(e.Stderr, "no operator has changed anything yet")
-		return nil
-	}
-	w := tabwriter.NewWriter(e.Stdout, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "TIME (UTC)\tWHO\tACTION\tOBJECT\tRECORDS\tDETAIL")
-	for _, r := range list {
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%d\t%s\n", cli.Date(r.Time), cli.Printable(strings.TrimSpace(r.Actor.Kind+" "+r.Actor.Name)), cli.Printable(r.Action),
-			cmp.Or(cli.Printable(r.Object), "-"), r.Count, cmp.Or(cli.Printable(strings.TrimSpace(r.Detail+" "+r.Error)), "-"))
-	}
-	return w.Flush()
+	return table[operate.AuditRecord]{
+		none: "no operator has changed anything yet",
+		head: "TIME (UTC)\tWHO\tACTION\tOBJECT\tRECORDS\tDETAIL",
+		row: func(r operate.AuditRecord) string {
+			return fmt.Sprintf("%s\t%s\t%s\t%s\t%d\t%s", cli.Date(r.Time), cli.Printable(strings.TrimSpace(r.Actor.Kind+" "+r.Actor.Name)), cli.Printable(r.Action),
+				cmp.Or(cli.Printable(r.Object), "-"), r.Count, cmp.Or(cli.Printable(strings.TrimSpace(r.Detail+" "+r.Error)), "-"))
+		},
+	}.ask(c.Flag, e, "/actions", c.JSON)
 }

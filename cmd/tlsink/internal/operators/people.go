@@ -39,24 +39,13 @@ func (c *InboxCmd) Run(e *cli.Env) error {
 	if c.Delete {
 		return errors.New("--delete: name the message to delete; `tlsink inbox` lists them")
 	}
-	b, err := c.Ask(e, http.MethodGet, "/inbox")
-	if err != nil {
-		return err
-	}
-	var list []history.MailboxItem
-	if err := json.Unmarshal(b, &list); err != nil {
-		return fmt.Errorf("answer of the running service: %w", err)
-	}
-	if len(list) == 0 {
-		fmt.Fprintln(e.Stderr, "no mail to postmaster or abuse")
-		return nil
-	}
-	w := tabwriter.NewWriter(e.Stdout, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "MESSAGE\tRECEIVED (UTC)\tFROM\tTO\tOCTETS")
-	for _, m := range list {
-		fmt.Fprintf(w, "%s\t%s\t<%s>\t%s\t%d\n", m.ID, m.Time.UTC().Format(time.DateTime), cli.Printable(m.From), cli.Printable(strings.Join(m.To, ", ")), m.Size)
-	}
-	return w.Flush()
+	return table[history.MailboxItem]{
+		none: "no mail to postmaster or abuse",
+		head: "MESSAGE\tRECEIVED (UTC)\tFROM\tTO\tOCTETS",
+		row: func(m history.MailboxItem) string {
+			return fmt.Sprintf("%s\t%s\t<%s>\t%s\t%d", m.ID, m.Time.UTC().Format(time.DateTime), cli.Printable(m.From), cli.Printable(strings.Join(m.To, ", ")), m.Size)
+		},
+	}.ask(c.Flag, e, "/inbox", false)
 }
 
 // ForgetCmd deletes everything of a sender.

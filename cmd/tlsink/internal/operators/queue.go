@@ -2,12 +2,10 @@ package operators
 
 import (
 	"cmp"
-	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
 	"strings"
-	"text/tabwriter"
 
 	"github.com/tlsink/tlsink/cmd/tlsink/internal/cli"
 	"github.com/tlsink/tlsink/cmd/tlsink/internal/control"
@@ -50,16 +48,13 @@ func (c *queueListCmd) Run(e *cli.Env) error {
 	if c.JSON {
 		return cli.WriteJSON(e.Stdout, list)
 	}
-	if len(list) == 0 {
-		fmt.Fprintln(e.Stderr, "no report waits")
-		return nil
-	}
-	w := tabwriter.NewWriter(e.Stdout, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "REPORT\tTO\tSTATE\tATTEMPTS\tCREATED (UTC)\tDUE (UTC)\tLAST ERROR")
-	for _, r := range list {
-		fmt.Fprintf(w, "%s\t<%s>\t%s\t%d\t%s\t%s\t%.100s\n", cli.Printable(r.ID), cli.Printable(r.To), r.State, r.Attempts, cli.Date(r.Created), cli.Date(r.Due), cmp.Or(cli.Printable(r.LastError), "-"))
-	}
-	return w.Flush()
+	return table[operate.ReportRow]{
+		none: "no report waits",
+		head: "REPORT\tTO\tSTATE\tATTEMPTS\tCREATED (UTC)\tDUE (UTC)\tLAST ERROR",
+		row: func(r operate.ReportRow) string {
+			return fmt.Sprintf("%s\t<%s>\t%s\t%d\t%s\t%s\t%.100s", cli.Printable(r.ID), cli.Printable(r.To), r.State, r.Attempts, cli.Date(r.Created), cli.Date(r.Due), cmp.Or(cli.Printable(r.LastError), "-"))
+		},
+	}.print(e, list)
 }
 
 type queueRetryCmd struct {
@@ -69,7 +64,10 @@ type queueRetryCmd struct {
 
 // Run retries reports.
 func (c *queueRetryCmd) Run(e *cli.Env) error {
-	return forEach(c.Flag, e, c.Reports, http.MethodPost, "/retry", "is due now")
+	return each(e, c.Reports, func(id string) (string, error) {
+		_, err := c.Ask(e, http.MethodPost, reportPath(id)+"/retry")
+		return fmt.Sprintf("report %s is due now", cli.Printable(strings.ToUpper(id))), err
+	})
 }
 
 type queueDropCmd struct {
@@ -79,21 +77,13 @@ type queueDropCmd struct {
 
 // Run drops reports.
 func (c *queueDropCmd) Run(e *cli.Env) error {
-	return forEach(c.Flag, e, c.Reports, http.MethodDelete, "", "is dropped")
+	return each(e, c.Reports, func(id string) (string, error) {
+		_, err := c.Ask(e, http.MethodDelete, reportPath(id))
+		return fmt.Sprintf("report %s is dropped", cli.Printable(strings.ToUpper(id))), err
+	})
 }
 
-// forEach does the same to several reports, and fails if one of them did.
-func forEach(c control.Flag, e *cli.Env, ids []string, method, rest, done string) error {
-	var failed error
-	for _, id := range ids {
-		if _, err := c.Ask(e, method, "/queue/"+url.PathEscape(id)+rest); err != nil {
-			failed = errors.Join(failed, err)
-			continue
-		}
-		fmt.Fprintf(e.Stdout, "report %s %s\n", cli.Printable(strings.ToUpper(id)), done)
-	}
-	return failed
-}
+func reportPath(id string) string { return "/queue/" + url.PathEscape(id) }
 
 type queueLimitsCmd struct {
 	control.Flag
@@ -102,20 +92,13 @@ type queueLimitsCmd struct {
 
 // Run lists limits that are used.
 func (c *queueLimitsCmd) Run(e *cli.Env) error {
-	var list []operate.Limit
-	if done, err := c.List(e, "/limits", c.JSON, &list); done || err != nil {
-		return err
-	}
-	if len(list) == 0 {
-		fmt.Fprintln(e.Stderr, "no limit is near")
-		return nil
-	}
-	w := tabwriter.NewWriter(e.Stdout, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "LIMIT\tWHO\tUSED\tOF\tUNTIL (UTC)")
-	for _, l := range list {
-		fmt.Fprintf(w, "%s\t%s\t%d\t%d\t%s\n", cli.Printable(l.What), cmp.Or(cli.Printable(l.Who), "-"), l.Count, l.Limit, cli.Date(l.Until))
-	}
-	return w.Flush()
+	return table[operate.Limit]{
+		none: "no limit is near",
+		head: "LIMIT\tWHO\tUSED\tOF\tUNTIL (UTC)",
+		row: func(l operate.Limit) string {
+			return fmt.Sprintf("%s\t%s\t%d\t%d\t%s", cli.Printable(l.What), cmp.Or(cli.Printable(l.Who), "-"), l.Count, l.Limit, cli.Date(l.Until))
+		},
+	}.ask(c.Flag, e, "/limits", c.JSON)
 }
 
 type queueWebhooksCmd struct {
@@ -125,18 +108,11 @@ type queueWebhooksCmd struct {
 
 // Run lists calls of webhooks.
 func (c *queueWebhooksCmd) Run(e *cli.Env) error {
-	var list []operate.Delivery
-	if done, err := c.List(e, "/webhooks", c.JSON, &list); done || err != nil {
-		return err
-	}
-	if len(list) == 0 {
-		fmt.Fprintln(e.Stderr, "no webhook was called")
-		return nil
-	}
-	w := tabwriter.NewWriter(e.Stdout, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "MESSAGE\tTEST\tHOST\tSTATE\tATTEMPTS\tCREATED (UTC)\tDUE (UTC)\tLAST ERROR")
-	for _, d := range list {
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%d\t%s\t%s\t%.100s\n", cli.Printable(d.ID), cli.Printable(d.Test), cli.Printable(d.Host), d.State, d.Attempts, cli.Date(d.Created), cli.Date(d.Due), cmp.Or(cli.Printable(d.LastError), "-"))
-	}
-	return w.Flush()
+	return table[operate.Delivery]{
+		none: "no webhook was called",
+		head: "MESSAGE\tTEST\tHOST\tSTATE\tATTEMPTS\tCREATED (UTC)\tDUE (UTC)\tLAST ERROR",
+		row: func(d operate.Delivery) string {
+			return fmt.Sprintf("%s\t%s\t%s\t%s\t%d\t%s\t%s\t%.100s", cli.Printable(d.ID), cli.Printable(d.Test), cli.Printable(d.Host), d.State, d.Attempts, cli.Date(d.Created), cli.Date(d.Due), cmp.Or(cli.Printable(d.LastError), "-"))
+		},
+	}.ask(c.Flag, e, "/webhooks", c.JSON)
 }

@@ -102,16 +102,13 @@ const noTests = "no tests: mail to the test addresses starts one"
 
 // printTests prints a table, or says what it means that there are none.
 func printTests(e *cli.Env, tests []operate.TestRow, none string) error {
-	if len(tests) == 0 {
-		fmt.Fprintln(e.Stderr, none)
-		return nil
-	}
-	w := tabwriter.NewWriter(e.Stdout, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "TEST\tSTARTED (UTC)\tSENDER\tSTATE\tPOLICY\tATTEMPTS\tREPORT")
-	for _, t := range tests {
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%d\t%.60s\n", t.ID, t.Started.UTC().Format(time.DateTime), cli.Printable(t.Sender), t.State, cmp.Or(cli.Printable(t.Policy), "-"), t.Attempts, cli.Printable(t.Report))
-	}
-	return w.Flush()
+	return table[operate.TestRow]{
+		none: none,
+		head: "TEST\tSTARTED (UTC)\tSENDER\tSTATE\tPOLICY\tATTEMPTS\tREPORT",
+		row: func(t operate.TestRow) string {
+			return fmt.Sprintf("%s\t%s\t%s\t%s\t%s\t%d\t%.60s", t.ID, t.Started.UTC().Format(time.DateTime), cli.Printable(t.Sender), t.State, cmp.Or(cli.Printable(t.Policy), "-"), t.Attempts, cli.Printable(t.Report))
+		},
+	}.print(e, tests)
 }
 
 type testsShowCmd struct {
@@ -225,16 +222,10 @@ func (c *testsDeleteCmd) Run(e *cli.Env) error {
 	if err := cli.Confirm(e, fmt.Sprintf("Delete %s with all evidence and reports", cli.Counts(len(c.Tests), "test")), c.Yes); err != nil {
 		return err
 	}
-	var failed error
-	for _, id := range c.Tests {
+	return each(e, c.Tests, func(id string) (string, error) {
 		b, err := c.Ask(e, http.MethodDelete, testPath(id, ""))
-		if err != nil {
-			failed = errors.Join(failed, err)
-			continue
-		}
-		fmt.Fprintf(e.Stdout, "%s: %s records deleted\n", cli.Printable(strings.ToUpper(id)), strings.TrimSpace(string(b)))
-	}
-	return failed
+		return fmt.Sprintf("%s: %s records deleted", cli.Printable(strings.ToUpper(id)), strings.TrimSpace(string(b))), err
+	})
 }
 
 type testsExportCmd struct {
@@ -304,15 +295,12 @@ func (c *SlotsCmd) Run(e *cli.Env) error {
 	if done, err := c.List(e, "/slots", c.JSON, &list); done || err != nil {
 		return err
 	}
-	if len(list) == 0 {
-		fmt.Fprintln(e.Stderr, "no slot can be leased: slots = 1, or none is set up")
-		return nil
-	}
 	slices.SortFunc(list, func(a, b operate.Slot) int { return cmp.Compare(a.Slot, b.Slot) })
-	w := tabwriter.NewWriter(e.Stdout, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "SLOT\tSTATE\tSINCE (UTC)\tUNTIL (UTC)\tTEST")
-	for _, s := range list {
-		fmt.Fprintf(w, "%d\t%s\t%s\t%s\t%s\n", s.Slot, cli.Printable(s.State), cli.Date(s.Since), cli.Date(s.Until), cmp.Or(cli.Printable(s.Test), "-"))
-	}
-	return w.Flush()
+	return table[operate.Slot]{
+		none: "no slot can be leased: slots = 1, or none is set up",
+		head: "SLOT\tSTATE\tSINCE (UTC)\tUNTIL (UTC)\tTEST",
+		row: func(s operate.Slot) string {
+			return fmt.Sprintf("%d\t%s\t%s\t%s\t%s", s.Slot, cli.Printable(s.State), cli.Date(s.Since), cli.Date(s.Until), cmp.Or(cli.Printable(s.Test), "-"))
+		},
+	}.print(e, list)
 }
