@@ -24,6 +24,7 @@ type entry struct {
 
 	network netip.Prefix // of the client; not known after a restart
 	seen    time.Time    // while queued: last looked at
+	named   time.Time    // while waiting: when its token was last accepted as a recipient; no session outlives a restart
 }
 
 // book is everything that is known of leases. The caller holds the lock.
@@ -57,7 +58,7 @@ func (b *book) remove(e *entry, now time.Time) {
 	delete(b.byCap, hash(e.Capability))
 	delete(b.byName, e.Token)
 	delete(b.byID, e.ID)
-	if e.Slot > 0 {
+	if e.Slot > 0 && b.slots[e.Slot] == e {
 		b.slots[e.Slot], b.freed[e.Slot] = nil, now
 	}
 }
@@ -134,6 +135,9 @@ func (b *book) expected(position int, short time.Duration) time.Time {
 	return rest[position-1]
 }
 
+// due is when a lease that waits expires: not while a mail to it is on its way.
+func (m *Manager) due(e *entry) time.Time { return later(e.Expires, e.named.Add(m.o.Session)) }
+
 // advance does what is due, and returns the ids of those whose state or place
 // changed.
 func (m *Manager) advance(now time.Time) (changed []string) {
@@ -144,8 +148,8 @@ func (m *Manager) advance(now time.Time) (changed []string) {
 		case e.State == Queued && now.Sub(e.seen) >= m.o.Absent:
 			m.expire(e, now)
 			changed, left = append(changed, e.ID), true
-		case e.State == Waiting && !now.Before(e.Expires):
-			m.expire(e, e.Expires)
+		case e.State == Waiting && !now.Before(m.due(e)):
+			m.expire(e, m.due(e))
 			changed = append(changed, e.ID)
 		}
 		if e.State.over() && !now.Before(e.Until) {
@@ -257,7 +261,7 @@ func (m *Manager) next() time.Time {
 		case Queued:
 			at = e.seen.Add(m.o.Absent)
 		case Waiting:
-			at = e.Expires
+			at = m.due(e)
 		case Running:
 			continue
 		}

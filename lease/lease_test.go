@@ -149,22 +149,99 @@ func TestUseIsBounded(t *testing.T) {
 	})
 }
 
-// A recipient that was accepted in time makes a test, if the slot is not
-// another's yet.
+// A mail whose recipient was accepted begins the test, also after the time of the
+// lease. Once it has expired, none does: whoever was told so was told the truth.
 func TestMailAtTheLastMoment(t *testing.T) {
+	for _, c := range []struct {
+		name     string
+		accepted time.Duration // after its start
+		comes    time.Duration // after that
+		want     bool
+	}{
+		{"in time", 10 * time.Minute, 0, true},
+		{"on its way when its time is over", 30*time.Minute - time.Second, 2 * time.Minute, true},
+		{"as late as signs of a sender prolong it", 2*time.Hour - time.Second, 34 * time.Minute, true},
+		{"never", 2*time.Hour - time.Second, 35 * time.Minute, false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld(t)
+				defer func() { w.stop() }()
+				l := w.begin(1)
+				for end := time.Now().Add(c.accepted); time.Now().Before(end); {
+					w.wait(min(time.Until(end), 29*time.Minute))
+					w.Asked(l.Slot)
+				}
+				if !w.Leased(l.Slot, l.Token) {
+					t.Fatal("the recipient is refused")
+				}
+				if err := w.Cancel(t.Context(), l.Capability); !errors.Is(err, lease.ErrBegun) {
+					t.Errorf("given up while a mail is on its way: %v", err)
+				}
+				w.wait(c.comes)
+				if expired := w.state(l) == lease.Expired; expired == c.want {
+					t.Errorf("expired: %v", expired)
+				}
+				if _, _, ok := w.Claim(l.Slot, l.Token); ok != c.want || (w.state(l) == lease.Running) != c.want {
+					t.Errorf("its test begins: %v, %s; want %v", ok, w.state(l), c.want)
+				}
+				if w.Leased(l.Slot, l.Token) != c.want {
+					t.Errorf("further recipients are accepted: %v", !c.want)
+				}
+			})
+		})
+	}
+}
+
+// Recipients of a test that waits do not keep its slot for ever.
+func TestRecipientsAreBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		defer func() { w.stop() }()
+		l, began := w.begin(1), time.Now()
+		for w.state(l) == lease.Waiting {
+			w.Leased(l.Slot, l.Token)
+			w.wait(time.Minute)
+		}
+		if got := time.Since(began); got > 2*time.Hour+35*time.Minute {
+			t.Errorf("it waited for %v", got)
+		}
+	})
+}
+
+// Given up, a lease takes no mail any more, and begins no test.
+func TestGivenUpIsFinal(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		defer func() { w.stop() }()
 		l := w.begin(1)
-		w.wait(31 * time.Minute)
-		w.want(l, lease.Expired)
-		if _, _, ok := w.Claim(l.Slot, l.Token); !ok || w.state(l) != lease.Running || !w.Leased(l.Slot, l.Token) {
-			t.Error("its test does not run")
+		if err := w.Cancel(t.Context(), l.Capability); err != nil {
+			t.Fatal(err)
 		}
-		other := w.begin(2)
-		w.wait(41 * time.Minute)
-		if _, _, ok := w.Claim(other.Slot, other.Token); ok {
-			t.Error("claimed when its slot was free again")
+		if _, _, ok := w.Claim(l.Slot, l.Token); ok || w.Leased(l.Slot, l.Token) {
+			t.Error("it takes mail")
+		}
+		w.want(l, lease.Expired)
+	})
+}
+
+// Whenever the last mail to a test that is over comes, its slot rests after it.
+func TestRestAfterMailToATestThatIsOver(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		defer func() { w.stop() }()
+		l := w.begin(1)
+		w.Claim(l.Slot, l.Token)
+		w.Ended(l.ID)
+		last := time.Now()
+		for w.state(l) == lease.Ended {
+			if w.Leased(l.Slot, l.Token) {
+				last = time.Now()
+			}
+			w.wait(time.Minute)
+		}
+		if got := time.Since(last); got < 24*time.Hour {
+			t.Errorf("it rested for %v after its last mail", got)
 		}
 	})
 }

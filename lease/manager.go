@@ -20,6 +20,8 @@ type Manager struct {
 	saving chan struct{} // holds one token: who has it writes
 	saved  uint64        // the version that is in the store
 
+	aside []*entry // leases of slots that there are no more
+
 	mu      sync.Mutex
 	book    book
 	version uint64 // counts changes of what is stored
@@ -40,7 +42,7 @@ func New(_ context.Context, o Options) (*Manager, error) {
 	if err := m.load(); err != nil {
 		return nil, fmt.Errorf("leased slots (value %q of the store): %w", Key, err)
 	}
-	if err := m.compare(); err != nil {
+	if err := m.compare(true); err != nil {
 		return nil, fmt.Errorf("leased slots: %w", err)
 	}
 	return m, nil
@@ -61,12 +63,16 @@ func (m *Manager) Start(ctx context.Context, client netip.Addr, language string)
 	if _, ok := scenario.ParseToken(e.Token); !ok {
 		return Ticket{}, fmt.Errorf("language %q: want en or de", language)
 	}
+	old, err := m.tested(e.ID)
+	if err != nil {
+		return Ticket{}, err
+	}
 	m.mu.Lock()
 	now := m.o.Now()
 	e.Created, e.seen = now, now
 	changed := m.advance(now)
 	switch {
-	case m.book.byID[e.ID] != nil || m.book.byName[e.Token] != nil:
+	case old || m.book.byID[e.ID] != nil || m.book.byName[e.Token] != nil:
 		err = errors.New("a random id came twice: try again")
 	case m.book.taken(e.network) >= m.o.Limits.PerNetwork, m.book.held(e.network) >= m.o.share():
 		err = ErrTooMany
@@ -95,6 +101,18 @@ func (m *Manager) Start(ctx context.Context, client netip.Addr, language string)
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.ticket(e), nil
+}
+
+// tested reports whether there is a test of an id.
+func (m *Manager) tested(id string) (bool, error) {
+	if m.o.Test == nil {
+		return false, nil
+	}
+	exists, _, err := m.o.Test(id)
+	if err != nil {
+		return false, fmt.Errorf("test %s: %w", id, err)
+	}
+	return exists, nil
 }
 
 // Ticket returns what a capability stands for; ok is false if it is no lease, or
@@ -160,7 +178,7 @@ func (m *Manager) Cancel(ctx context.Context, capability string) error {
 	switch {
 	case e == nil:
 		err = ErrUnknown
-	case e.State != Queued && e.State != Waiting:
+	case e.State != Queued && e.State != Waiting, now.Before(e.named.Add(m.o.Session)):
 		err = ErrBegun
 	default:
 		m.expire(e, now)
@@ -180,25 +198,29 @@ func (m *Manager) Cancel(ctx context.Context, capability string) error {
 	return nil
 }
 
-// Leased reports whether mail to a token is accepted at a slot: as long as a
-// test may begin, runs, or rests.
+// Leased reports whether a recipient, a token at a slot, is accepted: while its
+// test may begin, while it runs, and for as long after it as the slot rests at
+// least. If so, a mail is on its way: the lease does not expire before that has
+// come, and the slot has been used.
 func (m *Manager) Leased(slot int, token string) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	e := m.at(slot, token)
-	if e == nil {
+	e, now := m.at(slot, token), m.o.Now()
+	switch {
+	case e == nil:
+		return false
+	case e.State == Waiting && now.Before(e.Expires):
+		if now.Sub(e.named) >= leisure {
+			m.poke() // a crash must not lose that it waits for longer
+		}
+		e.named = now
+	case e.State == Running:
+	case e.State == Ended && now.Before(e.Over.Add(m.o.Quarantine)):
+	default:
 		return false
 	}
-	now := m.o.Now()
-	switch e.State {
-	case Waiting:
-		return now.Before(e.Expires)
-	case Running:
-		return true
-	case Ended:
-		return now.Before(e.Until)
-	}
-	return false
+	m.use(e, now)
+	return true
 }
 
 // at returns the entry that has a slot, if the token is its.
@@ -211,20 +233,19 @@ func (m *Manager) at(slot int, token string) *entry {
 }
 
 // Claim says what the test of a mail to a token is called; ok is false if the
-// token has none to give, or its test is over. The test may exist already. A
-// mail whose recipient was accepted just before the lease expired claims it.
+// token has none to give, or its test is over. The test may exist already.
 func (m *Manager) Claim(slot int, token string) (id, capability string, ok bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	e := m.at(slot, token)
-	if e == nil || e.State == Ended {
+	if e == nil || e.State.over() {
 		return "", "", false
 	}
 	now := m.o.Now()
 	e.Used = now
 	m.version++
-	if e.State != Running {
-		e.State, e.Claimed, e.Over, e.Until = Running, now, time.Time{}, time.Time{}
+	if e.State == Waiting {
+		e.State, e.Claimed = Running, now
 		m.o.Changed(e.ID)
 		m.poke()
 	}
@@ -239,7 +260,11 @@ func (m *Manager) Used(slot int) {
 	if slot < 1 || slot >= len(m.book.slots) || m.book.slots[slot] == nil {
 		return
 	}
-	e, now := m.book.slots[slot], m.o.Now()
+	m.use(m.book.slots[slot], m.o.Now())
+}
+
+// use notes that the slot of a lease was used.
+func (m *Manager) use(e *entry, now time.Time) {
 	e.Used = now
 	m.version++ // written by Run, at its leisure
 	switch e.State {

@@ -32,9 +32,10 @@ type Options struct {
 	Zone  string
 	Slots int // with slot 0; 1: there is nothing to lease
 	Store Store
-	// Test looks up a test that a lease was claimed for, and reports whether it is
-	// over. It is asked at start and once a minute for leases that run, in case
-	// Claim or Ended got lost in a crash. nil: nothing gets lost.
+	// Test looks up a test by the id of its lease, and reports whether it is over.
+	// It is asked for a new lease, whose id must be free; at start, since a crash may
+	// have lost that a test began or ended, or the test itself; and once a minute for
+	// leases that run. nil: nothing gets lost.
 	Test func(id string) (exists, over bool, err error)
 	// Changed is told the id of a lease whose state or place changed. It must not
 	// block, nor call the Manager.
@@ -48,6 +49,7 @@ type Options struct {
 	Wait       time.Duration // for the first mail; default 30 min. Signs of the sender prolong it, up to four times
 	Quarantine time.Duration // after the last use: max_age of the policy; default 24 h
 	Rest       time.Duration // of a slot that was never used; default 10 min, at most Quarantine
+	Session    time.Duration // from a recipient that is accepted to the end of its mail, at most; default 35 min: package sink ends sessions after 30
 	Absent     time.Duration // a place in the queue that nobody looks at is lost; default 2 min
 	Limits     Limits
 }
@@ -64,6 +66,7 @@ func (o *Options) check() error {
 	duration(&o.Quarantine, 24*time.Hour)
 	duration(&o.Rest, 10*time.Minute)
 	o.Rest = min(o.Rest, o.Quarantine)
+	duration(&o.Session, 35*time.Minute)
 	duration(&o.Absent, 2*time.Minute)
 	if o.Limits.Queue <= 0 {
 		o.Limits.Queue = maxQueue
@@ -98,7 +101,7 @@ func (o *Options) share() int { return max(o.Limits.PerNetwork, (o.Slots-1)/2) }
 // State is how far a lease is.
 type State string
 
-// The states of a lease. Ended and Expired are final.
+// The states of a lease. Ended and Expired are final: no mail begins a test then.
 const (
 	Queued  State = "queued"  // no slot is free yet
 	Waiting State = "waiting" // has a slot, no mail came yet
@@ -119,7 +122,7 @@ type Ticket struct {
 	State      State
 	Created    time.Time
 	Leased     time.Time // when it got its slot
-	Expires    time.Time // while waiting: the first mail has to come by then
+	Expires    time.Time // while waiting: the first mail has to come by then; it may still be on its way after it
 	Position   int       // while queued: 1 is next
 	Free       time.Time // while queued: when a slot is expected for it; zero if nobody knows
 }
@@ -149,5 +152,5 @@ var (
 	// ErrUnknown is returned for a capability that no lease has.
 	ErrUnknown = errors.New("there is no such test")
 	// ErrBegun is returned for a lease that can't be given up any more.
-	ErrBegun = errors.New("the test has begun, or is over")
+	ErrBegun = errors.New("the test has begun, or its mail is on its way, or it is over")
 )

@@ -19,10 +19,23 @@ type seen struct {
 	lease.Ticket
 	over    time.Time // its test ended, or it expired; zero before
 	used    time.Time // last use of its slot
+	kept    time.Time // the last one that no crash can lose
+	named   time.Time // a recipient was accepted last
 	claimed bool
 	ended   bool
 	given   bool // a slot
 }
+
+// use notes a use of its slot.
+func (s *seen) use() {
+	if time.Since(s.used) > atLeisure {
+		s.kept = s.used
+	}
+	s.used = time.Now()
+}
+
+// atLeisure is how late a use of a slot may be stored.
+const atLeisure = 10 * time.Second
 
 // model checks a Manager from the outside, by what visitors, senders and tests
 // do in days of random events.
@@ -31,7 +44,6 @@ type model struct {
 	rng    *rand.Rand
 	leases []*seen // in order of creation
 	last   map[int]*seen
-	lost   time.Duration // of the last uses, at most, by crashes
 	known  tests
 }
 
@@ -50,6 +62,7 @@ func (m *model) any(states ...lease.State) *seen {
 
 // step does something.
 func (m *model) step() {
+	m.look()
 	ctx := m.t.Context()
 	switch what := m.rng.IntN(20); what {
 	case 0, 1, 2, 3:
@@ -63,7 +76,8 @@ func (m *model) step() {
 		m.leases = append(m.leases, &seen{Ticket: t})
 	case 4:
 		if l := m.any(lease.Queued, lease.Waiting); l != nil {
-			if err := m.Cancel(ctx, l.Capability); err != nil {
+			onItsWay := !l.named.IsZero() && time.Since(l.named) < session
+			if err := m.Cancel(ctx, l.Capability); err != nil && (!errors.Is(err, lease.ErrBegun) || !onItsWay) {
 				m.t.Errorf("cancel %s: %v", l.ID, err)
 			}
 		}
@@ -73,14 +87,15 @@ func (m *model) step() {
 			if !ok {
 				m.t.Errorf("%s cannot be claimed", l.ID)
 			}
-			l.claimed, l.used = true, time.Now()
+			l.claimed = true
+			l.use()
 			m.known.set(l.ID, false)
 		}
 	case 8, 9:
 		if l := m.any(lease.Running); l != nil {
 			m.Ended(l.ID)
 			l.ended, l.over = true, time.Now()
-			l.used = l.over
+			l.use()
 			m.known.set(l.ID, true)
 		}
 	case 10, 11:
@@ -88,7 +103,7 @@ func (m *model) step() {
 		m.Used(slot)
 		if l := m.last[slot]; l != nil && (l.over.IsZero() || time.Since(l.over) < m.o.Quarantine) {
 			if got, ok := m.Ticket(l.Capability); ok && got.State != "" {
-				l.used = time.Now()
+				l.use()
 			}
 		}
 	case 12:
@@ -97,8 +112,34 @@ func (m *model) step() {
 		m.restart()
 	case 14:
 		m.crash()
+		for _, l := range m.leases {
+			if time.Since(l.used) <= atLeisure {
+				l.used = l.kept
+			}
+		}
+	case 15, 16:
+		if l := m.any(lease.Waiting, lease.Running, lease.Ended, lease.Expired); l != nil && l.Slot > 0 {
+			m.recipient(l)
+		}
 	}
 }
+
+// recipient is a mail to a lease that begins.
+func (m *model) recipient(l *seen) {
+	accepted := m.Leased(l.Slot, l.Token)
+	want := l.State == lease.Running || l.State == lease.Ended && time.Since(l.over) < m.o.Quarantine-tolerance
+	never := l.State == lease.Expired || l.State == lease.Ended && time.Since(l.over) > m.o.Quarantine
+	if want && !accepted || never && accepted {
+		m.t.Errorf("%s is %s, and mail is accepted: %v", l.ID, l.State, accepted)
+	}
+	if accepted {
+		l.named = time.Now()
+		l.use()
+	}
+}
+
+// session is the default of Options.Session.
+const session = 35 * time.Minute
 
 // look asks for every lease, and checks what changed.
 func (m *model) look() {
@@ -134,9 +175,6 @@ func (m *model) look() {
 			}
 			holders[now.Slot] = l.ID
 		}
-		if accepts := m.Leased(max(was.Slot, now.Slot), l.Token); accepts != slices.Contains([]lease.State{lease.Waiting, lease.Running, lease.Ended}, now.State) {
-			m.t.Errorf("%s is %s, and mail is accepted: %v", l.ID, now.State, accepts)
-		}
 		if l.ended && now.State == lease.Running || l.claimed && now.State == lease.Waiting {
 			m.t.Errorf("%s went back to %s", l.ID, now.State)
 		}
@@ -164,7 +202,7 @@ func (m *model) given(l *seen, now lease.Ticket) {
 		m.t.Errorf("slot %d rested for %v, though nobody used it", now.Slot, rested)
 	case !before.claimed && rested >= m.o.Rest-tolerance:
 		// Nobody mailed to it, and somebody waited.
-	case !before.used.IsZero() && now.Leased.Sub(before.used) < m.o.Quarantine-m.lost-tolerance && rested < 2*m.o.Quarantine-tolerance:
+	case !before.used.IsZero() && now.Leased.Sub(before.used) < m.o.Quarantine-tolerance && rested < 2*m.o.Quarantine-tolerance:
 		m.t.Errorf("slot %d was given away %v after its last use", now.Slot, now.Leased.Sub(before.used))
 	}
 }
@@ -176,7 +214,7 @@ func TestNeverTwoOnASlot(t *testing.T) {
 	for seed := range uint64(3) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				m := &model{rng: rand.New(rand.NewPCG(seed, 1)), last: make(map[int]*seen), lost: 10 * time.Second}
+				m := &model{rng: rand.New(rand.NewPCG(seed, 1)), last: make(map[int]*seen)}
 				m.world = newWorld(t, func(o *lease.Options) {
 					o.Slots, o.Quarantine, o.Limits.PerNetwork = 5, 3*time.Hour, 4
 					o.Wait, o.Rest, o.Absent = 30*time.Minute, 10*time.Minute, time.Hour
@@ -214,7 +252,9 @@ func TestRestartChangesNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		rng := rand.New(rand.NewPCG(5, 6))
 		m := &model{rng: rng, last: make(map[int]*seen)}
-		m.world = newWorld(t, func(o *lease.Options) { o.Slots, o.Absent, o.Limits.PerNetwork = 6, 24*time.Hour, 20 })
+		m.world = newWorld(t, func(o *lease.Options) {
+			o.Slots, o.Quarantine, o.Absent, o.Limits.PerNetwork = 6, 24*time.Hour, 24*time.Hour, 20
+		})
 		defer func() { m.stop() }()
 		for range 300 {
 			m.step()

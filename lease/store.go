@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/tlsink/tlsink/scenario"
@@ -43,14 +44,29 @@ func (m *Manager) load() error {
 	}
 	for _, e := range s.Leases {
 		if e.Slot >= m.o.Slots {
-			m.o.Logger.Warn("lease dropped: there are fewer slots now", "test", e.ID, "slot", e.Slot)
-			m.version++
+			m.putAside(e, now)
 			continue
 		}
 		e.seen = now // nobody could look while we were away
 		m.book.add(e)
 	}
 	return nil
+}
+
+// putAside ends a lease of a slot that there is no more. Should there be as many
+// slots again, that one still rests.
+func (m *Manager) putAside(e *entry, now time.Time) {
+	m.o.Logger.Warn("lease ended: there are fewer slots now", "test", e.ID, "slot", e.Slot)
+	m.version++
+	switch e.State {
+	case Waiting:
+		m.expire(e, now)
+	case Running:
+		m.finish(e, now)
+	}
+	if now.Before(e.Until) {
+		m.aside = append(m.aside, e)
+	}
 }
 
 // decode reads a stored value, and checks what everything else rests on.
@@ -127,7 +143,7 @@ func (m *Manager) save(ctx context.Context) error {
 		m.mu.Unlock()
 		return nil
 	}
-	b, err := json.Marshal(stored{Schema: schema, Zone: m.o.Zone, Leases: m.book.list, Freed: m.book.freed})
+	b, err := json.Marshal(stored{Schema: schema, Zone: m.o.Zone, Leases: slices.Concat(m.book.list, m.aside), Freed: m.book.freed})
 	m.mu.Unlock()
 	if err != nil {
 		return err
@@ -142,7 +158,7 @@ func (m *Manager) save(ctx context.Context) error {
 const (
 	leisure   = 10 * time.Second // between writes that nobody waits for, and after one that failed
 	lookAgain = time.Minute      // between comparisons with the tests
-	settled   = 10 * time.Minute // after which a test that was claimed is there, or never came to be
+	settled   = 10 * time.Minute // after which a test that was claimed is there, or was deleted
 )
 
 // Run lets leases expire and slots rest, gives slots to those who queue, and
@@ -165,7 +181,7 @@ func (m *Manager) Run(ctx context.Context) error {
 		}
 		if now := m.o.Now(); now.Sub(compared) >= lookAgain {
 			compared = now
-			if err := m.compare(); err != nil {
+			if err := m.compare(false); err != nil {
 				m.o.Logger.Error("tests of leases cannot be read", "err", err)
 			}
 		}
@@ -194,8 +210,9 @@ func (m *Manager) pause(failed bool) time.Duration {
 }
 
 // compare looks at the tests of leases: a crash may have lost that one began, or
-// that it is over.
-func (m *Manager) compare() error {
+// that it is over. At start it may also have lost the test itself, before
+// anything of it was on disk: its sender got no answer, and will come again.
+func (m *Manager) compare(start bool) error {
 	if m.o.Test == nil {
 		return nil
 	}
@@ -213,20 +230,34 @@ func (m *Manager) compare() error {
 			return fmt.Errorf("test %s: %w", id, err)
 		}
 		m.mu.Lock()
-		e, now := m.book.byID[id], m.o.Now()
-		switch {
-		case e == nil:
-		case e.State == Waiting && exists:
-			e.State, e.Claimed, e.Used = Running, now, later(e.Used, now)
-			m.version++
-			if over {
-				m.finish(e, now)
-			}
-		case e.State == Running && (over || !exists && now.Sub(e.Claimed) >= settled):
-			m.finish(e, now)
-			m.o.Changed(id)
-		}
+		m.believe(id, exists, over, start)
 		m.mu.Unlock()
 	}
 	return nil
+}
+
+// believe changes a lease to what is known of its test.
+func (m *Manager) believe(id string, exists, over, start bool) {
+	e, now := m.book.byID[id], m.o.Now()
+	if e == nil {
+		return
+	}
+	running := e.State == Running
+	switch {
+	case e.State == Waiting && exists:
+		e.State, e.Claimed, e.Used = Running, now, later(e.Used, now)
+		if over {
+			m.finish(e, now)
+		}
+	case running && over:
+		m.finish(e, now)
+	case running && !exists && start:
+		e.State, e.Expires = Waiting, later(e.Expires, now.Add(m.o.Wait))
+	case running && !exists && now.Sub(e.Claimed) >= settled:
+		m.finish(e, now)
+	default:
+		return
+	}
+	m.version++
+	m.o.Changed(id)
 }

@@ -2,6 +2,7 @@ package lease_test
 
 import (
 	"encoding/json"
+	"math/rand/v2"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -70,17 +71,28 @@ func TestOptions(t *testing.T) {
 	}
 }
 
-// With fewer slots, or in another zone, leases that have no place any more are
-// dropped.
+// With fewer slots, or in another zone, leases that have no place any more end.
+// A slot that comes back has not lost its rest.
 func TestOtherSettings(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		one, two := w.begin(1), w.begin(2)
+		w.Used(two.Slot)
 		w.stop()
 		w.o.Slots = 2
 		w.start()
 		w.want(one, lease.Waiting)
 		w.want(two, "forgotten")
+		for _, slot := range []int{2, 3} { // and then as many as before
+			w.stop()
+			w.o.Slots = slot
+			w.start()
+			w.wait(5 * time.Minute)
+		}
+		w.want(one, lease.Waiting)
+		if s := w.Slots()[1]; s.State != lease.Resting || s.Test != two.ID {
+			t.Errorf("the slot that came back: %+v", s)
+		}
 		w.stop()
 		w.o.Zone = "other.example"
 		w.start()
@@ -136,8 +148,77 @@ func TestCrashLosesNothing(t *testing.T) {
 		w.wait(2 * time.Minute)
 		w.want(l, lease.Ended)
 		w.want(gone, lease.Running)
-		w.wait(10 * time.Minute) // its test was deleted, or never came to be
+		w.wait(10 * time.Minute) // its test was deleted
 		w.want(gone, lease.Ended)
+	})
+}
+
+// A crash after a claim was stored, and before anything of its test was: the mail
+// got no answer, so its sender comes again, and claims the lease again.
+func TestCrashThatLosesATest(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var known tests
+		w := newWorld(t, func(o *lease.Options) { o.Test = known.find })
+		defer func() { w.stop() }()
+		l := w.begin(1)
+		w.wait(29 * time.Minute)
+		w.Claim(l.Slot, l.Token)
+		w.wait(time.Second) // it is on disk
+		w.crash()
+		w.want(l, lease.Waiting)
+		w.wait(29 * time.Minute)
+		w.want(l, lease.Waiting)
+		if !w.Leased(l.Slot, l.Token) {
+			t.Error("the mail that comes again is refused")
+		}
+		if id, _, ok := w.Claim(l.Slot, l.Token); !ok || id != l.ID {
+			t.Errorf("claimed %q, %v", id, ok)
+		}
+		known.set(l.ID, false)
+		w.crash()
+		w.want(l, lease.Running)
+	})
+}
+
+// If the mail never comes again, the slot rests: its sender has used it.
+func TestRestAfterATestThatACrashLost(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var known tests
+		w := newWorld(t, func(o *lease.Options) { o.Test, o.Slots = known.find, 2 })
+		defer func() { w.stop() }()
+		l := w.begin(1)
+		w.Claim(l.Slot, l.Token)
+		w.wait(time.Second)
+		w.crash()
+		w.wait(30 * time.Minute)
+		w.want(l, lease.Expired)
+		next := w.begin(2)
+		for range 60 { // somebody looks at the place
+			w.wait(time.Minute)
+			w.Ticket(next.Capability)
+		}
+		w.want(next, lease.Queued)
+	})
+}
+
+// The id of a test that exists is not given a second time: that test would be
+// taken for the lease's.
+func TestIDOfAnotherTest(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var known tests
+		w := newWorld(t, func(o *lease.Options) { o.Test = known.find })
+		defer func() { w.stop() }()
+		same := func() { w.stop(); w.o.Rand = randReader{rand.New(rand.NewPCG(3, 4))}; w.store.value = nil; w.start() }
+		same()
+		l := w.begin(1)
+		known.set(l.ID, true)
+		same()
+		if l, err := w.Start(t.Context(), client(1), "en"); err == nil {
+			t.Errorf("started %s", l.ID)
+		}
+		if l := w.begin(1); l.State != lease.Waiting {
+			t.Errorf("the next one is %s", l.State)
+		}
 	})
 }
 
