@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -142,6 +143,20 @@ func (s *Sender) Wanted(testID string) bool {
 	defer s.mu.Unlock()
 	_, own := s.registered[testID]
 	return own || len(s.o.Targets) > 0
+}
+
+// Registered lists the tests that have a URL of their own, and whose end nobody was
+// told of.
+func (s *Sender) Registered() (tests []string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := s.o.Now()
+	for _, id := range slices.Sorted(maps.Keys(s.registered)) {
+		if now.Sub(s.registered[id].Time) < stale {
+			tests = append(tests, id)
+		}
+	}
+	return tests
 }
 
 // Completed queues the message about a test that is over, durably. A test that

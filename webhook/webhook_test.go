@@ -295,7 +295,18 @@ func TestLimits(t *testing.T) {
 			t.Errorf("reasons (-want +got):\n%s", diff)
 		}
 		// Who waited for room is registered again once it is there.
+		for i := range 2 {
+			if _, err := s.Register(t.Context(), fmt.Sprint("late", i), ownURL); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if diff := cmp.Diff([]string{"late0", "late1"}, s.Registered()); diff != "" {
+			t.Errorf("registered (-want +got):\n%s", diff)
+		}
 		time.Sleep(8 * 24 * time.Hour)
+		if got := w.sender(t).Registered(); len(got) != 0 {
+			t.Errorf("registered, though no test takes that long: %q", got)
+		}
 		if _, err := s.Register(t.Context(), "9", ownURL); err != nil {
 			t.Error(err)
 		}
