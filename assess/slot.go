@@ -39,7 +39,13 @@ func (a *Assessor) claim(slot int, tx evidence.Transaction) (id, capability stri
 		return "", "", false
 	}
 	id, capability, ok = a.o.Claim(slot, token)
-	if !ok || a.tests[id] != nil {
+	if !ok {
+		return "", "", false
+	}
+	if t := a.tests[id]; t != nil {
+		if t.bare() {
+			return id, capability, true
+		}
 		return "", "", false
 	}
 	if _, err := a.o.Store.Test(id); err == nil {
@@ -47,6 +53,10 @@ func (a *Assessor) claim(slot int, tx evidence.Transaction) (id, capability stri
 	}
 	return id, capability, true
 }
+
+// bare reports whether a test has begun, but a crash came before anything of its
+// first mail was stored: the mail that comes again begins it anew.
+func (t *test) bare() bool { return t.running() && len(t.own) == 0 && len(t.rec.MessageIDs) == 0 }
 
 // shareSlot notes, when a test is opened, that tests of its slot are not alone
 // in it.

@@ -120,6 +120,7 @@ func TestLeasedTest(t *testing.T) {
 // Names of a slot are exact: another sender behind the same address, on slot 0,
 // disturbs nothing that names it, and both get the right verdict.
 func TestSlotBesideSlotZero(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct{ leased, other policyinfer.Name }{
 		{policyinfer.DANE, policyinfer.MTASTS},
 		{policyinfer.MTASTS, policyinfer.DANE},
@@ -404,6 +405,39 @@ func TestSplitKeepsTheSlot(t *testing.T) {
 		i := slices.IndexFunc(all, func(r history.TestRecord) bool { return r.Test.ID != "LEASED" })
 		if !all[i].Leased || all[i].Shared {
 			t.Errorf("the second test: leased %v, shared %v", all[i].Leased, all[i].Shared)
+		}
+	})
+}
+
+// A crash after a test was opened, and before anything of its first mail was
+// stored: the mail that comes again is that of the test.
+func TestCrashBeforeTheFirstMailIsStored(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, 10)
+		s := w.sender("user@sender.example", policyinfer.DANE)
+		s.lease(1, token, "LEASED")
+		w.store.Submit(history.Batch{Tests: []history.TestRecord{{
+			Test:       evidence.Test{ID: "LEASED", Zone: zone, Slot: 1, Started: time.Now(), Sender: s.from, SenderIPs: []string{}, Timing: w.a.o.Timing.evidence()},
+			Capability: "capability of LEASED", State: history.StateRunning, Opened: time.Now(), Leased: true,
+		}}})
+		w.stop()
+		w.start()
+		defer w.stop()
+		w.rotate()
+		w.wait(15 * time.Minute)
+		s.until(10, 10*time.Minute)
+		if all := w.tests(s.from); len(all) != 1 || all[0].Test.ID != "LEASED" {
+			t.Fatalf("tests %+v", all)
+		}
+		v := w.test(s.from)
+		if v.Verdict.Policy != policyinfer.DANE || v.Record.State != history.StateAcked || !v.Record.Leased || v.Record.Shared || v.Record.Capability != "capability of LEASED" {
+			t.Errorf("verdict %s of %+v", v.Verdict.Policy, v.Record)
+		}
+		o := w.sender("else@other.example", policyinfer.May)
+		o.lease(1, token, "LEASED") // the token was passed on
+		o.attempt()
+		if v := w.test(o.from); v.Record.Test.ID == "LEASED" {
+			t.Errorf("the second sender has %+v", v.Record)
 		}
 	})
 }
