@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/tlsink/tlsink/api"
@@ -20,17 +21,11 @@ import (
 type completions struct {
 	service *service
 	sender  *webhook.Sender
-	over    chan completion
-}
+	more    chan struct{} // there is something in over
 
-// completion is a test that may be over.
-type completion struct {
-	id    string
-	ended bool // it is, as soon as that is recorded
+	mu   sync.Mutex
+	over map[string]bool // ids of tests that may be over; true: they are, as soon as that is recorded
 }
-
-// maxCompletions is how many tests may end while the worker is busy.
-const maxCompletions = 1000
 
 // openCompletions makes s.completions.
 func (s *service) openCompletions(context.Context) error {
@@ -53,18 +48,22 @@ func (s *service) openCompletions(context.Context) error {
 		}
 		o.Targets = append(o.Targets, webhook.Target{URL: w.URL, Secret: w.Secret().Read})
 	}
-	s.completions = &completions{service: s, over: make(chan completion, maxCompletions)}
+	s.completions = &completions{service: s, more: make(chan struct{}, 1), over: make(map[string]bool)}
 	s.completions.sender, err = webhook.New(o)
 	return err
 }
 
-// add tells that a test may be over, or has just ended. It does not block.
+// add tells that a test may be over, or has just ended. It does not block, since
+// callers hold locks, and forgets nothing.
 func (c *completions) add(id string, ended bool) {
 	if c == nil {
 		return // still opening
 	}
+	c.mu.Lock()
+	c.over[id] = c.over[id] || ended
+	c.mu.Unlock()
 	select {
-	case c.over <- completion{id, ended}:
+	case c.more <- struct{}{}:
 	default:
 	}
 }
@@ -76,20 +75,34 @@ func (c *completions) run(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 			return nil
-		case t := <-c.over:
-			err := c.completed(ctx, t)
-			switch {
-			case err == nil || ctx.Err() != nil:
-			case errors.Is(err, errNotRecorded):
-				time.AfterFunc(time.Second, func() { c.add(t.id, t.ended) })
-			case errors.Is(err, errUnconfirmed):
-				time.AfterFunc(unconfirmedPause, func() { c.add(t.id, t.ended) })
-			default:
-				c.service.log.Error("webhooks not told of a test", "test", t.id, "err", err)
-				time.AfterFunc(time.Minute, func() { c.add(t.id, t.ended) })
-			}
+		case <-c.more:
+		}
+		c.mu.Lock()
+		over := c.over
+		c.over = make(map[string]bool)
+		c.mu.Unlock()
+		for id, ended := range over {
+			c.tell(ctx, id, ended)
 		}
 	}
+}
+
+// tell tells of one test if it is over; if that fails, it tries again later.
+func (c *completions) tell(ctx context.Context, id string, ended bool) {
+	err := c.completed(ctx, id, ended)
+	if err == nil || ctx.Err() != nil {
+		return // the next start catches up
+	}
+	pause := time.Minute
+	switch {
+	case errors.Is(err, errNotRecorded):
+		pause = time.Second
+	case errors.Is(err, errUnconfirmed):
+		pause = unconfirmedPause
+	default:
+		c.service.log.Error("webhooks not told of a test", "test", id, "err", err)
+	}
+	time.AfterFunc(pause, func() { c.add(id, ended) })
 }
 
 var (
@@ -102,19 +115,23 @@ var (
 const (
 	// lately is how long ago a test may have ended that a crash kept untold.
 	lately           = 10 * time.Minute
+	mostCaughtUp     = 1000 // tests that are looked at
 	unconfirmedPause = 5 * time.Second
 )
 
-// catchUp tells of tests that ended just before a crash, or whose verdict was not
-// confirmed yet. What was told stays told once.
+// catchUp tells of tests that ended or expired just before a stop, or meanwhile,
+// or whose verdict was not confirmed yet. What was told stays told once.
 func (c *completions) catchUp(ctx context.Context) {
 	select {
 	case <-ctx.Done():
 		return
 	case <-c.service.check.known: // and so what was confirmed
 	}
+	for _, id := range c.sender.Registered() {
+		c.add(id, false)
+	}
 	now := time.Now()
-	list, err := c.service.store.Tests(ctx, history.TestFilter{Since: now.Add(-2 * c.service.cfg.AssessTiming().Close), Limit: maxCompletions})
+	list, err := c.service.store.Tests(ctx, history.TestFilter{Since: now.Add(-2 * c.service.cfg.AssessTiming().Close), Limit: mostCaughtUp})
 	if err != nil && ctx.Err() == nil {
 		c.service.log.Error("webhooks not told of tests that ended before the start", "err", err)
 	}
@@ -126,8 +143,7 @@ func (c *completions) catchUp(ctx context.Context) {
 }
 
 // completed tells of one test, if it is over. To tell again changes nothing.
-func (c *completions) completed(ctx context.Context, over completion) error {
-	id := over.id
+func (c *completions) completed(ctx context.Context, id string, ended bool) error {
 	if !c.sender.Wanted(id) {
 		return nil
 	}
@@ -137,21 +153,30 @@ func (c *completions) completed(ctx context.Context, over completion) error {
 	v, err := c.service.assess.View(id)
 	switch {
 	case errors.Is(err, history.ErrNotFound):
-		t, ok := c.service.leases.ByID(id)
-		if !ok || t.State != lease.Expired {
-			return nil
-		}
-		return c.sender.Completed(ctx, webhook.Event{
-			Test: id, State: string(live.Expired), Started: t.Created, Ended: time.Now(), Link: c.service.cfg.ResultURL(t.Capability),
-		})
+		return c.expired(ctx, id)
 	case err != nil:
 		return fmt.Errorf("test %s: %w", id, err)
-	case v.Record.Open() && over.ended:
+	case v.Record.Open() && ended:
 		return errNotRecorded
 	case v.Record.Open():
 		return nil
 	}
 	return c.sender.Completed(ctx, c.event(v))
+}
+
+// expired tells of a lease that no test came of, once none can: a mail that is on
+// its way keeps it waiting, so an end that was told stays true. A lease that is
+// not known any more has expired, and its slot was free again, while nobody could
+// be told.
+func (c *completions) expired(ctx context.Context, id string) error {
+	e := webhook.Event{Test: id, State: string(live.Expired), Ended: time.Now()}
+	if t, ok := c.service.leases.ByID(id); ok {
+		if t.State != lease.Expired {
+			return nil
+		}
+		e.Started, e.Link = t.Created, c.service.cfg.ResultURL(t.Capability)
+	}
+	return c.sender.Completed(ctx, e)
 }
 
 func (c *completions) event(v assess.View) webhook.Event {

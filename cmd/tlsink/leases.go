@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/tlsink/tlsink/api"
+	"github.com/tlsink/tlsink/assess"
 	"github.com/tlsink/tlsink/history"
 	"github.com/tlsink/tlsink/lease"
 	"github.com/tlsink/tlsink/scenario"
@@ -27,9 +28,15 @@ func (s *service) openLeases(ctx context.Context) (err error) {
 	return err
 }
 
-// testOfLease tells what became of a test, should a crash have lost that.
+// testOfLease tells what became of a test, should a crash have lost that. One that
+// the disk does not take is in memory alone.
 func (s *service) testOfLease(id string) (exists, over bool, err error) {
 	r, err := s.store.Test(id)
+	if errors.Is(err, history.ErrNotFound) && s.assess != nil {
+		var v assess.View
+		v, err = s.assess.View(id)
+		r = v.Record
+	}
 	if errors.Is(err, history.ErrNotFound) {
 		return false, false, nil
 	}
