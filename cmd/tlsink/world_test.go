@@ -114,7 +114,7 @@ func checkedHours(t *testing.T, f func(w *world)) {
 // hoursOf is hours with a configuration of its own.
 func hoursOf(t *testing.T, setup func(*config.Config), f func(w *world)) {
 	t.Helper()
-	t.Parallel() // hours are work for one processor only
+	t.Parallel()         // hours are work for one processor only
 	keys, err := keyed() // made outside, on the machine's time
 	if err != nil {
 		t.Fatal(err)
