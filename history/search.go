@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/base64"
 	"errors"
+	"iter"
 	"net/netip"
 	"slices"
 	"strings"
@@ -151,6 +152,49 @@ func (s *Store) searchOpen(q TestSearch, at []byte) (TestPage, error) {
 		page.Tests = append(page.Tests, r)
 	}
 	return page, nil
+}
+
+// paging is what all searches ask for: where they go on, and when they stop.
+type paging struct {
+	cursor          string
+	limit, mostRead int // 0: the default
+}
+
+// page walks over the places of a list that follow a cursor: eight octets, then an
+// ID. take says which of them are on the page. What was read last is next, if there
+// may be more.
+func (s *Store) page(ctx context.Context, p paging, places func(tx *bolt.Tx, at []byte) iter.Seq[[]byte], take func(tx *bolt.Tx, id []byte) bool) (next string, cut bool, err error) {
+	setDefault(&p.limit, 50)
+	setDefault(&p.mostRead, mostRead)
+	at, err := cursor(p.cursor)
+	if err != nil {
+		return "", false, err
+	}
+	for left, found := p.mostRead, 0; ; {
+		if err := ctx.Err(); err != nil {
+			return "", false, err
+		}
+		before, more := left, false
+		err := s.view(func(tx *bolt.Tx) error {
+			for k := range places(tx, at) {
+				if more = left == 0 || before-left == searchChunk || found == p.limit; more {
+					return nil
+				}
+				left--
+				at = append(at[:0:0], k...)
+				if take(tx, at[8:]) {
+					found++
+				}
+			}
+			return nil
+		})
+		switch {
+		case err != nil || !more:
+			return "", false, err
+		case found == p.limit || left == 0:
+			return cursorOf(at), found < p.limit, nil
+		}
+	}
 }
 
 // back moves c before a key, or before a time, or to the end.

@@ -3,6 +3,7 @@ package history
 import (
 	"bytes"
 	"context"
+	"iter"
 	"net/netip"
 	"slices"
 	"strings"
@@ -31,48 +32,28 @@ type ConnectionPage struct {
 
 // SearchConnections returns a page of connections.
 func (s *Store) SearchConnections(ctx context.Context, q ConnectionSearch) (ConnectionPage, error) {
-	setDefault(&q.Limit, 50)
-	setDefault(&q.MostRead, mostRead)
-	at, err := cursor(q.Cursor)
-	if err != nil {
-		return ConnectionPage{}, err
-	}
 	begins := []byte(strings.TrimPrefix(beginning(q.Network), `"`))
 	page := ConnectionPage{Connections: []ConnectionRecord{}}
-	for left := q.MostRead; ; {
-		if err := ctx.Err(); err != nil {
-			return page, err
-		}
-		before, more := left, false
-		err := s.view(func(tx *bolt.Tx) error {
+	places := func(tx *bolt.Tx, at []byte) iter.Seq[[]byte] {
+		return func(yield func([]byte) bool) {
 			c := bucket(tx, bucketConnectionsTime).Cursor()
-			for k := back(c, at, q.To); k != nil && !timeOf(k).Before(q.From); k, _ = c.Prev() {
-				if more = left == 0 || before-left == searchChunk || len(page.Connections) == q.Limit; more {
-					return nil
-				}
-				left--
-				at = append(at[:0:0], k...)
-				if q.Unattached && bucket(tx, bucketAttached).Get(k[8:]) != nil {
-					continue
-				}
-				if !bytes.Contains(bucket(tx, bucketConnections).Get(k[8:]), begins) {
-					continue
-				}
-				if r, ok := s.connection(tx, k[8:]); ok && q.selects(r) {
-					page.Connections = append(page.Connections, r)
-				}
+			for k := back(c, at, q.To); k != nil && !timeOf(k).Before(q.From) && yield(k); {
+				k, _ = c.Prev()
 			}
-			return nil
-		})
-		full := len(page.Connections) == q.Limit
-		switch {
-		case err != nil || !more:
-			return page, err
-		case full || left == 0:
-			page.Next, page.Cut = cursorOf(at), !full
-			return page, nil
 		}
 	}
+	var err error
+	page.Next, page.Cut, err = s.page(ctx, paging{q.Cursor, q.Limit, q.MostRead}, places, func(tx *bolt.Tx, id []byte) bool {
+		if q.Unattached && bucket(tx, bucketAttached).Get(id) != nil || !bytes.Contains(bucket(tx, bucketConnections).Get(id), begins) {
+			return false
+		}
+		r, ok := s.connection(tx, id)
+		if ok = ok && q.selects(r); ok {
+			page.Connections = append(page.Connections, r)
+		}
+		return ok
+	})
+	return page, err
 }
 
 func (q ConnectionSearch) selects(r ConnectionRecord) bool {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"strings"
 	"time"
 
@@ -34,46 +35,30 @@ type ReportPage struct {
 
 // Reports returns a page of the queue.
 func (s *Store) Reports(ctx context.Context, q ReportSearch) (ReportPage, error) {
-	setDefault(&q.Limit, 50)
-	setDefault(&q.MostRead, mostRead)
-	at, err := cursor(q.Cursor)
-	if err != nil {
-		return ReportPage{}, err
-	}
 	page := ReportPage{Reports: []QueueItem{}}
-	for left := q.MostRead; ; {
-		if err := ctx.Err(); err != nil {
-			return page, err
-		}
-		before, more := left, false
-		err := s.view(func(tx *bolt.Tx) error {
+	places := func(tx *bolt.Tx, at []byte) iter.Seq[[]byte] {
+		return func(yield func([]byte) bool) {
 			c, head := bucket(tx, bucketQueue).Cursor(), 0
 			if q.Pending {
 				c, head = bucket(tx, bucketQueueDue).Cursor(), 8
 			}
-			for k := after(c, at, head); k != nil; k, _ = c.Next() {
-				if more = left == 0 || before-left == searchChunk || len(page.Reports) == q.Limit; more {
-					return nil
-				}
-				left--
-				at = append(make([]byte, 8-head, 8+len(k)), k...)
-				var it QueueItem
-				v := bucket(tx, bucketQueue).Get(k[head:])
-				if v != nil && s.read(bucketQueue, k[head:], v, 0, &it) && (q.To == "" || strings.EqualFold(it.To, q.To)) {
-					page.Reports = append(page.Reports, it)
-				}
+			place := make([]byte, 8-head)
+			for k := after(c, at, head); k != nil && yield(append(place, k...)); {
+				k, _ = c.Next()
 			}
-			return nil
-		})
-		full := len(page.Reports) == q.Limit
-		switch {
-		case err != nil || !more:
-			return page, err
-		case full || left == 0:
-			page.Next, page.Cut = cursorOf(at), !full
-			return page, nil
 		}
 	}
+	var err error
+	page.Next, page.Cut, err = s.page(ctx, paging{q.Cursor, q.Limit, q.MostRead}, places, func(tx *bolt.Tx, id []byte) bool {
+		var it QueueItem
+		v := bucket(tx, bucketQueue).Get(id)
+		if v == nil || !s.read(bucketQueue, id, v, 0, &it) || q.To != "" && !strings.EqualFold(it.To, q.To) {
+			return false
+		}
+		page.Reports = append(page.Reports, it)
+		return true
+	})
+	return page, err
 }
 
 // after moves c behind a place in a list. Places have eight octets before the ID:
