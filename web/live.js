@@ -56,15 +56,17 @@
     }
   };
 
-  // Puts one element in the place of the one with its id, or adds a row. What
-  // was open stays open, and the focus stays where it was.
+  // Puts one element in the place of the one with its id, or adds a row where its
+  // number belongs, the newest first. What was open stays open, and the focus stays
+  // where it was.
   const put = fresh => {
     const old = document.getElementById(fresh.id);
     if (!old) {
       const list = document.getElementById("rows");
       if (fresh.dataset.row && list) {
         fresh.classList.add("new");
-        list.prepend(fresh);
+        const older = [...list.children].find(row => Number(row.dataset.row) < Number(fresh.dataset.row));
+        list.insertBefore(fresh, older || null);
       }
       return;
     }
@@ -81,12 +83,25 @@
       if (target) target.focus({ preventScroll: true });
     }
   };
+  // Takes away rows that are too old, and those that an older one has taken up,
+  // since all of them say the same.
+  const sweep = () => {
+    const first = Number(document.getElementById("p-count")?.dataset.first || 0);
+    let kept = null;
+    for (const row of [...document.querySelectorAll("#rows > li")].reverse()) {
+      const number = Number(row.dataset.row);
+      if (number >= first && !(kept && number <= Number(kept.dataset.last))) {
+        kept = row;
+        continue;
+      }
+      if (kept && row.querySelector("details").open) kept.querySelector("details").open = true;
+      if (kept && row.contains(document.activeElement)) kept.querySelector("summary").focus({ preventScroll: true });
+      row.remove();
+    }
+  };
   const apply = html => {
     for (const element of [...parse(html).children]) put(element);
-    const first = Number(document.getElementById("p-count")?.dataset.first || 0);
-    for (const row of document.querySelectorAll("#rows > li")) {
-      if (Number(row.dataset.row) < first) row.remove();
-    }
+    sweep();
     const line = document.getElementById("p-line");
     if (line?.dataset.title) document.title = line.dataset.title + " – tlsink";
     enhance(page);

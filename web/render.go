@@ -34,12 +34,6 @@ type rendering struct {
 	since map[string][]byte // messages by the version that they start from
 }
 
-// A row is one connection.
-type row struct {
-	id   string
-	html template.HTML
-}
-
 // Part is for the template of the page.
 func (r *rendering) Part(name string) template.HTML { return r.parts[name] }
 
@@ -165,39 +159,6 @@ func (s *Server) render(ctx context.Context, key roomKey, st *live.Status, befor
 	return out, nil
 }
 
-// rowsOf renders the connections that are new or have changed.
-func rowsOf(st *live.Status, around words, before *rendering) ([]row, error) {
-	kept := make(map[int]row)
-	if before != nil {
-		for i, c := range before.status.Connections {
-			kept[c.Number] = before.rows[i]
-		}
-		for _, c := range live.Delta(before.status, st) {
-			delete(kept, c.Number)
-		}
-	}
-	out := make([]row, 0, len(st.Connections))
-	for i := range st.Connections {
-		c := rowView{&st.Connections[i], around}
-		r, ok := kept[c.Number]
-		if !ok {
-			html, err := execute("row", c)
-			if err != nil {
-				return nil, err
-			}
-			r = row{id: fmt.Sprintf("c%d", c.Number), html: html}
-		}
-		out = append(out, r)
-	}
-	return out, nil
-}
-
-// rowView is what the template of a row sees.
-type rowView struct {
-	*live.Connection
-	W words
-}
-
 // concluded reports whether there is a report worth showing as a whole.
 func concluded(s live.State) bool {
 	return s == live.Concluded || s == live.Acked || s == live.Closed
@@ -233,12 +194,12 @@ func (r *rendering) message(before *rendering) []byte {
 	if before == nil || before.last() > r.last() { // some belong to another test now
 		b.WriteString(`<ol id="rows">` + string(r.Rows()) + `</ol>`)
 	} else {
-		known := make(map[string]template.HTML, len(before.rows))
+		known := make(map[int]template.HTML, len(before.rows))
 		for _, row := range before.rows {
-			known[row.id] = row.html
+			known[row.first] = row.html
 		}
 		for _, row := range r.rows {
-			if known[row.id] != row.html {
+			if known[row.first] != row.html {
 				b.WriteString(string(row.html))
 			}
 		}
@@ -285,9 +246,11 @@ func functions() template.FuncMap {
 		"halves": func(address string) []string { return strings.SplitN(address, "@", 2) },
 		"iso":    func(t time.Time) string { return t.UTC().Format(time.RFC3339) },
 		"minute": func(t time.Time) string { return t.UTC().Format("15:04 UTC") },
-		"second": func(t time.Time) string { return t.UTC().Format("15:04:05") },
+		"second": second,
 	}
 }
+
+func second(t time.Time) string { return t.UTC().Format("15:04:05") }
 
 // signOf stands for an outcome, as in reports: nothing relies on colour.
 func signOf(o live.Outcome) string {

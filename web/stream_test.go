@@ -117,17 +117,22 @@ func TestEventsTellWhatChanged(t *testing.T) {
 		}
 		b.set(told(recorded(t, "postfix-dane", 2, report.StateRunning)))
 		got := stream.take()
-		for _, want := range []string{`data: <div id="p-head"><h1>Your test is running</h1>`, `id="p-strip"`, `<li id="c1"`, `<li id="c2"`} {
+		for _, want := range []string{`data: <div id="p-head"><h1>Your test is running</h1>`, `id="p-strip"`, `<li id="c1" data-row="1" data-last="2">`, `<strong>2 times</strong>`} {
 			if !strings.Contains(got, want) {
 				t.Errorf("after the first mail: no %q:\n%s", want, got)
 			}
 		}
-		b.set(told(recorded(t, "postfix-dane", 3, report.StateRunning)))
+		b.set(told(recorded(t, "postfix-dane", 4, report.StateRunning)))
 		got = stream.take()
-		if strings.Contains(got, `id="c1"`) || strings.Contains(got, `id="c2"`) || strings.Contains(got, "p-head") || strings.Contains(got, "p-how") || !strings.Contains(got, `<li id="c3"`) {
+		if strings.Contains(got, "p-head") || strings.Contains(got, "p-how") || strings.Count(got, "<li id=") != 1 || !strings.Contains(got, `<li id="c1" data-row="1" data-last="4">`) {
+			t.Errorf("after two more that say the same: %v\n%s", ids(got), got)
+		}
+		b.set(told(recorded(t, "postfix-dane", 5, report.StateRunning)))
+		got = stream.take()
+		if strings.Contains(got, `id="c1"`) || strings.Contains(got, "p-head") || strings.Contains(got, "p-how") || !strings.Contains(got, `<li id="c5" data-row="5" data-last="5">`) {
 			t.Errorf("after one more connection: %v\n%s", ids(got), got)
 		}
-		b.set(told(recorded(t, "postfix-dane", 3, report.StateRunning))) // another status that says the same
+		b.set(told(recorded(t, "postfix-dane", 5, report.StateRunning))) // another status that says the same
 		if got := stream.take(); got != "" {
 			t.Errorf("nothing has changed, but: %s", got)
 		}
@@ -145,7 +150,7 @@ func TestEventsAfterABreak(t *testing.T) {
 		first := f.follow(t, "l=en&v=000000000000", "", visitor)
 		got := first.take()
 		id := regexp.MustCompile(`(?m)^id: ([0-9a-f]+)$`).FindStringSubmatch(got)
-		if id == nil || !strings.Contains(got, `<ol id="rows"><li id="c3"`) || !strings.Contains(got, "p-head") {
+		if id == nil || !strings.Contains(got, `<ol id="rows"><li id="c1" data-row="1" data-last="3"`) || !strings.Contains(got, "p-head") {
 			t.Fatalf("an old page gets %s", got)
 		}
 		first.leave()

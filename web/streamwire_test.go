@@ -79,7 +79,7 @@ func TestStreamOutlivesTheTimeoutsOfTheServer(t *testing.T) {
 				got, ended := reading(res.Body)
 				for i := 2; i < 8; i++ {
 					b.set(told(recorded(t, "postfix-dane", i, report.StateRunning)))
-					if text := got.take(); !strings.Contains(text, fmt.Sprintf(`id="c%d"`, i)) {
+					if text := got.take(); !strings.Contains(text, fmt.Sprintf(`data-last="%d"`, i)) {
 						t.Fatalf("no row %d:\n%s", i, text)
 					}
 					time.Sleep(2 * time.Minute)
@@ -114,7 +114,7 @@ func TestStreamLeavesWhoDoesNotRead(t *testing.T) {
 		other.take()
 		begin := time.Now()
 		b.set(told(recorded(t, "postfix-dane", 3, report.StateRunning)))
-		if got := other.take(); !strings.Contains(got, `id="c3"`) || time.Now() != begin {
+		if got := other.take(); !strings.Contains(got, `data-last="3"`) || time.Now() != begin {
 			t.Errorf("the others wait: %s", got)
 		}
 		other.leave()

@@ -41,7 +41,7 @@ func germanWords() words {
 		SoFar: "Bisher", Policy: "Ergebnis", SeeAll: "Der ganze Bericht", SeeConnections: "Alle Verbindungen", Print: "Drucken",
 		Strip: "Die sieben Testserver", Filled: "Kontaktiert: %d von %d.", Server: "Server", Happening: "Was gerade geschieht", Phase: "Phase", PhaseEnds: "Bis", Order: "Reihenfolge der Testserver", Rotates: "Sie wechselt frühestens um",
 		NextTry: "Nächster Versuch", MissingTitle: "Was noch fehlt", SlowTitle: "Warum es länger dauert", FoundTitle: "Bisher aufgefallen",
-		ID: "Testkennung", Sender: "Absender", None: "Noch keine. Jede Verbindung Ihres Mailservers erscheint hier.", Omitted: "%d ältere sind nicht aufgeführt.", Open: "noch offen",
+		ID: "Testkennung", Sender: "Absender", None: "Noch keine. Jede Verbindung Ihres Mailservers erscheint hier.", Omitted: "%d ältere sind nicht aufgeführt.", Open: "noch offen", Times: "%d-mal",
 		Details: "Technische Einzelheiten", UTC: "Zeiten in UTC, die neueste zuerst.",
 		Client: "Mailserver", Greeting: "Begrüßung (EHLO)", SNI: "Gewünschter Name (SNI)", TLS: "TLS-Verbindung", By: "Gehört zu diesem Test wegen", Number: "Nummer",
 		Outcomes: map[live.Outcome]string{

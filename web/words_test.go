@@ -93,7 +93,7 @@ func TestWordsAreUsed(t *testing.T) {
 		}
 		all.Write(b)
 	}
-	inCode := "Titles Outcomes Briefs Trends Missing Units Failures FailTitle FrontTitle PrivacyTitle StatusTitle CompareTitle TooManyStarts TooManyTests Busy OtherLang OtherName Result Refresh Ahead Filled Omitted BadLink NoSuchTest"
+	inCode := "Titles Outcomes Briefs Trends Missing Units Failures FailTitle FrontTitle PrivacyTitle StatusTitle CompareTitle TooManyStarts TooManyTests Busy OtherLang OtherName Result Refresh Ahead Filled Omitted BadLink Client Greeting SNI TLS By NoSuchTest"
 	for name := range reflect.TypeFor[words]().Fields() {
 		if !strings.Contains(all.String(), "."+name.Name) && !strings.Contains(" "+inCode+" ", " "+name.Name+" ") {
 			t.Errorf("%s is said nowhere", name.Name)
