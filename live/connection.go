@@ -68,7 +68,7 @@ func (t teller) outcome(c *evidence.Connection) Outcome {
 // text says what happened and what it means.
 func (t teller) text(c *evidence.Connection, r *reading, seen []policyinfer.Seen) string {
 	o := r.outcome
-	if o == Contacted && r.doubt == nil {
+	if o == Contacted && r.doubt.empty() {
 		return t.contact(c)
 	}
 	s, ok := weightiest(seen)
@@ -88,7 +88,7 @@ func (t teller) text(c *evidence.Connection, r *reading, seen []policyinfer.Seen
 		met = phrase{} // nobody pretended anything: see prelude
 	}
 	after := t.caution(s)
-	if r.doubt != nil {
+	if !r.doubt.empty() {
 		meaning, after = plainly(o), r.doubt.in(t.l)
 	}
 	if exception, ok := t.exception(c); ok {
@@ -207,7 +207,7 @@ func (t teller) caution(s policyinfer.Seen) string {
 // doubts are what a refusal alone leaves open.
 func (t teller) doubts(r *reading, seen []policyinfer.Seen) (out []string) {
 	s, ok := weightiest(seen)
-	if !ok || s.Delivered || r.doubt != nil {
+	if !ok || s.Delivered || !r.doubt.empty() {
 		return nil
 	}
 	if s.Face.Domain == scenario.UnknownDomain {

@@ -12,9 +12,9 @@ import (
 // A reading is what one connection shows, before it is put into words.
 type reading struct {
 	outcome Outcome
-	attempt int     // counts the attempts of the test
-	counts  bool    // it tells of the sender, so the strip of the seven servers shows it
-	doubt   *phrase // why what looks like a refusal is not told as one; nil if nothing
+	attempt int    // counts the attempts of the test
+	counts  bool   // it tells of the sender, so the strip of the seven servers shows it
+	doubt   phrase // why what looks like a refusal is not told as one; empty if nothing
 }
 
 // readings are all connections of a test, read once.
@@ -74,9 +74,9 @@ func (r *reading) judge(beside, delivered bool) {
 	case r.outcome == Contacted:
 		r.counts = beside
 	case !beside:
-		r.outcome, r.doubt = Contacted, &byHand
+		r.outcome, r.doubt = Contacted, byHand
 	case delivered:
-		r.outcome, r.doubt = Contacted, &alsoDelivered
+		r.outcome, r.doubt = Contacted, alsoDelivered
 	default:
 		r.counts = true
 	}
