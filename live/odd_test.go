@@ -141,12 +141,17 @@ func TestFaultOfTheService(t *testing.T) {
 	for got, want := range map[string]string{
 		en.Connections[0].Text: "This service had a fault of its own",
 		de.Connections[0].Text: "Dieser Dienst war zu dieser Zeit selbst gestört",
-		en.Slow:                "(no DS record)",
-		de.Slow:                "„no DS record“",
+		en.Slow:                "The service reports: “no DS record”.",
+		de.Slow:                "Der Dienst meldet: „no DS record“.",
+		en.Delay.Text:          "no fault of your provider.",
+		de.Delay.Text:          "Ihr Anbieter kann nichts dafür.",
 	} {
 		if !strings.Contains(got, want) {
 			t.Errorf("%q does not say %q", got, want)
 		}
+	}
+	if en.Delay.Cause != s.Slow || de.Delay.Cause != s.Slow || strings.Contains(de.Delay.Text, s.Slow) {
+		t.Errorf("the cause is not set apart: %+v, %+v", en.Delay, de.Delay)
 	}
 	if strings.Contains(en.Connections[0].Text, "DANE") {
 		t.Errorf("a verdict on what a fault shows: %q", en.Connections[0].Text)

@@ -50,7 +50,8 @@ func Of(s Snapshot, l report.Language) *Status {
 		out.Rotation = rotation(s)
 	}
 	if !over && out.State != Queued && s.Slow != "" {
-		out.Slow = slowText(s, l)
+		out.Delay = delayOf(s, l)
+		out.Slow = sentences(out.Delay.Text, phrase{"The service reports: “%[1]s”.", "Der Dienst meldet: „%[1]s“."}.with(l, out.Delay.Cause))
 	}
 	if s.Input != nil {
 		out.tell(s, l)

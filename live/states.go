@@ -108,10 +108,13 @@ func phaseOf(s Snapshot, l report.Language) *Phase {
 	return p
 }
 
-// slowText says that a fault of this service holds the verdict back.
-func slowText(s Snapshot, l report.Language) string {
-	return phrase{
-		"This service has a fault of its own (%[1]s). No verdict is given until that is over, so the test may take longer. It is no fault of your provider.",
-		"Dieser Dienst ist selbst gestört („%[1]s“). Bis das behoben ist, gibt es kein Ergebnis; der Test kann deshalb länger dauern. Ihr Anbieter kann nichts dafür.",
-	}.with(l, report.Clean(s.Slow, s.Zone, maxDetail))
+// delayOf says that a fault of this service holds the verdict back.
+func delayOf(s Snapshot, l report.Language) *Delay {
+	return &Delay{
+		Text: phrase{
+			"This service has a fault of its own. No verdict is given until that is over, so the test may take longer. It is no fault of your provider.",
+			"Dieser Dienst ist selbst gestört. Bis das behoben ist, gibt es kein Ergebnis; der Test kann deshalb länger dauern. Ihr Anbieter kann nichts dafür.",
+		}.in(l),
+		Cause: report.Clean(s.Slow, s.Zone, maxDetail),
+	}
 }

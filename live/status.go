@@ -50,6 +50,7 @@ type Status struct {
 	Missing []string  `json:"missing,omitempty"` // evidence that would bring the verdict nearer
 	Next    *Expected `json:"next,omitempty"`    // when the sender will probably come again
 	Slow    string    `json:"slow,omitempty"`    // why it may take longer, e.g. a fault of this service
+	Delay   *Delay    `json:"-"`                 // Slow in its parts, for pages
 	Verdict *Verdict  `json:"verdict,omitempty"` // once there is one
 	// Unconfirmed: this service has not checked since then that it was in order
 	// itself, so the verdict may still be taken back.
@@ -139,6 +140,12 @@ type Expected struct {
 	From time.Time `json:"from"`
 	To   time.Time `json:"to"`
 	Text string    `json:"text"`
+}
+
+// Delay is a fault of this service that makes a test take longer.
+type Delay struct {
+	Text  string // a sentence or two
+	Cause string // what the service says is wrong with it: English in every language
 }
 
 // Verdict is what was found.
