@@ -324,11 +324,59 @@ func TestLivePageInBrowser(t *testing.T) {
 	f.source.set(*recorded(t, "postfix-dane", 0, report.StateAcked).Input, report.NotAuthenticated)
 	b.set(told(recorded(t, "postfix-dane", 0, report.StateAcked)))
 	until(ctx, t, `document.querySelector("#p-report h1") !== null && document.querySelector("#p-links img").naturalWidth > 0`)
+	until(ctx, t, `!document.getElementById("all").open`)
 	until(ctx, t, `window.loaded`)
 	for b.open() > 0 { // the stream has ended
 		time.Sleep(20 * time.Millisecond)
 	}
 	seen.check(t, server.URL)
+}
+
+// Who reads the list when the test ends keeps it open.
+func TestListThatIsReadStaysOpenInBrowser(t *testing.T) {
+	ctx := browser(t)
+	b := boardOf(recorded(t, "postfix-dane", 0, report.StateRunning))
+	f, server := site(t, b, nil)
+	if err := chromedp.Do(ctx, chromedp.EmulateViewport(360, 640), chromedp.Navigate(server.URL+"/t/"+capability)); err != nil {
+		t.Fatal(err)
+	}
+	until(ctx, t, `(document.querySelector("#c60").scrollIntoView(), document.getElementById("all").getBoundingClientRect().top < 0)`)
+	f.source.set(*recorded(t, "postfix-dane", 0, report.StateConcluded).Input, report.NotAuthenticated)
+	b.set(told(recorded(t, "postfix-dane", 0, report.StateConcluded)))
+	until(ctx, t, `document.querySelector("#p-report h1") !== null && document.getElementById("p-count").dataset.done !== undefined`)
+	until(ctx, t, `document.getElementById("all").open`)
+	b.set(told(recorded(t, "postfix-dane", 0, report.StateRunning))) // the verdict is taken back
+	until(ctx, t, `document.querySelector("#p-report h1") === null && document.getElementById("all").open`)
+}
+
+// What is closed on a finished page opens with the keyboard, and on paper, both
+// without a script.
+func TestFinishedPageOpensInBrowser(t *testing.T) {
+	ctx := browser(t)
+	s := recorded(t, "postfix-dane", 0, report.StateAcked)
+	f, server := site(t, boardOf(s), nil)
+	f.source.in = *s.Input
+	if _, err := chromedp.Call(ctx, emulation.SetScriptExecutionDisabled, emulation.SetScriptExecutionDisabledParams{Value: true}); err != nil {
+		t.Fatal(err)
+	}
+	if err := chromedp.Do(ctx, chromedp.EmulateViewport(360, 800), chromedp.Navigate(server.URL+"/t/"+capability)); err != nil {
+		t.Fatal(err)
+	}
+	const seen = `document.querySelector("#rows > li").checkVisibility() && document.querySelector("#p-report .r-log").checkVisibility()`
+	until(ctx, t, `!(`+seen+`)`)
+	for _, on := range []struct{ medium, want string }{{"print", seen}, {"screen", `!(` + seen + `)`}} {
+		if _, err := chromedp.Call(ctx, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{Media: on.medium}); err != nil {
+			t.Fatal(err)
+		}
+		until(ctx, t, on.want)
+	}
+	for _, fold := range []string{"#p-report .fold > summary", "#p-count"} {
+		until(ctx, t, `document.querySelector("`+fold+`").focus() || document.activeElement.matches("`+fold+`")`)
+		if err := chromedp.Do(ctx, chromedp.KeyEvent(kb.Enter)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	until(ctx, t, seen)
 }
 
 // Without a script the page loads itself again, a test can be started and given

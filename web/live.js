@@ -76,10 +76,11 @@
     }
     const focused = old.contains(document.activeElement) && document.activeElement.closest("li[id]");
     const inside = old.contains(document.activeElement);
+    if (fresh.matches("#all")) fresh.open = old.open;
     old.replaceWith(fresh);
     if (inside) {
       const row = focused && document.getElementById(focused.id);
-      const target = row ? row.querySelector("summary") : document.getElementById("main");
+      const target = row ? row.querySelector("summary") : fresh.matches("summary") ? fresh : document.getElementById("main");
       if (target) target.focus({ preventScroll: true });
     }
   };
@@ -99,9 +100,16 @@
       row.remove();
     }
   };
-  const apply = html => {
-    for (const element of [...parse(html).children]) put(element);
+  const isDone = () => document.getElementById("p-count")?.dataset.done !== undefined;
+  const isRead = list => list.getBoundingClientRect().top < 0 || list.querySelector("li details[open]") !== null || list.contains(document.activeElement);
+  const apply = elements => {
+    const was = isDone(), read = isRead(document.getElementById("all"));
+    for (const element of elements) put(element);
     sweep();
+    // With the report the list is closed, as on a page that is loaded then, unless
+    // somebody reads it.
+    const now = isDone();
+    if (now !== was && !(now && read)) document.getElementById("all").open = !now;
     const line = document.getElementById("p-line");
     if (line?.dataset.title) document.title = line.dataset.title + " – tlsink";
     enhance(page);
@@ -125,10 +133,7 @@
         if (!answer.ok) return again();
         const next = parse(await answer.text()).getElementById("live");
         if (!next) return again();
-        for (const element of [...next.querySelectorAll(":scope > [id], .line > [id]")]) {
-          if (element.id !== "lost") put(element);
-        }
-        apply("");
+        apply([...next.querySelectorAll(":scope > [id]:not(#lost), .line > [id]")]);
         if (next.dataset.events) listen(next.dataset.events);
       } catch {
         again();
@@ -137,7 +142,7 @@
     const listen = address => {
       const events = new EventSource(address);
       events.addEventListener("open", () => { lost.textContent = ""; pause = 5; });
-      events.addEventListener("message", event => apply(event.data));
+      events.addEventListener("message", event => apply([...parse(event.data).children]));
       events.addEventListener("end", () => events.close());
       events.addEventListener("error", () => {
         if (events.readyState === EventSource.CLOSED) again();
@@ -145,6 +150,16 @@
     };
     listen(words.events);
   };
+
+  // Paper can't be opened. Newer browsers have a style for that, which needs no script.
+  const printed = open => {
+    for (const fold of document.querySelectorAll(open ? ".fold:not([open])" : ".fold[data-printed]")) {
+      fold.open = open;
+      fold.toggleAttribute("data-printed", open);
+    }
+  };
+  addEventListener("beforeprint", () => printed(true));
+  addEventListener("afterprint", () => printed(false));
 
   if (!page) return;
   enhance(page);

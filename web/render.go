@@ -71,6 +71,9 @@ func (v testView) Latest() *live.Connection {
 	return nil
 }
 
+// Said reports whether the report says how far the test is: once is enough.
+func (v testView) Said() bool { return v.Report != "" && !v.Unconfirmed }
+
 // rendered returns the test as it is now.
 func (s *Server) rendered(ctx context.Context, key roomKey) (*rendering, bool, error) {
 	if shared := s.rooms.now(key); shared != nil {
@@ -105,7 +108,7 @@ func (s *Server) resultOnly(ctx context.Context, key roomKey) (*rendering, bool,
 		return nil, false, err
 	}
 	around := wordsOf(l)
-	view := testView{Status: &live.Status{State: live.State(in.State), Language: string(l)}, W: around, Link: testAddress(key.capability), Site: "https://" + s.o.Zone, Report: whole}
+	view := testView{Status: &live.Status{State: live.State(in.State), Language: string(l)}, W: around, Link: testAddress(key.capability), Site: "https://" + s.o.Zone, Report: folded(whole)}
 	out := &rendering{language: l, title: around.Result, reported: true, final: in.State != report.StateRunning && in.InboundMissing != report.NotReady, parts: make(map[string]template.HTML)}
 	for _, name := range []string{"line", "report", "links"} {
 		if out.parts[name], err = execute("part-"+name, view); err != nil {
@@ -131,9 +134,11 @@ func (s *Server) render(ctx context.Context, key roomKey, st *live.Status, befor
 		}
 		if ok {
 			in.Language = l
-			if view.Report, err = report.Fragment(in); err != nil {
+			whole, err := report.Fragment(in)
+			if err != nil {
 				return nil, err
 			}
+			view.Report = folded(whole)
 			out.final = out.final && in.InboundMissing != report.NotReady
 		}
 	}

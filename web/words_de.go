@@ -40,7 +40,7 @@ func germanWords() words {
 		Copy: "Kopieren", Copied: "Kopiert", In: "in {t}", Soon: "jeden Moment", Lost: "Im Moment keine Live-Anzeige. Die Seite versucht es weiter.", Newest: "Neueste Verbindung:",
 		SoFar: "Bisher", Policy: "Ergebnis", SeeAll: "Der ganze Bericht", SeeConnections: "Alle Verbindungen", Print: "Drucken",
 		Strip: "Die sieben Testserver", Filled: "Kontaktiert: %d von %d.", Server: "Server", Happening: "Was gerade geschieht", Phase: "Phase", PhaseEnds: "Bis", Order: "Reihenfolge der Testserver", Rotates: "Sie wechselt frühestens um",
-		NextTry: "Nächster Versuch", MissingTitle: "Was noch fehlt", SlowTitle: "Warum es länger dauert", FoundTitle: "Bisher aufgefallen",
+		NextTry: "Nächster Versuch", MissingTitle: "Was noch fehlt", SlowTitle: "Warum es länger dauert", Cause: "Der Dienst meldet, auf Englisch:", FoundTitle: "Bisher aufgefallen",
 		ID: "Testkennung", Sender: "Absender", None: "Noch keine. Jede Verbindung Ihres Mailservers erscheint hier.", Omitted: "%d ältere sind nicht aufgeführt.", Open: "noch offen", Times: "%d-mal",
 		Details: "Technische Einzelheiten", UTC: "Zeiten in UTC, die neueste zuerst.",
 		Client: "Mailserver", Greeting: "Begrüßung (EHLO)", SNI: "Gewünschter Name (SNI)", TLS: "TLS-Verbindung", By: "Gehört zu diesem Test wegen", Number: "Nummer",
