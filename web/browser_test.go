@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -21,6 +22,7 @@ import (
 	"github.com/chromedp/chromedp"
 	"github.com/chromedp/chromedp/kb"
 
+	"github.com/tlsink/tlsink/evidence"
 	"github.com/tlsink/tlsink/live"
 	"github.com/tlsink/tlsink/report"
 	"github.com/tlsink/tlsink/web"
@@ -135,6 +137,7 @@ func TestPagesInBrowser(t *testing.T) {
 		{"expired", test, expired()},
 		{"running", test, recorded(t, "postfix-dane", 7, report.StateRunning)},
 		{"running-de", test + "?l=de", recorded(t, "postfix-may-multi", 40, report.StateRunning)},
+		{"faulty-de", test + "?l=de", faulty(recorded(t, "postfix-dane", 7, report.StateRunning))},
 		{"comparison", test + "/compare?with=" + earlier, recorded(t, "postfix-dane", 0, report.StateAcked)},
 		{"comparison-wrong-de", test + "/compare?with=x&l=de", recorded(t, "postfix-dane", 0, report.StateAcked)},
 		{"done", test, recorded(t, "postfix-dane", 0, report.StateAcked)},
@@ -163,6 +166,21 @@ func TestPagesInBrowser(t *testing.T) {
 		}
 		seen.said, seen.requests = nil, nil
 	}
+}
+
+// faulty is a test while the service has a fault, after which somebody tried a
+// server by hand.
+func faulty(s live.Snapshot) live.Snapshot {
+	s.Slow = "mx05.et.sink.example: the TLSA record matches the certificate, and must not"
+	in := *s.Input
+	hand := in.History.Connections[0].Clone()
+	hand.ID, hand.Attribution, hand.Server, hand.Phase = "hand", evidence.BySlot, 5, evidence.Secure
+	hand.Start, hand.End = s.Now.Add(time.Minute), s.Now.Add(time.Minute+time.Second)
+	hand.EHLO, hand.StartTLS, hand.StartTLSOffered, hand.Ending = true, true, true, evidence.EndingQuit
+	hand.TLS = &evidence.TLS{SNI: new("mx05.et." + in.Service), Stage: evidence.StageFinished, Complete: true, Certificate: "ca"}
+	in.History.Connections = append(slices.Clone(in.History.Connections), hand)
+	s.Input = &in
+	return s
 }
 
 // look opens a page, and fails t if something is hard to see.

@@ -30,7 +30,7 @@ type words struct {
 	Ahead, Turn, GiveUp, Write, ToBoth, ByLink, ByCode, CodeAlt, Until, Again  string
 	Copy, Copied, In, Soon, Lost, Newest                                       string
 	SoFar, Policy, SeeAll, SeeConnections, Print                               string
-	Strip, Filled, Server, Happening, Phase, PhaseEnds                         string
+	Strip, Filled, Never, Server, Happening, Phase, PhaseEnds                  string
 	Order, Rotates, NextTry, MissingTitle, SlowTitle, Cause, FoundTitle        string
 	ID, Sender, None, Omitted, Open, Times, Details, UTC                       string
 	Client, Greeting, SNI, TLS, By, Number                                     string
@@ -165,7 +165,7 @@ func englishWords() words {
 		CodeAlt: "QR code: a mail to both addresses", Until: "Time left: until", Again: "Start another test",
 		Copy: "Copy", Copied: "Copied", In: "in {t}", Soon: "any moment now", Lost: "No live updates at the moment. The page keeps trying.", Newest: "Newest connection:",
 		SoFar: "So far", Policy: "Result", SeeAll: "The whole report", SeeConnections: "Every connection", Print: "Print",
-		Strip: "The seven test servers", Filled: "Contacted: %d of %d.", Server: "Server", Happening: "What happens now", Phase: "Phase", PhaseEnds: "Until", Order: "Order of the test servers", Rotates: "It changes at the earliest at",
+		Strip: "The seven test servers", Filled: "Contacted: %d of %d.", Never: "never", Server: "Server", Happening: "What happens now", Phase: "Phase", PhaseEnds: "Until", Order: "Order of the test servers", Rotates: "It changes at the earliest at",
 		NextTry: "Next attempt", MissingTitle: "Still missing", SlowTitle: "Why it takes longer", Cause: "The service reports:", FoundTitle: "Noticed so far",
 		ID: "Test", Sender: "Sender", None: "None yet. Each connection of your mail server appears here.", Omitted: "%d older ones are not listed.", Open: "still open", Times: "%d times",
 		Details: "Technical details", UTC: "Times are UTC, the newest first.",

@@ -39,7 +39,7 @@ func germanWords() words {
 		CodeAlt: "QR-Code: eine E-Mail an beide Adressen", Until: "Zeit dafür: bis", Again: "Noch einen Test starten",
 		Copy: "Kopieren", Copied: "Kopiert", In: "in {t}", Soon: "jeden Moment", Lost: "Im Moment keine Live-Anzeige. Die Seite versucht es weiter.", Newest: "Neueste Verbindung:",
 		SoFar: "Bisher", Policy: "Ergebnis", SeeAll: "Der ganze Bericht", SeeConnections: "Alle Verbindungen", Print: "Drucken",
-		Strip: "Die sieben Testserver", Filled: "Kontaktiert: %d von %d.", Server: "Server", Happening: "Was gerade geschieht", Phase: "Phase", PhaseEnds: "Bis", Order: "Reihenfolge der Testserver", Rotates: "Sie wechselt frühestens um",
+		Strip: "Die sieben Testserver", Filled: "Kontaktiert: %d von %d.", Never: "nie", Server: "Server", Happening: "Was gerade geschieht", Phase: "Phase", PhaseEnds: "Bis", Order: "Reihenfolge der Testserver", Rotates: "Sie wechselt frühestens um",
 		NextTry: "Nächster Versuch", MissingTitle: "Was noch fehlt", SlowTitle: "Warum es länger dauert", Cause: "Der Dienst meldet, auf Englisch:", FoundTitle: "Bisher aufgefallen",
 		ID: "Testkennung", Sender: "Absender", None: "Noch keine. Jede Verbindung Ihres Mailservers erscheint hier.", Omitted: "%d ältere sind nicht aufgeführt.", Open: "noch offen", Times: "%d-mal",
 		Details: "Technische Einzelheiten", UTC: "Zeiten in UTC, die neueste zuerst.",
