@@ -57,7 +57,8 @@ func HTML(in Input) ([]byte, error) {
 }
 
 // Fragment returns the report for the body of a page. It carries classes
-// beginning with "r-" and no styles.
+// beginning with "r-" and no styles; lists of connections are details of class
+// "fold", closed, since the page has its own.
 func Fragment(in Input) (template.HTML, error) {
 	b, err := execute(pageTemplate, "report.html.tmpl", in.Test.ID, newView(in))
 	// The template has escaped every value.

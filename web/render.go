@@ -108,7 +108,7 @@ func (s *Server) resultOnly(ctx context.Context, key roomKey) (*rendering, bool,
 		return nil, false, err
 	}
 	around := wordsOf(l)
-	view := testView{Status: &live.Status{State: live.State(in.State), Language: string(l)}, W: around, Link: testAddress(key.capability), Site: "https://" + s.o.Zone, Report: folded(whole)}
+	view := testView{Status: &live.Status{State: live.State(in.State), Language: string(l)}, W: around, Link: testAddress(key.capability), Site: "https://" + s.o.Zone, Report: whole}
 	out := &rendering{language: l, title: around.Result, reported: true, final: in.State != report.StateRunning && in.InboundMissing != report.NotReady, parts: make(map[string]template.HTML)}
 	for _, name := range []string{"line", "report", "links"} {
 		if out.parts[name], err = execute("part-"+name, view); err != nil {
@@ -138,7 +138,7 @@ func (s *Server) render(ctx context.Context, key roomKey, st *live.Status, befor
 			if err != nil {
 				return nil, err
 			}
-			view.Report = folded(whole)
+			view.Report = whole
 			out.final = out.final && in.InboundMissing != report.NotReady
 		}
 	}
