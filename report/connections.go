@@ -114,8 +114,11 @@ func noteParts(c *evidence.Connection, zone string, l Language) (parts []string)
 		}
 		parts = append(parts, redactText(anomalyText(a, l), zone, maxName))
 	}
-	if c.Attribution == evidence.ByAddress {
+	switch c.Attribution {
+	case evidence.ByAddress:
 		parts = append(parts, phrase{"assigned by address only", "nur nach der Adresse zugeordnet"}.in(l))
+	case evidence.BySlot:
+		parts = append(parts, phrase{"assigned by a server name that only this test has", "nach einem Servernamen zugeordnet, den nur dieser Test hat"}.in(l))
 	}
 	return slices.DeleteFunc(parts, func(p string) bool { return p == "" })
 }

@@ -117,3 +117,17 @@ func TestLength(t *testing.T) {
 		}
 	}
 }
+
+// A reader sees which connections only an address or a name ties to the test.
+func TestTiesAreNoted(t *testing.T) {
+	for attribution, want := range map[evidence.Attribution]string{
+		evidence.ByMail:    "HELO only",
+		evidence.ByAddress: "HELO only; assigned by address only",
+		evidence.BySlot:    "HELO only; assigned by a server name that only this test has",
+	} {
+		c := evidence.Connection{Helo: []string{"mx.sender.example"}, Ending: evidence.EndingQuit, Attribution: attribution}
+		if got := notes(&c, "sink.example", English); got != want {
+			t.Errorf("%s: %q, want %q", attribution, got, want)
+		}
+	}
+}
