@@ -161,8 +161,9 @@ func (p *loadPage) told(n int) {
 	p.load.changed.Broadcast()
 }
 
-// rowBegin is the begin of a connection in an event.
-var rowBegin = regexp.MustCompile(`<li id="c(\d+)"`)
+// rowBegin is the begin of a row in an event, with the last connection that it is
+// about.
+var rowBegin = regexp.MustCompile(`<li id="c\d+" data-row="\d+" data-last="(\d+)"`)
 
 // follow follows a page, as a browser does, until ctx ends. It calls got with
 // the number of the newest connection that is shown as over, whenever that is
