@@ -140,8 +140,19 @@ func (h *Hub) TouchAll() {
 	}
 }
 
-// Status returns a test as it stands now, at most Interval old; false if there
-// is none of that capability. Calls at the same time share one load.
+// Void tells that tests were deleted: Status tells only what is loaded after it.
+func (h *Hub) Void() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, t := range h.topics {
+		t.void = true
+		h.touch(t)
+	}
+}
+
+// Status returns a test as it stands now, at most Interval old and never older than
+// Void; false if there is none of that capability. Calls at the same time share one
+// load.
 func (h *Hub) Status(ctx context.Context, capability string, l report.Language) (*Status, bool, error) {
 	t, err := h.join(capability)
 	if err != nil {

@@ -310,6 +310,37 @@ func TestUnknownAndFailing(t *testing.T) {
 	})
 }
 
+// What was deleted is shown to nobody who asks afterwards, however fresh it is.
+func TestDeletedIsGoneAtOnce(t *testing.T) {
+	for _, loading := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			s := newSource()
+			h := hubOf(t, s, live.Limits{})
+			if _, ok, err := h.Status(t.Context(), "cap", report.English); !ok || err != nil {
+				t.Fatal(ok, err)
+			}
+			if loading { // what was there before is still being read
+				s.mu.Lock()
+				s.slow = 20 * time.Second
+				s.mu.Unlock()
+				time.Sleep(10 * time.Second)
+				go h.Status(t.Context(), "cap", report.English) //nolint:errcheck // see below
+				time.Sleep(10 * time.Second)
+				if s.inside.Load() != 1 {
+					t.Fatal("nothing is being read")
+				}
+			}
+			s.mu.Lock()
+			delete(s.ahead, "cap")
+			s.mu.Unlock()
+			h.Void()
+			if _, ok, err := h.Status(t.Context(), "cap", report.English); ok || err != nil {
+				t.Errorf("loading %v: found %v, %v", loading, ok, err)
+			}
+		})
+	}
+}
+
 func TestCloseOfHub(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSource()

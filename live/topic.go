@@ -20,6 +20,7 @@ type topic struct {
 	callers        int // who are inside Status or Watch
 
 	dirty   bool // something may have changed since the begin of the last load
+	void    bool // what was loaded may be shown to nobody any more
 	loading bool
 	timer   *time.Timer // of the next load, or of dropping
 	due     time.Time   // when that load may begin; zero: none is scheduled
@@ -81,7 +82,7 @@ func alike(a, b *Status) bool {
 func (h *Hub) current(ctx context.Context, t *topic, l report.Language) (*Status, bool, error) {
 	h.mu.Lock()
 	before := t.loads
-	for !h.closed && !h.fresh(t) && t.loads == before {
+	for !h.closed && !h.fresh(t) && (t.loads == before || t.void) {
 		if !t.loading {
 			h.schedule(t, time.Time{}) //nolint:contextcheck // a load is for all who ask, and outlives this one
 		}
@@ -112,7 +113,7 @@ func (h *Hub) current(ctx context.Context, t *topic, l report.Language) (*Status
 // fresh reports whether the last load is recent enough, or nothing has changed
 // since: of a test that is watched, that would have been told.
 func (h *Hub) fresh(t *topic) bool {
-	if t.result == nil || t.err != nil {
+	if t.result == nil || t.err != nil || t.void {
 		return false
 	}
 	return t.watchers > 0 && t.result.found && !t.dirty || h.o.Now().Sub(t.began) <= h.o.Interval
@@ -249,7 +250,7 @@ func (h *Hub) load(t *topic) {
 		return
 	}
 	h.mu.Lock()
-	t.dirty, t.began = false, h.o.Now()
+	t.dirty, t.void, t.began = false, false, h.o.Now()
 	number := t.loads + 1
 	h.mu.Unlock()
 	ctx, cancel := context.WithTimeout(h.ctx, loadTimeout)

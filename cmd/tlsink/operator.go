@@ -64,12 +64,14 @@ func (t operatedTests) Standing(id string) (policyinfer.Verdict, bool) {
 
 // Delete implements operate.Tests.
 func (t operatedTests) Delete(ctx context.Context, id string) (int, error) {
+	defer t.s.hub.Void() //nolint:contextcheck // what pages load has a context of its own
 	t.s.assess.Drop(id)
 	return t.s.store.DeleteTest(ctx, id)
 }
 
 // Forget implements operate.Tests.
 func (t operatedTests) Forget(ctx context.Context, address string) (int, error) {
+	defer t.s.hub.Void() //nolint:contextcheck // what pages load has a context of its own
 	return t.s.assess.Forget(ctx, address)
 }
 
