@@ -156,9 +156,9 @@ func checkSights(t *testing.T, seen []sight) {
 	}
 }
 
-// shownRow is a connection on the page.
+// shownRow is a connection on the page, or several that read the same.
 type shownRow struct {
-	Number             int
+	Number, Last       int
 	Sign               string
 	Server, Phase, By  string
 	Name, TLS, Outcome string
@@ -168,7 +168,7 @@ type shownRow struct {
 const readRows = `[...document.querySelectorAll('#rows > li')].map(li => {
   const told = Object.fromEntries([...li.querySelectorAll('dt')].map(dt => [dt.textContent, dt.nextElementSibling.textContent]));
   return {
-    Number: Number(li.dataset.row), Sign: li.querySelector('.mark').textContent, Server: li.querySelector('strong').textContent,
+    Number: Number(li.dataset.row), Last: Number(li.dataset.last), Sign: li.querySelector('.mark').textContent, Server: li.querySelector('strong').textContent,
     Phase: told['Phase'] || '', By: told['Belongs to this test by'] || '', Name: told['Wanted name (SNI)'] || '', TLS: told['TLS'] || '',
   };
 })`
@@ -180,22 +180,27 @@ func checkRows(t *testing.T, b *tab, st *live.Status) {
 	t.Helper()
 	rows := eval[[]shownRow](b, readRows)
 	slices.Reverse(rows)
-	if len(rows) != len(st.Connections) {
-		t.Fatalf("%d connections on the page, %d from the API", len(rows), len(st.Connections))
+	phases, silent, shown := make(map[string]bool), 0, 0
+	for _, r := range rows {
+		if r.Number != shown+1 || r.Last < r.Number || r.Last > len(st.Connections) {
+			t.Fatalf("connections %d to %d follow the %dth of %d", r.Number, r.Last, shown, len(st.Connections))
+		}
+		for _, c := range st.Connections[shown:r.Last] {
+			if !strings.Contains(r.TLS, c.TLS) || !strings.Contains(r.Name, c.SNI) || (r.By == "") != (c.By == "") || r.Number == r.Last && (r.TLS != c.TLS || r.Name != c.SNI) {
+				t.Errorf("on the page %+v, from the API %+v", r, c)
+			}
+			phases[string(c.Phase)] = true
+			if c.TLS == "" || c.Outcome == live.Encrypted {
+				continue
+			}
+			if silent++; c.By != "slot" {
+				t.Errorf("connection %d (%s, %s, SNI %q) belongs to the test by %q, want by its slot", c.Number, c.TLS, c.Outcome, c.SNI, c.By)
+			}
+		}
+		shown = r.Last
 	}
-	phases, silent := make(map[string]bool), 0
-	for i, r := range rows {
-		c := st.Connections[i]
-		if r.Number != c.Number || r.TLS != c.TLS || r.Name != c.SNI || (r.By == "") != (c.By == "") {
-			t.Errorf("on the page %+v, from the API %+v", r, c)
-		}
-		phases[string(c.Phase)] = true
-		if c.TLS == "" || c.Outcome == live.Encrypted {
-			continue
-		}
-		if silent++; c.By != "slot" {
-			t.Errorf("connection %d (%s, %s, SNI %q) belongs to the test by %q, want by its slot", c.Number, c.TLS, c.Outcome, c.SNI, c.By)
-		}
+	if shown != len(st.Connections) || len(rows) == shown {
+		t.Errorf("%d rows of %d connections on the page, %d from the API; want equal ones as one row", len(rows), shown, len(st.Connections))
 	}
 	if !phases["downgrade"] || !phases["secure"] || silent == 0 {
 		t.Errorf("phases %v, %d connections inside TLS without mail", phases, silent)

@@ -51,13 +51,14 @@ func (l *liveLab) followByKeyboard(ctx context.Context, t *testing.T) {
 
 	l.mail(ctx, t, "dane-only", to...)
 	b.wait(`document.querySelectorAll("#rows > li").length > 1 && (window.labMark = true)`)
-	b.tabTo("#c2 summary")
+	row := "#" + eval[string](b, `document.querySelector("#rows > li:nth-last-child(2)").id`)
+	b.tabTo(row + " summary")
 	b.do(chromedp.KeyEvent(kb.Enter))
-	b.wait(`document.querySelector("#c2 details").open`)
+	b.wait(fmt.Sprintf(`document.querySelector("%s details").open`, row))
 	b.look("running")
 	// The list grows, and the reader stays where he was.
 	b.wait(`document.querySelectorAll("#rows > li").length > 3`)
-	if !eval[bool](b, `document.querySelector("#c2 details").open && document.activeElement === document.querySelector("#c2 summary")`) {
+	if !eval[bool](b, fmt.Sprintf(`document.querySelector("%[1]s details").open && document.activeElement === document.querySelector("%[1]s summary")`, row)) {
 		t.Errorf("the focus moved to %s", eval[string](b, "document.activeElement.outerHTML.slice(0, 200)"))
 	}
 	b.wait(`document.querySelector("#p-report h1")`)
