@@ -79,7 +79,7 @@ func clientOf(c evidence.Connection) string {
 func (a *Assessor) match(from *client, tx evidence.Transaction, slot int, domains []scenario.Domain) *test {
 	var own, latest *test
 	for _, t := range a.tests {
-		if t.rec.Test.Slot != slot {
+		if t.rec.Test.Slot != slot || !atToken(t.rec, tx) {
 			continue
 		}
 		here := t.clients[from.key] != nil
@@ -163,7 +163,7 @@ func (a *Assessor) open(c *client, tx evidence.Transaction, slot int, now time.T
 	t := &test{
 		rec: history.TestRecord{
 			Test:       evidence.Test{ID: id, Zone: a.o.Zone, Slot: slot, Started: now, Sender: tx.MailFrom, SenderIPs: []string{}, Timing: a.o.Timing.evidence()},
-			Capability: capability, State: history.StateRunning, Opened: now, Leased: leased,
+			Capability: capability, State: history.StateRunning, Opened: now, Leased: leased, Token: tokenOf(tx),
 		},
 		clients: make(map[netip.Prefix]*client), copies: make(map[copyKey]bool), first: now,
 	}

@@ -39,7 +39,7 @@ func (a *Assessor) Message(ctx context.Context, snapshot evidence.Connection) si
 	}
 	client := clientOf(snapshot)
 	if i := slices.IndexFunc(known, func(r history.TestRecord) bool {
-		return !r.Open() && r.Test.Slot == slot && isMailOf(r, tx, slices.Contains(r.Clients, client))
+		return !r.Open() && r.Test.Slot == slot && atToken(r, tx) && isMailOf(r, tx, slices.Contains(r.Clients, client))
 	}); i >= 0 {
 		return a.finished(ctx, snapshot, known[i])
 	}

@@ -86,7 +86,7 @@ func (a *Assessor) takeOver(fresh, t *test, after []evidence.Connection) (batch 
 	// A copy: views of the test share the list.
 	t.rec.MessageIDs = slices.DeleteFunc(slices.Clone(t.rec.MessageIDs), func(id string) bool { return fresh.has(id) && !carried(t.own, id) })
 	fresh.rec.Note = "continues test " + t.rec.Test.ID
-	fresh.rec.Leased, fresh.rec.Shared = t.rec.Leased, t.rec.Shared // still one sender
+	fresh.rec.Leased, fresh.rec.Shared, fresh.rec.Token = t.rec.Leased, t.rec.Shared, t.rec.Token // still one sender
 	fresh.rec.ReportTo, fresh.rec.ReportBlocked = t.rec.ReportTo, t.rec.ReportBlocked
 	fresh.rec.Test.SenderIPs, fresh.rec.Clients = slices.Clone(t.rec.Test.SenderIPs), slices.Clone(t.rec.Clients)
 	for key, c := range t.clients {

@@ -31,6 +31,13 @@ func tokenOf(tx evidence.Transaction) string {
 	return ""
 }
 
+// atToken reports whether a mail went to the token of a test. A mail that is sent
+// again to a later lease of the same slot begins a test there: it is no copy of
+// the old one's.
+func atToken(r history.TestRecord, tx evidence.Transaction) bool {
+	return r.Token == "" || r.Token == tokenOf(tx)
+}
+
 // claim names the test of a mail to a leased slot. The lease names one test; a
 // second one, of another sender, gets a name of its own.
 func (a *Assessor) claim(slot int, tx evidence.Transaction) (id, capability string, ok bool) {

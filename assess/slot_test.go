@@ -409,6 +409,42 @@ func TestSplitKeepsTheSlot(t *testing.T) {
 	})
 }
 
+// The very mail of a test that is over, sent again to a later lease of the same
+// slot, begins a test there, with or without a restart in between.
+func TestSameMailToALaterLease(t *testing.T) {
+	for _, restart := range []bool{false, true} {
+		for _, rest := range []time.Duration{25 * time.Hour, 80 * time.Hour} {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld(t, 11)
+				s := w.sender("user@sender.example", policyinfer.DANE)
+				s.messageID = "<same@sender.example>"
+				s.lease(1, token, "FIRST2")
+				s.until(10, 10*time.Minute)
+				w.wait(rest)
+				if restart {
+					w.stop()
+					w.start()
+					w.rotate()
+				}
+				defer func() { w.stop() }()
+				s.lease(1, otherToken, "SECND2")
+				clear(s.acked)
+				s.until(10, 10*time.Minute)
+				v := w.test(s.from)
+				if n := len(w.tests(s.from)); n != 2 || v.Record.Test.ID != "SECND2" || v.Verdict.Policy != policyinfer.DANE || v.Record.State != history.StateAcked {
+					t.Errorf("after %v, restarted %v: %d tests; the last one is %s, %s, %s", rest, restart, n, v.Record.Test.ID, v.Verdict.Policy, v.Record.State)
+				}
+				s.token = token // a late copy of the first one
+				clear(s.acked)
+				s.until(10, 10*time.Minute)
+				if n := len(w.tests(s.from)); n != 2 || !s.delivered() {
+					t.Errorf("after %v, restarted %v: a late copy made test %d, delivered %v", rest, restart, n, s.delivered())
+				}
+			})
+		}
+	}
+}
+
 // A crash after a test was opened, and before anything of its first mail was
 // stored: the mail that comes again is that of the test.
 func TestCrashBeforeTheFirstMailIsStored(t *testing.T) {

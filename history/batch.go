@@ -44,6 +44,7 @@ type TestRecord struct {
 	Secured       time.Time       `json:"secured,omitzero"`         // when a client of it was first offered STARTTLS
 	Provider      *Provider       `json:"provider,omitempty"`
 	Leased        bool            `json:"leased,omitempty"` // its slot was leased to it, see evidence.BySlot
+	Token         string          `json:"token,omitempty"`  // that its mails go to, at a leased slot
 	Shared        bool            `json:"shared,omitempty"` // somebody else used that slot meanwhile: its names tell nothing any more
 }
 
