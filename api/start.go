@@ -208,7 +208,7 @@ func (s *server) cancel(w http.ResponseWriter, r *http.Request) error {
 	}
 	if errors.Is(err, ErrStarted) {
 		p := newProblem(idStarted, "This test has begun", http.StatusConflict)
-		p.Detail = "A mail has come. What was recorded is deleted after the time that the privacy page names, or by the operator on request."
+		p.Detail = "A mail has come, or one is on its way. What was recorded is deleted after the time that the privacy page names, or by the operator on request."
 		return p
 	}
 	if err != nil {
