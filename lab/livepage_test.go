@@ -78,6 +78,9 @@ func (l *liveLab) followLive(ctx context.Context, t *testing.T) {
 	b.look("report")
 
 	checkSights(t, eval[[]sight](b, "window.labSights"))
+	// The copies that end the attempt come just after the end of the test.
+	b.wait(fmt.Sprintf(`Number(document.querySelector("#rows > li").dataset.last) >= %d`, len(st.Connections)))
+	st = l.awaitState(ctx, t, capability, live.Acked)
 	checkRows(t, b, st)
 	l.checkAgree(ctx, t, b, capability, st, "dane")
 	if got := b.pages(); len(got) != 2 {

@@ -126,7 +126,7 @@ func (s *Server) render(ctx context.Context, key roomKey, st *live.Status, befor
 	view := testView{
 		Status: st, W: around, Link: testAddress(key.capability), Site: "https://" + s.o.Zone, Leases: s.o.Leases != nil,
 	}
-	out := &rendering{status: st, language: l, title: around.title(st), final: st.State.Over(), parts: make(map[string]template.HTML), since: make(map[string][]byte)}
+	out := &rendering{status: st, language: l, title: around.title(st), final: settled(st), parts: make(map[string]template.HTML), since: make(map[string][]byte)}
 	if concluded(st.State) {
 		in, ok, err := s.o.Source.Result(ctx, key.capability)
 		if err != nil {
@@ -162,6 +162,19 @@ func (s *Server) render(ctx context.Context, key roomKey, st *live.Status, befor
 	}
 	out.version = digest(content...)
 	return out, nil
+}
+
+// afterEnd is how long after its last connection a test that is over may still get
+// another: a mail to the other address, in the same attempt.
+const afterEnd = 15 * time.Second
+
+// settled reports whether a test is over, and all its connections are there.
+func settled(st *live.Status) bool {
+	if !st.State.Over() {
+		return false
+	}
+	n := len(st.Connections)
+	return n == 0 || st.Now.Sub(st.Connections[n-1].Time) >= afterEnd
 }
 
 // concluded reports whether there is a report worth showing as a whole.

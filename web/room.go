@@ -150,8 +150,8 @@ func (s *Server) follow(ctx context.Context, r *room, w Watcher) {
 	}
 }
 
-// next waits for a status, but of a test that has a report not for long: an
-// analysis that comes late is told by no status.
+// next waits for a status, but of a test that has a report not for long: no status
+// tells of an analysis that comes late, nor that nothing comes any more.
 func (s *Server) next(ctx context.Context, w Watcher, last *live.Status) (*live.Status, error) {
 	if last == nil || !concluded(last.State) {
 		return w.Next(ctx)
@@ -160,7 +160,9 @@ func (s *Server) next(ctx context.Context, w Watcher, last *live.Status) (*live.
 	defer cancel()
 	st, err := w.Next(short)
 	if errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
-		return last, nil
+		same := *last
+		same.Now = same.Now.Add(reportPoll)
+		return &same, nil
 	}
 	return st, err
 }

@@ -323,3 +323,33 @@ func TestEventsAreNotForged(t *testing.T) {
 		}
 	})
 }
+
+// A mail to the other address may come just after the one that ended the test: who
+// follows it sees that, too.
+func TestEventsAfterTheEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		whole := recorded(t, "postfix-dane", 0, report.StateAcked)
+		before := recorded(t, "postfix-dane", len(whole.Input.History.Connections)-1, report.StateAcked)
+		all := before.Input.History.Connections
+		last := all[len(all)-1].Start
+		before.Now = last.Add(time.Second)
+		b := boardOf(before)
+		f := watched(t, b, nil)
+		f.source.set(*before.Input, "")
+		stream := f.follow(t, "l=en", "", visitor)
+		if got := stream.take(); !strings.Contains(got, "p-report") || strings.Contains(got, "event: end") {
+			t.Errorf("no report, or the end: %.300s", got)
+		}
+		time.Sleep(6 * time.Second)
+		whole.Now = whole.Input.History.Connections[len(all)].Start.Add(time.Second)
+		b.set(told(whole))
+		if got := stream.take(); !strings.Contains(got, `<li id="c`) || strings.Contains(got, "event: end") {
+			t.Errorf("the last connection is not told, or the end: %.300s", got)
+		}
+		time.Sleep(20 * time.Second)
+		if got := stream.take(); !strings.Contains(got, "event: end\n") {
+			t.Errorf("no end: %.300s", got)
+		}
+		<-stream.done
+	})
+}
