@@ -5,6 +5,7 @@ package lab_test
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"net/url"
 	"regexp"
 	"slices"
@@ -78,9 +79,14 @@ func (l *liveLab) followLive(ctx context.Context, t *testing.T) {
 	b.look("report")
 
 	checkSights(t, eval[[]sight](b, "window.labSights"))
-	// The copies that end the attempt come just after the end of the test.
-	b.wait(fmt.Sprintf(`Number(document.querySelector("#rows > li").dataset.last) >= %d`, len(st.Connections)))
-	st = l.awaitState(ctx, t, capability, live.Acked)
+	// Copies may still come just after the mail that ended the test.
+	await(ctx, t, "the last connections", func(context.Context) error {
+		st = l.awaitState(ctx, t, capability, live.Acked)
+		if shown := eval[int](b, `Number(document.querySelector("#rows > li").dataset.last)`); shown != len(st.Connections) {
+			return fmt.Errorf("%d connections on the page, %d from the API", shown, len(st.Connections))
+		}
+		return nil
+	})
 	checkRows(t, b, st)
 	l.checkAgree(ctx, t, b, capability, st, "dane")
 	if got := b.pages(); len(got) != 2 {
