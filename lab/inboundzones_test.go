@@ -154,7 +154,7 @@ func (p *parent) signExpired(t testing.TB, name, text string) signedZone {
 	key := strings.TrimSpace(command(t, "dnssec-keygen", "-q", "-K", dir, "-a", "ECDSAP256SHA256", "-f", "KSK", name))
 	dnskey := command(t, "cat", filepath.Join(dir, key+".key"))
 	plain := p.file(t, "expired/plain", text+dnskey)
-	command(t, "dnssec-signzone", "-z", "-P", "-q", "-K", dir, "-S", "-s", "20250101000000", "-e", "20250201000000", "-o", name, "-f", filepath.Join(dir, "signed"), plain)
+	command(t, "dnssec-signzone", "-z", "-P", "-q", "-K", dir, "-d", dir, "-S", "-s", "20250101000000", "-e", "20250201000000", "-o", name, "-f", filepath.Join(dir, "signed"), plain)
 	return signedZone{
 		zone: command(t, "cat", filepath.Join(dir, "signed")),
 		ds:   strings.TrimSpace(command(t, "dnssec-dsfromkey", "-2", "-T", "1", filepath.Join(dir, key+".key"))),
