@@ -234,6 +234,8 @@ func (l *load) settle() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	behind := func(p *loadPage) bool { return p.last < len(l.ends[p.path]) }
+	late := time.AfterFunc(longest, func() { l.fail(errors.New("a page does not show every connection")) })
+	defer late.Stop()
 	for l.err == nil && slices.ContainsFunc(l.pages, behind) {
 		l.changed.Wait()
 	}
