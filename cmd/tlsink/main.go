@@ -1,8 +1,9 @@
 // Command tlsink is an active downgrade-testing mail sink: it tells which
 // outbound TLS policy a mail server really enforces.
 //
-// This file and its neighbours hold the subcommands and the wiring; it is the
-// only place that sees every package.
+// This file and its neighbours hold the wiring (service.go) and the commands that
+// run it, and are the only place that sees every package. The other commands are
+// in internal: they meet a service from outside, or need none.
 package main
 
 import (
